@@ -1,0 +1,1 @@
+"""Calls as facts and decisions, without any I/O."""
