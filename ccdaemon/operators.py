@@ -6,7 +6,8 @@ the journal. All times are whole milliseconds since 1970 in UTC.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -62,3 +63,85 @@ class OperatorChange:
     call_id: int | None
     date: int
     detail: str | None
+
+
+class Operators:
+    """All operators whom Asterisk knows, as they stand now.
+
+    :param last: each operator's newest row in the history, so that the first look after a start
+        tells only what differs.
+    """
+
+    def __init__(self, last: Mapping[str, OperatorChange]) -> None:
+        self._last = dict(last)
+        self._known: dict[str, OperatorView] = {}
+        self._stale = True
+
+    def __contains__(self, sip: str) -> bool:
+        return sip in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def names(self) -> frozenset[str]:
+        """The operators known now."""
+        return frozenset(self._known)
+
+    def status(self, sip: str) -> Status | None:
+        """What ``sip`` is doing, or None if Asterisk has no such endpoint."""
+        view = self._known.get(sip)
+        return view.status if view else None
+
+    def views(self, calls: Callable[[str], int | None]) -> list[OperatorView]:
+        """Every operator, sorted by sip; ``calls`` gives the call an operator is on."""
+        return [
+            replace(self._known[sip], call_id=calls(sip), stale=self._stale)
+            for sip in sorted(self._known)
+        ]
+
+    def seen(
+        self, sip: str, device_state: str, date: int, call_id: int | None = None
+    ) -> list[OperatorChange]:
+        """Asterisk says what ``sip`` does now: the change to tell, if it is one."""
+        status = STATUS.get(device_state, Status.OFFLINE)
+        before = self._known.get(sip)
+        since = before.since if before and before.status is status else date
+        if before is None and (row := self._last.get(sip)) and row.state is status:
+            since = row.date
+        self._known[sip] = OperatorView(sip, status, device_state, since, None, False)
+        return self._tell(OperatorChange(sip, status, device_state, call_id, date, None))
+
+    def looked(self, states: Mapping[str, str], date: int) -> list[OperatorChange]:
+        """A whole look at Asterisk: who is there and in what device state; the rest are gone."""
+        self._stale = False
+        changes = []
+        for sip in sorted(self._known.keys() - states.keys()):
+            changes += self.gone(sip, date)
+        for sip in sorted(states):
+            changes += self.seen(sip, states[sip], date)
+        return changes
+
+    def gone(self, sip: str, date: int) -> list[OperatorChange]:
+        """Asterisk has no endpoint ``sip`` any more."""
+        if self._known.pop(sip, None) is None:
+            return []
+        return self._tell(
+            OperatorChange(sip, Status.OFFLINE, None, None, date, "removed from Asterisk")
+        )
+
+    def blind(self, date: int, why: str) -> list[OperatorChange]:
+        """From now on nobody can ask Asterisk; said once for every operator."""
+        if self._stale:
+            return []
+        self._stale = True
+        changes = []
+        for sip in sorted(self._known):
+            changes += self._tell(OperatorChange(sip, Status.UNKNOWN, None, None, date, why))
+        return changes
+
+    def _tell(self, change: OperatorChange) -> list[OperatorChange]:
+        last = self._last.get(change.sip)
+        if last and (last.state, last.device_state) == (change.state, change.device_state):
+            return []
+        self._last[change.sip] = change
+        return [change]

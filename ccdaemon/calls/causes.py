@@ -1,0 +1,132 @@
+"""What an ended leg stands for: from SIP answers, Q.850 causes and dial statuses to an outcome.
+
+The dial status lies (a decline is NOANSWER to Dial) and a cause can mean two things (21 is a
+phone's decline and a trunk's refusal), so the evidence is asked in the order of its precision:
+the SIP answer, the cause, the dial status.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+
+class Outcome(Enum):
+    """Why a leg that was asked did not lead to a talk."""
+
+    BUSY = "busy"
+    NOANSWER = "noanswer"
+    OFFLINE = "offline"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+#: SIP answers that say something about the person; every other refusal is a failure of the way.
+SIP_OUTCOME: dict[int, Outcome] = {
+    408: Outcome.NOANSWER,
+    480: Outcome.NOANSWER,
+    486: Outcome.BUSY,
+    600: Outcome.BUSY,
+    603: Outcome.BUSY,
+}
+
+#: 487 only echoes our own CANCEL, so it says nothing about why we cancelled.
+SIP_ECHO = 487
+
+CAUSE_OUTCOME: dict[int, Outcome] = {
+    16: Outcome.CANCELLED,
+    17: Outcome.BUSY,
+    18: Outcome.NOANSWER,
+    19: Outcome.NOANSWER,
+    20: Outcome.NOANSWER,
+    21: Outcome.BUSY,
+}
+
+#: Where neither SIP nor a cause speaks. ANSWER without a talk: the phone was picked up and put
+#: down at once.
+DIAL_STATUS_OUTCOME: dict[str, Outcome] = {
+    "BUSY": Outcome.BUSY,
+    "NOANSWER": Outcome.NOANSWER,
+    "CANCEL": Outcome.CANCELLED,
+}
+
+#: Q.850, as Asterisk words it.
+CAUSE_WORDS: dict[int, str] = {
+    1: "Unallocated (unassigned) number",
+    2: "No route to specified transit network",
+    3: "No route to destination",
+    6: "Channel unacceptable",
+    7: "Call awarded and being delivered in an established channel",
+    16: "Normal Clearing",
+    17: "User busy",
+    18: "No user responding",
+    19: "User alerting, no answer",
+    20: "Subscriber absent",
+    21: "Call rejected",
+    22: "Number changed",
+    26: "Answered elsewhere",
+    27: "Destination out of order",
+    28: "Invalid number format",
+    29: "Facility rejected",
+    30: "Response to STATUS ENQUIRY",
+    31: "Normal, unspecified",
+    34: "Circuit/channel congestion",
+    38: "Network out of order",
+    41: "Temporary failure",
+    42: "Switching equipment congestion",
+    43: "Access information discarded",
+    44: "Requested channel not available",
+    50: "Facility not subscribed",
+    52: "Outgoing call barred",
+    54: "Incoming call barred",
+    57: "Bearer capability not authorized",
+    58: "Bearer capability not available",
+    65: "Bearer capability not implemented",
+    66: "Channel not implemented",
+    69: "Facility not implemented",
+    81: "Invalid call reference value",
+    88: "Incompatible destination",
+    95: "Invalid message unspecified",
+    96: "Mandatory information element is missing",
+    97: "Message type nonexistent",
+    98: "Wrong message",
+    99: "Information element nonexistent",
+    100: "Invalid information element contents",
+    101: "Wrong call state",
+    102: "Recovery on timer expire",
+    103: "Mandatory information element length error",
+    111: "Protocol error",
+    127: "Interworking",
+}
+
+_SIP = re.compile(r"(?:SIP )?([1-6][0-9]{2})(?: .*)?", re.ASCII | re.DOTALL)
+
+
+def sip_code(tech: str) -> int | None:
+    """The final SIP answer in ``tech`` (``SIP 486 Busy here``, ``486``), or None."""
+    match = _SIP.fullmatch(tech)
+    code = int(match.group(1)) if match else 0
+    return code if code >= 300 and code != SIP_ECHO else None
+
+
+def outcome(*, tech: str = "", cause: int | None = None, dial_status: str = "") -> Outcome:
+    """What the evidence stands for; what nobody foresaw is a failure."""
+    if dial_status == "CANCEL":
+        return Outcome.CANCELLED
+    code = sip_code(tech)
+    if code is not None:
+        return SIP_OUTCOME.get(code, Outcome.FAILED)
+    # 16 on a leg that Dial gave up is Dial's own doing: its status knows why.
+    if cause and not (cause == 16 and dial_status):
+        return CAUSE_OUTCOME.get(cause, Outcome.FAILED)
+    return DIAL_STATUS_OUTCOME.get(dial_status, Outcome.FAILED)
+
+
+def words(cause: int | None, tech: str) -> str | None:
+    """Cause and SIP answer for people: ``User busy (17), SIP 486 Busy Here``, or None."""
+    parts = []
+    if cause:
+        parts.append(f"{CAUSE_WORDS.get(cause, 'Cause')} ({cause})")
+    if sip_code(tech) is not None:
+        parts.append(tech if tech.startswith("SIP ") else f"SIP {tech}")
+    return ", ".join(parts) or None

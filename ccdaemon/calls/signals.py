@@ -1,0 +1,88 @@
+"""The few things that can happen to a channel, as far as calls care.
+
+AMI events and CEL rows are two spellings of these signals (``asterisk.signals`` and
+``asterisk.cel`` translate); behind this module nobody knows which one was heard. ``channel`` is
+Asterisk's uniqueid of the channel spoken of, ``linkedid`` what ties it to its call, ``date``
+whole milliseconds since 1970 in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccdaemon.calls.model import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something happened to a channel."""
+
+    channel: str
+    linkedid: str
+    date: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Signal):
+    """The channel was born; ``name`` is what Asterisk calls it, e.g. ``PJSIP/1000-0000002a``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Signal):
+    """The phone behind the channel was picked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Signal):
+    """The dialplan, running on ``channel``, is about to ring the other party."""
+
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Signal):
+    """The dialplan, running on ``channel``, says what came of asking the other party.
+
+    ``dial_status`` is Dial's DIALSTATUS (empty if nobody was asked), ``cause`` the Q.850 number
+    of the other party's channel or None, ``tech`` its last SIP answer in words or empty,
+    ``source`` the name of the channel that hung up first or empty.
+    """
+
+    dial_status: str
+    cause: int | None
+    tech: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Signal):
+    """The channel is gone; ``cause`` is the Q.850 number or None, ``tech`` the SIP answer."""
+
+    cause: int | None
+    tech: str
+
+
+@dataclass(frozen=True, slots=True)
+class OriginateFailed(Signal):
+    """Asterisk could not bring up the channel it was asked for; ``reason`` is its own number.
+
+    Decides only where no channel was born: the end of a born channel tells more.
+    """
+
+    reason: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Signal):
+    """Asterisk would not even try, in its own ``words``."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Signal):
+    """The channel is no longer there and nobody saw it end; ``words`` say how that is known."""
+
+    words: str
