@@ -1,0 +1,1 @@
+"""The HTTP API: what a CRM may ask and how it is answered."""

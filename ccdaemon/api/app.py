@@ -1,0 +1,208 @@
+"""The HTTP API as a tree of Klein routes around the table of methods.
+
+Every request goes the same way: is it from one of our own pages or programs, which method, who
+asks, may they, with which parameters; and whatever is raised on the way becomes an envelope in
+one place. Listens nowhere by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from klein import Klein
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site
+from werkzeug.exceptions import HTTPException
+
+from ccdaemon.api.addressing import method_name
+from ccdaemon.api.clients import Clients, Permission, address_of
+from ccdaemon.api.errors import as_refused
+from ccdaemon.api.exchange import HTTP_METHODS, Exchange
+from ccdaemon.api.kinds import Patterns
+from ccdaemon.api.methods import BY_NAME, Asking, Methods
+from ccdaemon.api.origins import Origins
+from ccdaemon.api.parameters import read_values, single
+from ccdaemon.api.ports import FindsRecordings, KnowsOperators, MakesCalls, ReadsHistory
+from ccdaemon.api.rendering import Answer
+from ccdaemon.api.site import QuietSite
+from ccdaemon.api.submitted import Pairs, body_pairs, query_pairs
+from ccdaemon.api.waiting import Waiters
+from ccdaemon.errors import Code, Refused
+
+T = TypeVar("T")
+_log = Logger()
+
+
+class Api(Service):
+    """The API.
+
+    As a service it does one thing: when it stops, nobody who waits is held any longer.
+
+    :param public_url: what links in answers begin with; None: the address that was asked.
+    :param hosts: names by which the daemon is asked for, beside ``localhost`` and addresses.
+    :param max_waiting: how many requests may wait for news at once.
+    """
+
+    app = Klein()
+
+    def __init__(
+        self,
+        *,
+        calls: MakesCalls,
+        operators: KnowsOperators,
+        history: ReadsHistory,
+        recordings: FindsRecordings,
+        clients: Clients,
+        patterns: Patterns,
+        clock: IReactorTime,
+        hosts: Sequence[str] = (),
+        public_url: str | None = None,
+        max_waiting: int = 1000,
+    ) -> None:
+        self._waiters = Waiters(clock, max_waiting)
+        self._methods = Methods(calls, operators, history, self._waiters, clock)
+        self._recordings = recordings
+        self._clients = clients
+        self._patterns = patterns
+        self._clock = clock
+        self._origins = Origins(hosts, public_url)
+        self._public_url = public_url
+
+    def resource(self) -> IResource:
+        """Give the tree, to be put at the root of a site."""
+        return _Gate(self.app.resource(), self._clock, self._origins)
+
+    def site(self) -> Site:
+        """Give the site, to be put behind a listening endpoint."""
+        return QuietSite(self.resource(), self._clock)
+
+    def stopService(self) -> None:
+        """Answer everybody who waits, with what there is."""
+        self._waiters.close()
+        Service.stopService(self)
+
+    @app.route("/healthz")
+    def healthz(self, request: IRequest) -> Deferred[bytes]:
+        """Say that the process is alive, to anybody."""
+        return _answered(request, _alive(Exchange.of(request)))
+
+    @app.route("/api/<name>")
+    def method(self, request: IRequest, name: str) -> Deferred[bytes]:
+        """Answer a method of the API."""
+        return _answered(request, self._run(Exchange.of(request), name))
+
+    @app.handle_errors(HTTPException)
+    def unknown(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer for a path that is nobody's."""
+        return Exchange.of(request).refuse(_unknown())
+
+    async def _run(self, exchange: Exchange, segment: str) -> bytes:
+        name = method_name(segment)
+        method = BY_NAME.get(name) if name else None
+        if method is None:
+            raise _unknown()
+        pairs = self._admit(exchange, method.permission)
+        values = read_values(pairs, method.required, method.optional, self._patterns)
+        asking = Asking(
+            client=exchange.client or "",
+            base_url=self._public_url or exchange.own_url,
+            gone=exchange.gone,
+        )
+        return exchange.answer(await method.run(self._methods, values, asking))
+
+    def _admit(self, exchange: Exchange, permission: Permission) -> Pairs:
+        """Let a client in that may do this, and give what the request brings."""
+        sent = body_pairs(exchange.header("Content-Type"), exchange.form())
+        pairs = [*query_pairs(exchange.query), *sent]
+        key = _bearer(exchange.header("Authorization")) or single(pairs, "api_key")
+        client = self._clients.identify(address_of(exchange.peer), key)
+        if client is None:
+            raise Refused(
+                Code.UNAUTHORIZED,
+                f"{exchange.peer} is no client's address, or the key is nobody's",
+            )
+        exchange.client = client.name
+        if permission.value not in client.permissions:
+            raise Refused(
+                Code.FORBIDDEN, f"client {client.name} lacks the permission {permission.value}"
+            )
+        return pairs
+
+
+class _Gate(Resource):
+    """What every request passes before the routes, so that they meet only what they can read."""
+
+    isLeaf = True
+
+    def __init__(self, routes: IResource, clock: IReactorTime, origins: Origins) -> None:
+        Resource.__init__(self)
+        self._routes = routes
+        self._clock = clock
+        self._origins = origins
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer the request, or have the routes answer it."""
+        exchange = Exchange(request, self._clock, _log)
+        request.setComponent(Exchange, exchange)
+        try:
+            self._check(exchange)
+            rendered: bytes | int = self._routes.render(request)
+            return rendered
+        except Exception as error:
+            return exchange.refuse(as_refused(error, _log))
+
+    def _check(self, exchange: Exchange) -> None:
+        request = exchange.request
+        self._origins.check(
+            exchange.headers("Host"), exchange.headers("Origin"), exchange.headers("Sec-Fetch-Site")
+        )
+        if not exchange.headers("Host"):
+            # HTTP/1.0 may leave it out; the routes need one.
+            request.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
+        try:
+            b"/".join(request.postpath or ()).decode("utf-8")
+        except UnicodeDecodeError:
+            raise _unknown() from None
+        if exchange.http_method not in HTTP_METHODS:
+            raise Refused(Code.METHOD_NOT_ALLOWED, "only " + ", ".join(HTTP_METHODS))
+        exchange.check_body()
+
+
+def _unknown() -> Refused:
+    return Refused(Code.UNKNOWN_METHOD, "there is nothing at this address")
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, key = (authorization or "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def _alive(exchange: Exchange) -> bytes:
+    return exchange.answer(Answer({"alive": True}))
+
+
+def _answered(request: IRequest, work: Awaitable[bytes]) -> Deferred[bytes]:
+    """Have the work's result sent, or its refusal.
+
+    Klein cancels what it waits for when the client goes. The work is not cancelled with it: a
+    call that is being made is made, and its outcome told to whoever asks.
+    """
+    exchange = Exchange.of(request)
+
+    async def carried_out() -> bytes:
+        try:
+            return await work
+        except Exception as error:
+            return exchange.refuse(as_refused(error, _log))
+
+    sent: Deferred[bytes] = Deferred(lambda _: None)
+    done = Deferred.fromCoroutine(carried_out())
+    done.addCallback(lambda body: None if exchange.gone.called else sent.callback(body))
+    return sent

@@ -1,0 +1,70 @@
+"""The parameters of the wire contract, declared once each."""
+
+from __future__ import annotations
+
+from ccdaemon.api.kinds import Flag, Moment, OneOf, Phone, Seconds, Sip, SomeOf, Text, Whole
+from ccdaemon.api.parameters import Parameter, Values
+from ccdaemon.calls.model import Direction
+from ccdaemon.errors import Code, Refused
+from ccdaemon.history.rows import Filter
+from ccdaemon.operators import Status
+
+#: How many rows of a list can be reached by pages.
+DEEPEST = 100_000
+
+_ID = Text(r"[ -~]{1,64}", "1 to 64 printable ASCII characters")
+
+SIP = Parameter("sip", Sip(), "the operator's number")
+PHONE = Parameter("phone", Phone(), "the client's number; a leading + is dropped")
+ORDER_ID = Parameter("order_id", _ID, "the CRM's order")
+EXTERNAL_KEY = Parameter("external_key", _ID, "the CRM's own key of the call, never used twice")
+CALL_ID = Parameter("call_id", Whole(1, 2**31 - 1), "the call's number, as makeCall gave it")
+PAGE = Parameter("page", Whole(1, None), "which page", 1)
+PER_PAGE = Parameter("per_page", Whole(1, 1000), "rows of a page", 50)
+LIMIT = Parameter("limit", Whole(1, 1000), "at most so many rows", 50)
+AFTER = Parameter(
+    "after",
+    Text(r"[0-9A-Za-z.~_-]{1,1000}", "a cursor as it stood in next, or 0"),
+    "what was told after this cursor, oldest first; 0: from the beginning",
+)
+WAIT = Parameter("wait", Seconds(60), "with after: hold the answer until there is something", 0.0)
+FROM = Parameter("from", Moment(), "rows from this moment on")
+TO = Parameter("to", Moment(), "rows up to this moment")
+DIRECTION = Parameter("direction", OneOf(Direction), "who began the call")
+GROUP_BY_CALL = Parameter("group_by_call", Flag(), "1: the states of each call together", False)
+STATUS = Parameter(
+    "status",
+    SomeOf((Status.OFFLINE, Status.ONLINE, Status.INUSE)),
+    "only operators with one of these statuses",
+)
+
+PAGING = (PAGE, PER_PAGE)
+FILTER = (FROM, TO, SIP, PHONE, ORDER_ID, DIRECTION)
+
+
+def filter_of(values: Values) -> Filter:
+    """Gather what restricts a list."""
+    return Filter(
+        from_ms=values.get(FROM),
+        to_ms=values.get(TO),
+        sip=values.get(SIP),
+        phone=values.get(PHONE),
+        order_id=values.get(ORDER_ID),
+        direction=values.get(DIRECTION),
+    )
+
+
+def paging_of(values: Values) -> tuple[int, int]:
+    """Give ``page`` and ``per_page``.
+
+    :raises Refused: with ``too_deep`` if the page reaches beyond what pages can reach.
+    """
+    page, per_page = values[PAGE], values[PER_PAGE]
+    if page * per_page > DEEPEST:
+        raise Refused(
+            Code.TOO_DEEP,
+            f"pages reach {DEEPEST} rows deep; narrow the list with from= and to=,"
+            " or read everything in turn with callHistory and after=",
+            field=PAGE.name,
+        )
+    return page, per_page

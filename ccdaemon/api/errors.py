@@ -1,0 +1,67 @@
+"""From what went wrong to what the client is told: one table, one funnel.
+
+Pure but for the log of what nobody expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from secrets import token_hex
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ccdaemon.errors import Code, Refused
+
+#: The HTTP status of every code that can be refused with.
+STATUS: Mapping[Code, int] = {
+    Code.MISSING_PARAMETER: 400,
+    Code.BAD_PARAMETER: 400,
+    Code.TOO_DEEP: 400,
+    Code.UNAUTHORIZED: 401,
+    Code.FORBIDDEN: 403,
+    Code.PHONE_NOT_ALLOWED: 403,
+    Code.UNKNOWN_METHOD: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.BODY_TOO_LARGE: 413,
+    Code.OPERATOR_UNKNOWN: 404,
+    Code.OPERATOR_OFFLINE: 409,
+    Code.OPERATOR_BUSY: 409,
+    Code.EXTERNAL_KEY_USED: 409,
+    Code.CALL_UNKNOWN: 404,
+    Code.RECORD_UNKNOWN: 404,
+    Code.TOO_MANY_CALLS: 429,
+    Code.ASTERISK_UNAVAILABLE: 503,
+    Code.ASTERISK_REFUSED: 502,
+    Code.HISTORY_UNAVAILABLE: 503,
+    Code.NOT_READY: 503,
+    Code.INTERNAL: 500,
+}
+
+
+def status_of(refused: Refused) -> int:
+    """Give the HTTP status of a refusal."""
+    return STATUS[refused.code]
+
+
+def error_object(refused: Refused) -> dict[str, object]:
+    """Make the ``error`` object: ``field`` and ``call_id`` only where there is one."""
+    error: dict[str, object] = {"code": refused.code.value, "message": refused.message}
+    if refused.field is not None:
+        error["field"] = refused.field
+    if refused.call_id is not None:
+        error["call_id"] = refused.call_id
+    return error
+
+
+def as_refused(error: Exception, log: Logger) -> Refused:
+    """Turn whatever was raised into a refusal.
+
+    What is not a refusal already is logged, once and with its traceback, under an id; the client
+    is told the id and nothing else.
+    """
+    if isinstance(error, Refused):
+        return error
+    log_id = token_hex(4)
+    log.failure("Request failed, id {log_id}", Failure(error), log_id=log_id)
+    return Refused(Code.INTERNAL, f"internal error; the daemon's log has it under id {log_id}")

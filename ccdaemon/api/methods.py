@@ -1,0 +1,265 @@
+"""The methods of the API: one table, and what each of them does.
+
+Knows parameters, objects and the ports; neither HTTP nor the spelling of answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ccdaemon.api import declared as p
+from ccdaemon.api.clients import Permission
+from ccdaemon.api.objects import (
+    CallWithRecords,
+    CallWithStates,
+    OperatorChangeObject,
+    OperatorObject,
+    RecordObject,
+    StateObject,
+    call_with_records,
+    call_with_states,
+    operator_change_object,
+    operator_object,
+    record_object,
+    state_object,
+)
+from ccdaemon.api.parameters import Parameter, Values
+from ccdaemon.api.ports import KnowsOperators, MakesCalls, ReadsHistory
+from ccdaemon.api.rendering import Answer
+from ccdaemon.api.waiting import Waiters
+from ccdaemon.errors import Code, Refused
+from ccdaemon.history.rows import Chain, StateRow
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a method may know of its request beside the parameters.
+
+    ``base_url`` is what links begin with, without a slash at its end; ``gone`` fires when
+    nobody waits for the answer any more.
+    """
+
+    client: str
+    base_url: str
+    gone: Deferred[None]
+
+
+class Methods:
+    """What the methods do; each takes checked values and answers, or raises ``Refused``."""
+
+    def __init__(
+        self,
+        calls: MakesCalls,
+        operators: KnowsOperators,
+        history: ReadsHistory,
+        waiters: Waiters,
+        clock: IReactorTime,
+    ) -> None:
+        self._calls = calls
+        self._operators = operators
+        self._history = history
+        self._waiters = waiters
+        self._clock = clock
+
+    async def make_call(self, values: Values, asking: Asking) -> Answer:
+        """Connect an operator with a client."""
+        call_id = await self._calls.make_call(
+            sip=values[p.SIP],
+            phone=values[p.PHONE],
+            order_id=values[p.ORDER_ID],
+            external_key=values[p.EXTERNAL_KEY],
+            client=asking.client,
+        )
+        return Answer({"call_id": call_id})
+
+    async def record_list(self, values: Values, asking: Asking) -> Answer:
+        """List recordings, newest first."""
+        page, per_page = p.paging_of(values)
+        found = await self._history.records_page(page, per_page, p.filter_of(values))
+        data = [record_object(row.record, row.call, asking.base_url) for row in found.rows]
+        return Answer({**_paging(page, per_page, found.total), "data": data})
+
+    async def order_records(self, values: Values, asking: Asking) -> Answer:
+        """List an order's calls with their recordings, newest first."""
+        chains = await self._order_chains(values)
+        return Answer([call_with_records(chain, asking.base_url) for chain in reversed(chains)])
+
+    async def order_history(self, values: Values, asking: Asking) -> Answer:
+        """List an order's states, oldest first, call by call if so asked."""
+        chains = await self._order_chains(values)
+        if values[p.GROUP_BY_CALL]:
+            return Answer([call_with_states(chain) for chain in chains])
+        rows = sorted(
+            (row for chain in chains for row in chain.states),
+            key=lambda row: (row.state.date, row.event_id),
+        )
+        return Answer([state_object(row) for row in rows])
+
+    async def _order_chains(self, values: Values) -> Sequence[Chain]:
+        chains = await self._history.order_chains(values[p.ORDER_ID], p.filter_of(values))
+        return sorted(chains, key=lambda chain: (chain.call.date, chain.call.call_id))
+
+    async def call_history(self, values: Values, asking: Asking) -> Answer:
+        """Tell one call's chain; or what came after a cursor; or all states, newest first."""
+        if values.get(p.CALL_ID) is not None or values.get(p.EXTERNAL_KEY) is not None:
+            return Answer([call_with_states(await self._chain(values))])
+        if values.get(p.AFTER) is not None:
+            return await self._told_after(values, asking)
+        page, per_page = p.paging_of(values)
+        found = await self._history.states_page(page, per_page, p.filter_of(values))
+        rows = [state_object(row) for row in found.rows]
+        return Answer(rows, _paging(page, per_page, found.total))
+
+    async def _chain(self, values: Values) -> Chain:
+        call_id, external_key = values.get(p.CALL_ID), values.get(p.EXTERNAL_KEY)
+        if call_id is not None:
+            chain = await self._history.call(call_id)
+        else:
+            chain = await self._history.by_key(values[p.EXTERNAL_KEY])
+        if chain is None or external_key not in (None, chain.call.external_key):
+            raise Refused(Code.CALL_UNKNOWN, "there is no such call")
+        return chain
+
+    async def _told_after(self, values: Values, asking: Asking) -> Answer:
+        until = self._clock.seconds() + values[p.WAIT]
+        filter, limit, cursor = p.filter_of(values), values[p.LIMIT], values[p.AFTER]
+        while True:
+            # Asked for before the look, so that nothing can happen unseen between the two.
+            changed = self._history.changed()
+            try:
+                rows, cursor = await self._history.states_after(cursor, limit, filter)
+            except BaseException:
+                _forget(changed)
+                raise
+            left = until - self._clock.seconds()
+            if rows or left <= 0 or asking.gone.called or not self._waiters.may_wait:
+                _forget(changed)
+                return self._told(rows, cursor, crowded=left > 0 and not rows)
+            await self._waiters.wait(changed, left, asking.gone)
+
+    def _told(self, rows: Sequence[StateRow], cursor: str, crowded: bool) -> Answer:
+        states = [state_object(row) for row in rows]
+        # Who was not allowed to wait is asked not to come back at once.
+        return Answer(states, {"next": cursor}, retry_after=1 if crowded else None)
+
+    async def sip_list(self, values: Values, asking: Asking) -> Answer:
+        """List the operators as they stand now."""
+        page, per_page = p.paging_of(values)
+        sip, statuses = values.get(p.SIP), values.get(p.STATUS)
+        found = [
+            operator
+            for operator in self._operators.operators()
+            if sip in (None, operator.sip) and (statuses is None or operator.status in statuses)
+        ]
+        shown = found[(page - 1) * per_page : page * per_page]
+        data = [operator_object(operator) for operator in shown]
+        return Answer({**_paging(page, per_page, len(found)), "data": data})
+
+    async def operator_history(self, values: Values, asking: Asking) -> Answer:
+        """List the operators' log, newest first."""
+        page, per_page = p.paging_of(values)
+        found = await self._history.operator_page(page, per_page, p.filter_of(values))
+        rows = [operator_change_object(row) for row in found.rows]
+        return Answer(rows, _paging(page, per_page, found.total))
+
+
+def _forget(changed: Deferred[None]) -> None:
+    changed.addErrback(lambda _: None)
+    changed.cancel()
+
+
+def _paging(page: int, per_page: int, total: int) -> dict[str, object]:
+    return {"page": page, "per_page": per_page, "total": total, "pages": -(-total // per_page)}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: its name on the wire, who may ask, with what, and what comes back.
+
+    ``rows`` is the type of what the answer lists, None if it is no list. With ``data`` the rows
+    stand in the response's ``data`` beside the paging; without they are the response.
+    """
+
+    name: str
+    permission: Permission
+    run: Callable[[Methods, Values, Asking], Awaitable[Answer]]
+    rows: object | None
+    data: bool = False
+    required: Sequence[Parameter[Any]] = ()
+    optional: Sequence[Parameter[Any]] = ()
+
+
+_OF_AN_ORDER = (p.FROM, p.TO, p.SIP, p.PHONE, p.DIRECTION)
+
+METHODS: Sequence[Method] = (
+    Method(
+        "makeCall",
+        Permission.CALL,
+        Methods.make_call,
+        rows=None,
+        required=(p.SIP, p.PHONE, p.ORDER_ID, p.EXTERNAL_KEY),
+    ),
+    Method(
+        "recordList",
+        Permission.READ,
+        Methods.record_list,
+        rows=RecordObject,
+        data=True,
+        optional=(*p.PAGING, *p.FILTER),
+    ),
+    Method(
+        "orderRecords",
+        Permission.READ,
+        Methods.order_records,
+        rows=CallWithRecords,
+        required=(p.ORDER_ID,),
+        optional=_OF_AN_ORDER,
+    ),
+    Method(
+        "orderHistory",
+        Permission.READ,
+        Methods.order_history,
+        rows=StateObject | CallWithStates,
+        required=(p.ORDER_ID,),
+        optional=(p.GROUP_BY_CALL, *_OF_AN_ORDER),
+    ),
+    Method(
+        "callHistory",
+        Permission.READ,
+        Methods.call_history,
+        rows=StateObject | CallWithStates,
+        optional=(p.CALL_ID, p.EXTERNAL_KEY, p.AFTER, p.LIMIT, p.WAIT, *p.PAGING, *p.FILTER),
+    ),
+    Method(
+        "sipList",
+        Permission.READ,
+        Methods.sip_list,
+        rows=OperatorObject,
+        data=True,
+        optional=(p.STATUS, p.SIP, *p.PAGING),
+    ),
+    Method(
+        "operatorHistory",
+        Permission.READ,
+        Methods.operator_history,
+        rows=OperatorChangeObject,
+        optional=(p.SIP, *p.PAGING, p.FROM, p.TO),
+    ),
+)
+
+#: The headings of the customer's brief that differ from the methods' names by more than case.
+ALIASES: Mapping[str, str] = {"RecordsList": "recordList"}
+
+
+def _by_name() -> Mapping[str, Method]:
+    methods = {method.name.lower(): method for method in METHODS}
+    return methods | {alias.lower(): methods[name.lower()] for alias, name in ALIASES.items()}
+
+
+#: Every method by its name, and by its alias, in lower case.
+BY_NAME: Mapping[str, Method] = _by_name()

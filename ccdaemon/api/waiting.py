@@ -1,0 +1,64 @@
+"""Requests that wait for something to happen: bounded in number and in time.
+
+Knows neither HTTP nor the history; only Deferreds and a clock.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+
+class Waiters:
+    """Everybody who waits.
+
+    :param limit: how many may wait at once.
+    """
+
+    def __init__(self, clock: IReactorTime, limit: int = 1000) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._waiting: set[Deferred[None]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether there is room for one more."""
+        return not self._closed and len(self._waiting) < self._limit
+
+    def wait(self, changed: Deferred[None], seconds: float, gone: Deferred[None]) -> Deferred[None]:
+        """Wait until something has changed, the time is over, or nobody is there any more.
+
+        :param changed: fires or fails when there may be something; cancelled when not needed.
+        :param gone: fires when the asking side is gone; it is not cancelled.
+        :return: fires with None in every case, also on :meth:`close`.
+        """
+        awake: Deferred[None] = Deferred()
+        timer = self._clock.callLater(seconds, _wake, awake)
+
+        def tidy(_: None) -> None:
+            self._waiting.discard(awake)
+            if timer.active():
+                timer.cancel()
+            changed.cancel()
+
+        self._waiting.add(awake)
+        awake.addCallback(tidy)
+        # A failure only wakes: the look that follows meets the reason itself.
+        changed.addBoth(lambda _: _wake(awake))
+        gone.addBoth(lambda _: _wake(awake))
+        return awake
+
+    def close(self) -> None:
+        """Wake everybody, and let nobody wait any more."""
+        self._closed = True
+        for awake in list(self._waiting):
+            _wake(awake)
+
+
+def _wake(awake: Deferred[None]) -> None:
+    if not awake.called:
+        awake.callback(None)
