@@ -1,0 +1,107 @@
+"""The facts that the journal keeps, and how they are spelled in it.
+
+A fact is spelled as a JSON object by field names, so that ``sqlite3`` on a terminal can read
+the journal and a daemon that knows more fields still reads an older one. Knows no SQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ccdaemon.calls.model import CallView, Record, StateTold
+from ccdaemon.operators import OperatorChange
+
+
+@dataclass(frozen=True, slots=True)
+class StateFact:
+    """A state was reached, and the call as it stands with it.
+
+    The state with ``seq`` 1 opens the call: the call's external key is taken with it.
+    """
+
+    state: StateTold
+    call: CallView
+
+    @property
+    def opens(self) -> bool:
+        """Whether this is the first a call is heard of."""
+        return self.state.seq == 1
+
+    @property
+    def call_id(self) -> int:
+        """The call it belongs to."""
+        return self.state.call_id
+
+    @property
+    def date(self) -> int:
+        """When it was, in ms."""
+        return self.state.date
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFact:
+    """An operator's status changed. It belongs to no call, even where it names one."""
+
+    change: OperatorChange
+    opens = False
+    call_id = None
+
+    @property
+    def date(self) -> int:
+        """When it was, in ms."""
+        return self.change.date
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFact:
+    """A recording is complete on disk."""
+
+    record: Record
+    opens = False
+
+    @property
+    def call_id(self) -> int:
+        """The call it belongs to."""
+        return self.record.call_id
+
+    @property
+    def date(self) -> int:
+        """When it was, in ms."""
+        return self.record.date
+
+
+Fact = StateFact | OperatorFact | RecordFact
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact with its place in the journal; ids grow, and are never used twice."""
+
+    event_id: int
+    fact: Fact
+
+
+_KIND: dict[type, str] = {StateFact: "state", OperatorFact: "operator", RecordFact: "record"}
+_DECODER: dict[str, msgspec.json.Decoder[Fact]] = {
+    kind: msgspec.json.Decoder(type_) for type_, kind in _KIND.items()
+}
+_encoder = msgspec.json.Encoder()
+
+
+def encode(fact: Fact) -> tuple[str, bytes]:
+    """Spell a fact.
+
+    :return: its kind and its body, UTF-8 JSON.
+    :raise UnicodeEncodeError: if a text in it holds half a surrogate pair.
+    """
+    return _KIND[type(fact)], _encoder.encode(fact)
+
+
+def decode(kind: str, body: bytes) -> Fact:
+    """Read a fact as :func:`encode` spelled it.
+
+    :raise msgspec.ValidationError: if the body lacks a field.
+    """
+    return _DECODER[kind].decode(body)

@@ -1,0 +1,309 @@
+"""The journal: one ordered log in ``state_dir`` that every fact is written to first.
+
+Told means committed here. A thread writes (one commit for all that waits), another reads; the
+reactor never waits for the disk, and nothing is kept in memory but what waits to be written.
+Knows nothing of Postgres: that, the webhooks and the live stream are its readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ccdaemon.history import journal_writes as writes
+from ccdaemon.history.facts import Event, Fact
+from ccdaemon.history.failures import JournalBroken, JournalFull
+from ccdaemon.history.group_commit import RETRY, WINDOW, GroupCommit
+from ccdaemon.history.journal_file import NAME, connect, prepare
+from ccdaemon.history.journal_reading import JournalReading
+from ccdaemon.history.leases import Leases
+from ccdaemon.history.state_dir import StateDirLock
+from ccdaemon.operators import OperatorChange
+
+Listener = Callable[[Sequence[Event]], None]
+
+#: Facts that may wait for the disk at once.
+WAITING = 10_000
+#: Seconds that stopping waits for the disk.
+DRAIN = 5.0
+#: Seconds between two looks for what can be forgotten.
+PRUNE_EVERY = 60.0
+#: Ms for which a call is kept here after it has ended.
+KEPT = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class JournalHealth:
+    """How the journal is.
+
+    ``broken`` says why it cannot be written, None if it can. ``waiting`` counts facts that are
+    not committed yet; ``head`` is the newest event, ``floor`` the one after which everything is
+    still held; ``refused`` counts appends that failed since the start.
+    """
+
+    broken: str | None
+    waiting: int
+    refused: int
+    head: int
+    floor: int
+    numbers_left: int
+
+
+class Journal(JournalReading, Service):
+    """The journal of one ``state_dir``.
+
+    Between :meth:`startService` and the end of :meth:`stopService` it may be used.
+
+    :param reactor: where its threads report to.
+    :param clock: the same reactor, for what it does later.
+    :param window: seconds between two commits under load.
+    :param retry: seconds between two tries while the disk takes nothing.
+    :param waiting: how many facts may wait for the disk.
+    :param drain: seconds that stopping waits for the disk.
+    :ivar node: six hexadecimal digits, made with the file: the installation's own name.
+    :ivar head: the newest event that is committed.
+    :ivar floor: all events after this one are still held.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        clock: IReactorTime,
+        state_dir: Path,
+        *,
+        window: float = WINDOW,
+        retry: float = RETRY,
+        waiting: int = WAITING,
+        drain: float = DRAIN,
+    ) -> None:
+        super().__init__(reactor, state_dir / NAME)
+        self._clock = clock
+        self._lock = StateDirLock(state_dir)
+        self._limit = waiting
+        self._drain = drain
+        self._writer = GroupCommit(
+            reactor, self._path, connect, writes.probe, self._told, window=window, retry=retry
+        )
+        self._listeners: list[Listener] = []
+        self._fresh: list[Event] = []
+        self._begun: list[Deferred[None]] = []
+        self._is_begun = False
+        self._leases = Leases()
+        self._waiting = 0
+        self._refused = 0
+        self._broken: str | None = "the journal is not open"
+        self._pruning: IDelayedCall | None = None
+        self.node = ""
+        self.head = 0
+        self.floor = 0
+
+    # Life
+
+    def startService(self) -> None:
+        """Lock the folder, check the file and open it. Blocks while it does.
+
+        :raise StateDirBusy: if another daemon has the folder.
+        :raise JournalDamaged: if the file cannot be trusted; the message says what to do.
+        :raise OSError: if the folder cannot be written.
+        """
+        self._lock.acquire()
+        try:
+            contents = prepare(self._path)
+        except BaseException:
+            self._lock.release()
+            raise
+        self.node = contents.node
+        self.head = contents.head
+        self.floor = contents.floor
+        self._is_begun = contents.begun
+        self._leases = Leases(contents.leases)
+        self._broken = None
+        self._writer.start()
+        self._start_reading()
+        self._pruning = self._clock.callLater(PRUNE_EVERY, self._prune)
+        super().startService()  # type: ignore[no-untyped-call]
+
+    def stopService(self) -> Deferred[None]:
+        """Write what waits and let go of the folder, within ``drain`` seconds."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        self._broken = "the daemon is stopping"
+        if self._pruning is not None and self._pruning.active():
+            self._pruning.cancel()
+        try:
+            await self._writer.stop().addTimeout(self._drain, self._clock)
+        except TimeoutError:
+            self._log.error(
+                "the journal was left with {waiting} facts unwritten", waiting=self._waiting
+            )
+        await self._stop_reading()
+        self._lock.release()
+
+    # Writing
+
+    def append(self, facts: Sequence[Fact]) -> Deferred[list[int]]:
+        """Write facts, all or none, in the order of the calls of this method.
+
+        An append that opens a call fails at once when the disk does not take it. Any other
+        waits until the disk does: what happened to a call must not be missing in its middle.
+
+        :return: fires with the event ids, once they are committed; fails with
+            :class:`KeyTaken`, :class:`JournalFull` or :class:`JournalBroken`.
+        """
+        if not self.running or not self._is_begun:
+            return self._refuse(JournalBroken(self.not_ready or "the journal is not open"))
+        if self._waiting + len(facts) > self._limit:
+            return self._refuse(JournalFull(f"{self._waiting} facts wait for the disk"))
+        entries = [writes.Entry.of(fact) for fact in facts]
+        keep = not any(fact.opens for fact in facts)
+        self._waiting += len(facts)
+        written = self._writer.submit(lambda db: writes.append(db, entries), keep=keep)
+        return written.addBoth(self._appended, facts)
+
+    def _refuse(self, error: Exception) -> Deferred[Any]:
+        self._refused += 1
+        return fail(error)
+
+    def _appended(self, result: list[int] | Failure, facts: Sequence[Fact]) -> Any:
+        self._waiting -= len(facts)
+        if isinstance(result, Failure):
+            self._refused += 1
+            return result
+        if not self._fresh:
+            # In a turn of its own, so that whoever appended hears it first.
+            self._clock.callLater(0, self._tell)
+        for event_id, fact in zip(result, facts, strict=True):
+            self._fresh.append(Event(event_id, fact))
+            self.head = event_id
+        return result
+
+    def _tell(self) -> None:
+        events, self._fresh = self._fresh, []
+        for listener in tuple(self._listeners):
+            with self._log.failureHandler("a reader of the journal failed to listen"):
+                listener(events)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have ``listener`` called with new events once they are committed, in order.
+
+        :return: ends the subscription.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _told(self, reason: str | None) -> None:
+        if not self.running:
+            return
+        self._broken = reason
+        if reason is None:
+            self._log.info("the journal can be written again")
+        else:
+            self._log.error("the journal cannot be written: {reason}", reason=reason)
+
+    # Call numbers, and what a new journal is told by Postgres
+
+    def take_call_id(self) -> int:
+        """Give out a call number; it is used up on disk once its call is opened.
+
+        :raise NoLease: if none is left.
+        """
+        return self._leases.take()
+
+    @property
+    def numbers_left(self) -> int:
+        """How many call numbers may be given out."""
+        return self._leases.left
+
+    async def grant(self, lo: int, hi: int) -> None:
+        """Add a lease of call numbers, first and last included."""
+        await self._writer.submit(lambda db: writes.grant(db, lo, hi))
+        self._leases.add(lo, hi)
+
+    async def load_keys(self, keys: Sequence[tuple[str, int]]) -> None:
+        """Add external keys that calls in Postgres have, with their calls."""
+        await self._writer.submit(lambda db: writes.load_keys(db, keys))
+
+    async def begin(self, above: int, operators: Iterable[OperatorChange]) -> None:
+        """Let a new journal begin, once its keys are loaded.
+
+        :param above: the first event gets a higher id than this.
+        :param operators: what was last said of each operator.
+        """
+        await self._writer.submit(lambda db: writes.begin(db, above, operators))
+        self.floor = max(self.floor, above)
+        self.head = max(self.head, above)
+        self._is_begun = True
+        waiting, self._begun = self._begun, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    @property
+    def begun(self) -> bool:
+        """Whether facts are taken: false only in a new journal that Postgres has not seen."""
+        return self._is_begun
+
+    def when_begun(self) -> Deferred[None]:
+        """Fires once facts are taken: at once, but for a new journal."""
+        if self._is_begun:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred(self._begun.remove)
+        self._begun.append(deferred)
+        return deferred
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why no call can be opened just now, in words; None if one can."""
+        if self._broken is not None:
+            return self._broken
+        if not self._is_begun:
+            return "the keys in use have not been read from Postgres yet"
+        if not self._leases.left:
+            return "Postgres has granted no call numbers"
+        return None
+
+    async def set_position(self, reader: str, event_id: int) -> None:
+        """Note that a reader has everything up to ``event_id``: it may be forgotten then."""
+        await self._writer.submit(lambda db: writes.set_position(db, reader, event_id))
+
+    async def set_aside(self, event_id: int, reason: str) -> None:
+        """Keep an event that Postgres refused, until :meth:`take_back`."""
+        await self._writer.submit(lambda db: writes.set_aside(db, event_id, reason))
+
+    async def take_back(self, event_id: int) -> None:
+        """Treat an event that had been set aside as any other."""
+        await self._writer.submit(lambda db: writes.take_back(db, event_id))
+
+    # Upkeep
+
+    @property
+    def health(self) -> JournalHealth:
+        """How the journal is just now."""
+        return JournalHealth(
+            self._broken, self._waiting, self._refused, self.head, self.floor, self._leases.left
+        )
+
+    def _prune(self) -> None:
+        before = int(self._clock.seconds() * 1000) - KEPT
+        pruned = self._writer.submit(lambda db: writes.prune(db, before))
+        pruned.addCallbacks(self._pruned, lambda _: False)
+        pruned.addCallback(self._prune_later)
+
+    def _pruned(self, result: tuple[int, bool]) -> bool:
+        self.floor, more = result
+        return more
+
+    def _prune_later(self, more: bool) -> None:
+        if self.running:
+            self._pruning = self._clock.callLater(0 if more else PRUNE_EVERY, self._prune)

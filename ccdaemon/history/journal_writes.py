@@ -1,0 +1,179 @@
+"""What is written into the journal, statement by statement.
+
+Runs in the journal's writer thread, inside a transaction that somebody else begins and ends.
+Knows no threads and no Twisted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from ccdaemon.history.facts import Fact, OperatorFact, RecordFact, StateFact, encode
+from ccdaemon.history.failures import KeyTaken
+from ccdaemon.operators import OperatorChange
+
+_PRUNE_CALLS = 200
+_HEAD = "SELECT max(floor, coalesce((SELECT max(event_id) FROM event), 0)) FROM journal"
+_operator_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A fact, spelled for the journal."""
+
+    fact: Fact
+    kind: str
+    body: bytes
+
+    @classmethod
+    def of(cls, fact: Fact) -> Entry:
+        """Spell a fact; raises what :func:`~ccdaemon.history.facts.encode` raises."""
+        return cls(fact, *encode(fact))
+
+
+def append(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
+    """Append facts.
+
+    :return: their event ids, without a gap between them.
+    :raise KeyTaken: if a call is to be opened with a key that another call has.
+    """
+    (head,) = db.execute(_HEAD).fetchone()
+    ids = list(range(head + 1, head + 1 + len(entries)))
+    for event_id, entry in zip(ids, entries, strict=True):
+        fact = entry.fact
+        call_id = fact.call_id
+        if isinstance(fact, StateFact) and fact.opens:
+            _open_call(db, event_id, fact)
+        elif isinstance(fact, OperatorFact):
+            _keep_operator(db, fact.change)
+        elif not _go_on(db, event_id, fact):
+            call_id = None
+        db.execute(
+            "INSERT INTO event (event_id, kind, call_id, date, body) VALUES (?, ?, ?, ?, ?)",
+            (event_id, entry.kind, call_id, fact.date, entry.body),
+        )
+    return ids
+
+
+def _open_call(db: sqlite3.Connection, event_id: int, fact: StateFact) -> None:
+    call = fact.call
+    if call.external_key is not None:
+        _take_key(db, call.external_key, call.call_id)
+    ended = fact.state.date if fact.state.final else None
+    db.execute(
+        "INSERT INTO call (call_id, last_event_id, ended, order_id) VALUES (?, ?, ?, ?)",
+        (call.call_id, event_id, ended, call.order_id),
+    )
+    db.execute(
+        "UPDATE lease SET next = max(next, ? + 1) WHERE ? BETWEEN lo AND hi",
+        (call.call_id, call.call_id),
+    )
+
+
+def _take_key(db: sqlite3.Connection, external_key: str, call_id: int) -> None:
+    try:
+        db.execute("INSERT INTO external_key VALUES (?, ?)", (external_key, call_id))
+    except sqlite3.IntegrityError:
+        (holder,) = db.execute(
+            "SELECT call_id FROM external_key WHERE external_key = ?", (external_key,)
+        ).fetchone()
+        raise KeyTaken(holder) from None
+
+
+def _go_on(db: sqlite3.Connection, event_id: int, fact: StateFact | RecordFact) -> bool:
+    """Note that a call goes on; false if its beginning is not held here (any more)."""
+    if isinstance(fact, RecordFact):
+        changed = db.execute(
+            "UPDATE call SET last_event_id = ? WHERE call_id = ?", (event_id, fact.call_id)
+        )
+    else:
+        changed = db.execute(
+            "UPDATE call SET last_event_id = ?, ended = coalesce(ended, ?), order_id = ?"
+            " WHERE call_id = ?",
+            (
+                event_id,
+                fact.state.date if fact.state.final else None,
+                fact.call.order_id,
+                fact.call_id,
+            ),
+        )
+    return changed.rowcount > 0
+
+
+def _keep_operator(db: sqlite3.Connection, change: OperatorChange) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO operator (sip, body) VALUES (?, ?)",
+        (change.sip, _operator_encoder.encode(change)),
+    )
+
+
+def grant(db: sqlite3.Connection, lo: int, hi: int) -> None:
+    """Add a lease of call numbers, first and last included; used-up ones are forgotten."""
+    db.execute("DELETE FROM lease WHERE next > hi")
+    db.execute("INSERT INTO lease (lo, hi, next) VALUES (?, ?, ?)", (lo, hi, lo))
+
+
+def load_keys(db: sqlite3.Connection, keys: Iterable[tuple[str, int]]) -> None:
+    """Add keys that calls of Postgres have; those known already stay as they are."""
+    db.executemany("INSERT OR IGNORE INTO external_key VALUES (?, ?)", keys)
+
+
+def begin(db: sqlite3.Connection, above: int, operators: Iterable[OperatorChange]) -> None:
+    """Note that the keys are loaded, where ids begin, and what was last said of operators."""
+    db.execute("UPDATE journal SET begun = 1, floor = max(floor, ?)", (above,))
+    for change in operators:
+        _keep_operator(db, change)
+
+
+def set_position(db: sqlite3.Connection, reader: str, event_id: int) -> None:
+    """Note that a reader has everything up to ``event_id``."""
+    db.execute("INSERT OR REPLACE INTO reader (name, event_id) VALUES (?, ?)", (reader, event_id))
+
+
+def set_aside(db: sqlite3.Connection, event_id: int, reason: str) -> None:
+    """Note that a fact could not be read by Postgres; it is kept until it can."""
+    db.execute("INSERT OR REPLACE INTO aside (event_id, reason) VALUES (?, ?)", (event_id, reason))
+
+
+def take_back(db: sqlite3.Connection, event_id: int) -> None:
+    """Note that a fact that had been set aside has been read after all."""
+    db.execute("DELETE FROM aside WHERE event_id = ?", (event_id,))
+
+
+def probe(db: sqlite3.Connection) -> None:
+    """Write something that changes nothing, to see whether the disk takes it."""
+    db.execute("UPDATE journal SET probe = probe + 1")
+
+
+def prune(db: sqlite3.Connection, before: int) -> tuple[int, bool]:
+    """Forget some of what ended before a moment and has been read by every reader.
+
+    :param before: ms.
+    :return: the new floor, and whether there may be more to forget.
+    """
+    (floor,) = db.execute("SELECT floor FROM journal").fetchone()
+    (passed,) = db.execute("SELECT min(event_id) FROM reader").fetchone()
+    if passed is None:
+        return floor, False
+    calls = db.execute(
+        "SELECT call_id, last_event_id FROM call WHERE ended < ? AND last_event_id <= ?"
+        " AND call_id NOT IN (SELECT e.call_id FROM aside JOIN event e USING (event_id)"
+        " WHERE e.call_id IS NOT NULL) LIMIT ?",
+        (before, passed, _PRUNE_CALLS),
+    ).fetchall()
+    loose = db.execute(
+        "SELECT event_id FROM event WHERE call_id IS NULL AND date < ? AND event_id <= ?"
+        " AND event_id NOT IN (SELECT event_id FROM aside) LIMIT ?",
+        (before, passed, _PRUNE_CALLS),
+    ).fetchall()
+    ids = [(call_id,) for call_id, _ in calls]
+    db.executemany("DELETE FROM event WHERE call_id = ?", ids)
+    db.executemany("DELETE FROM call WHERE call_id = ?", ids)
+    db.executemany("DELETE FROM event WHERE event_id = ?", loose)
+    floor = max([floor, *(last for _, last in calls), *(last for (last,) in loose)])
+    db.execute("UPDATE journal SET floor = ?", (floor,))
+    return floor, _PRUNE_CALLS in (len(calls), len(loose))

@@ -1,0 +1,44 @@
+"""Call numbers that may be given out: ranges that Postgres has granted, lowest first."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from ccdaemon.history.failures import NoLease
+
+
+class Leases:
+    """The numbers that are left.
+
+    :param ranges: first and last of each range that is free, both included, lowest first.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._ranges = deque(ranges)
+
+    @property
+    def left(self) -> int:
+        """How many numbers are left."""
+        return sum(hi - lo + 1 for lo, hi in self._ranges)
+
+    def add(self, lo: int, hi: int) -> None:
+        """Add a range, first and last included."""
+        self._ranges.append((lo, hi))
+
+    def take(self) -> int:
+        """Give out a number; it never comes back.
+
+        :raise NoLease: if none is left.
+        """
+        if not self._ranges:
+            raise NoLease("Postgres has granted no call numbers")
+        lo, hi = self._ranges.popleft()
+        if lo < hi:
+            self._ranges.appendleft((lo + 1, hi))
+        return lo
+
+    def pass_over(self, number: int) -> None:
+        """Never give out ``number`` or anything below it."""
+        kept = [(max(lo, number + 1), hi) for lo, hi in self._ranges if hi > number]
+        self._ranges = deque(kept)
