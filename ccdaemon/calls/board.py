@@ -46,10 +46,11 @@ class Board:
             return None
         told = machine.advance(call, signal)
         if call.final:
-            self._remove(call)
+            self.remove(call)
         return call, told
 
-    def _remove(self, call: Call) -> None:
+    def remove(self, call: Call) -> None:
+        """Take down a call that is over, or that never came to be."""
         del self._calls[call.call_id]
         del self._by_linkedid[call.anchor]
         if call.sip is not None and self._by_sip.get(call.sip) is call:

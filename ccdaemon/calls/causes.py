@@ -33,8 +33,11 @@ SIP_OUTCOME: dict[int, Outcome] = {
 #: 487 only echoes our own CANCEL, so it says nothing about why we cancelled.
 SIP_ECHO = 487
 
+#: Normal clearing: a leg was ended by somebody on purpose.
+NORMAL = 16
+
 CAUSE_OUTCOME: dict[int, Outcome] = {
-    16: Outcome.CANCELLED,
+    NORMAL: Outcome.CANCELLED,
     17: Outcome.BUSY,
     18: Outcome.NOANSWER,
     19: Outcome.NOANSWER,
@@ -64,6 +67,7 @@ CAUSE_WORDS: dict[int, str] = {
     20: "Subscriber absent",
     21: "Call rejected",
     22: "Number changed",
+    23: "Redirected to new destination",
     26: "Answered elsewhere",
     27: "Destination out of order",
     28: "Invalid number format",
@@ -116,8 +120,8 @@ def outcome(*, tech: str = "", cause: int | None = None, dial_status: str = "") 
     code = sip_code(tech)
     if code is not None:
         return SIP_OUTCOME.get(code, Outcome.FAILED)
-    # 16 on a leg that Dial gave up is Dial's own doing: its status knows why.
-    if cause and not (cause == 16 and dial_status):
+    # Normal clearing of a leg that Dial gave up is Dial's own doing: its status knows why.
+    if cause and not (cause == NORMAL and dial_status):
         return CAUSE_OUTCOME.get(cause, Outcome.FAILED)
     return DIAL_STATUS_OUTCOME.get(dial_status, Outcome.FAILED)
 

@@ -183,15 +183,26 @@ def _outcome(call: Call, signal: signals.Outcome) -> list[StateTold]:
     return []
 
 
+def _hung_up(call: Call, signal: signals.HungUp) -> list[StateTold]:
+    role = role_of(call, signal.channel)
+    call.hung_up_by = call.hung_up_by or (role.value if role else None)
+    return []
+
+
 def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
     # The other party's channel may go before or after: the anchor's end decides.
     if signal.channel != call.anchor:
         return []
-    cause, tech, dial_status = signal.cause, signal.tech, ""
-    told = call.legs[CLIENT].outcome
-    if call.state is State.CLIENT_CALLTO and told is not None:
-        cause, tech, dial_status = told.cause, told.tech, told.dial_status
+    cause, tech, dial_status = signal.cause, "", ""
+    if not _reached(call, State.OPERATOR_PICKUP):
+        # Only Asterisk's own giving up leaves no cause, or no better one than 16.
+        tech, dial_status = signal.tech, "NOANSWER"
+    elif call.state is State.CLIENT_CALLTO and (told := call.legs[CLIENT].outcome):
+        # From here on the anchor's own SIP answer is one that Asterisk made up from the cause.
+        tech, dial_status = told.tech, told.dial_status
     outcome = causes.outcome(tech=tech, cause=cause, dial_status=dial_status)
+    if cause == causes.NORMAL and outcome is Outcome.NOANSWER:
+        cause = None
     return [_end(call, outcome, signal.date, cause=cause, detail=causes.words(cause, tech))]
 
 
@@ -211,6 +222,7 @@ _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
     signals.Answered: _answered,
     signals.Asked: _asked,
     signals.Outcome: _outcome,
+    signals.HungUp: _hung_up,
     signals.Ended: _ended,
     signals.OriginateFailed: _originate_failed,
     signals.Refused: _failed,

@@ -45,15 +45,19 @@ class Asked(Signal):
 class Outcome(Signal):
     """The dialplan, running on ``channel``, says what came of asking the other party.
 
-    ``dial_status`` is Dial's DIALSTATUS (empty if nobody was asked), ``cause`` the Q.850 number
-    of the other party's channel or None, ``tech`` its last SIP answer in words or empty,
-    ``source`` the name of the channel that hung up first or empty.
+    ``dial_status`` is Dial's DIALSTATUS (empty if nobody was asked), ``tech`` the other party's
+    last SIP answer in words or empty, ``source`` the name of the channel that hung up first,
+    empty if Asterisk does not know.
     """
 
     dial_status: str
-    cause: int | None
     tech: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp(Signal):
+    """The phone behind the channel asked to hang up (or refused the call)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,153 @@
+"""Presence: keeps what is known of the operators equal to what Asterisk says.
+
+Reads everything after a start or reconnect, follows the events afterwards, and looks again
+after a reload and once a minute, since not every change of a configuration is told. It decides
+nothing: ``operators`` does, and every change goes to the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from ccdaemon.asterisk.ami_actions import AMIActions
+from ccdaemon.asterisk.ami_errors import AMIError
+from ccdaemon.asterisk.looks import Endpoints, look_at_operators, look_for_operator
+from ccdaemon.asterisk.wire import Message
+from ccdaemon.history.facts import Fact, OperatorFact
+from ccdaemon.operators import OperatorChange, Operators, OperatorView, Status
+
+#: Seconds between two looks when nothing happens.
+LOOK_EVERY = 60.0
+#: Seconds after a reload was told until it is looked at: one reload tells several times.
+AFTER_RELOAD = 1.0
+
+
+class Presence:
+    """The operators, live.
+
+    :param endpoints: which devices are operators.
+    :param operators: what is known of them.
+    :param tell: takes facts to the journal.
+    :param call_of: the call an operator is on, None if he is on none.
+    :param clock: IReactorTime.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        operators: Operators,
+        tell: Callable[[list[Fact]], object],
+        call_of: Callable[[str], int | None],
+        clock: IReactorTime,
+    ) -> None:
+        self._endpoints = endpoints
+        self._operators = operators
+        self._tell = tell
+        self._call_of = call_of
+        self._clock = clock
+        self._session: AMIActions | None = None
+        self._next: IDelayedCall | None = None
+        self._looking: Deferred[None] | None = None
+        self._heard: dict[str, str] = {}
+
+    def operators(self) -> list[OperatorView]:
+        """Every operator as he stands now, sorted by sip."""
+        return self._operators.views(self._call_of)
+
+    async def status(self, sip: str) -> Status | None:
+        """What an operator does now, asking Asterisk for one nobody has heard of yet.
+
+        :return: None if there is no such operator.
+        :raises AMIError: if Asterisk would have to be asked and cannot be.
+        """
+        known = self._operators.status(sip)
+        if known is not None or self._session is None:
+            return known
+        state = await look_for_operator(self._session, self._endpoints, sip)
+        if state is not None:
+            self._changed(self._operators.seen(sip, state, self._now()))
+        return self._operators.status(sip)
+
+    async def up(self, session: AMIActions) -> None:
+        """A session has begun: look at everything, then follow.
+
+        :raises AMIError: if the look fails; the session is no good then.
+        """
+        await self._look(session, search=True)
+        self._session = session
+        self._plan(LOOK_EVERY, search=False)
+        self.log.info("{count} operators are known", count=len(self._operators))
+
+    def down(self, why: str) -> None:
+        """The session is over: from now on nobody can tell what operators do."""
+        self._session = None
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+        self._changed(self._operators.blind(self._now(), why))
+
+    def device_changed(self, event: Message) -> None:
+        """A DeviceStateChange was heard."""
+        sip = self._endpoints.sip(event.get("Device"))
+        if sip is None:
+            return
+        state = event.get("State")
+        self._heard[sip] = state
+        # Asking for a device that is not there makes Asterisk tell that it is INVALID.
+        if sip in self._operators or state != "INVALID":
+            self._changed(self._operators.seen(sip, state, self._now(), self._call_of(sip)))
+
+    def reloaded(self, event: Message) -> None:
+        """Asterisk has read its configuration anew."""
+        if self._session is not None:
+            self._plan(AFTER_RELOAD, search=True)
+
+    def _plan(self, seconds: float, *, search: bool) -> None:
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        self._next = self._clock.callLater(seconds, self._look_again, search)
+
+    def _look_again(self, search: bool) -> None:
+        if self._session is None:
+            return
+        if self._looking is not None:
+            self._plan(AFTER_RELOAD, search=search)
+            return
+        looking = Deferred.fromCoroutine(self._look_on(self._session, search))
+        if not looking.called:
+            self._looking = looking
+        looking.addErrback(lambda failure: failure.trap(CancelledError))
+
+    async def _look_on(self, session: AMIActions, search: bool) -> None:
+        try:
+            await self._look(session, search=search)
+        except AMIError as error:
+            self.log.warn("could not look at the operators: {error}", error=error)
+        finally:
+            self._looking = None
+            if self._session is not None:
+                self._plan(LOOK_EVERY, search=False)
+
+    async def _look(self, session: AMIActions, *, search: bool) -> None:
+        self._heard = {}
+        states = await look_at_operators(
+            session, self._endpoints, self._operators.names(), search=search
+        )
+        # What was told while we asked is younger than the answer.
+        states.update({sip: told for sip, told in self._heard.items() if sip in states})
+        self._changed(self._operators.looked(states, self._now()))
+
+    def _changed(self, changes: Iterable[OperatorChange]) -> None:
+        facts: list[Fact] = [OperatorFact(change) for change in changes]
+        if facts:
+            self._tell(facts)
+
+    def _now(self) -> int:
+        return int(self._clock.seconds() * 1000)
