@@ -1,0 +1,51 @@
+# `make help` says what there is. Everything is installed into .venv, nothing outside this
+# folder, but for Debian packages where you are root: see README.md.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+CODE := ccdaemon twisted tests setup.py $(wildcard lab bench)
+
+.PHONY: help demo test fast lint types venv constraints clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: $(VENV)/ready  ## a real Asterisk with phones, a Postgres and the daemon; one call, step by step
+	@$(RUN) -m lab.demo
+
+test: $(VENV)/ready  ## lint, types and all tests; the live ones on a real Asterisk (needs root)
+	@$(MAKE) --no-print-directory -j2 lint types
+	@echo "== tests"
+	@$(RUN) -m tests.run
+
+fast: $(VENV)/ready  ## lint, types and the tests that need no Asterisk
+	@$(MAKE) --no-print-directory -j2 lint types
+	@echo "== tests, without the live ones"
+	@$(RUN) -m tests.run --fast
+
+lint: $(VENV)/ready  ## ruff: rules and format
+	@echo "== ruff"
+	@$(VENV)/bin/ruff check --quiet $(CODE)
+	@$(VENV)/bin/ruff format --quiet --check $(CODE)
+
+types: $(VENV)/ready  ## mypy, strict
+	@echo "== mypy"
+	@$(VENV)/bin/mypy --no-error-summary
+
+venv: $(VENV)/ready  ## the private Python environment, made anew when its parts change
+
+$(VENV)/ready: constraints.txt setup.py
+	@PYTHON="$(PYTHON)" sh .ci/venv $(VENV) constraints.txt
+	@touch $@
+
+constraints:  ## write constraints.txt anew, with the newest versions that setup.py allows
+	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	@build/constraints/bin/pip install --quiet --upgrade pip setuptools '.[test]'
+	@{ sed -n '/^#/p' constraints.txt; \
+	   build/constraints/bin/pip freeze --all --exclude pip --exclude ccdaemon | sort -f; \
+	 } > build/constraints.txt && mv build/constraints.txt constraints.txt
+
+clean:  ## remove what was built; the lab in .lab stays
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .mypy_cache .ruff_cache
