@@ -6,7 +6,7 @@ opened or connected here; ``ccdaemon.check`` tries what the values name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,6 +54,10 @@ class Http:
     public_url: str | None = attrs.field(default=None, metadata=key(rules.web_url))
 
 
+def _unordered(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(words)
+
+
 @attrs.frozen(kw_only=True)
 class Client:
     """Somebody who may ask: by address, by key, or only with both.
@@ -76,7 +80,7 @@ class Client:
     )
     permissions: frozenset[str] = attrs.field(
         default=frozenset(_PERMISSIONS),
-        converter=frozenset,
+        converter=_unordered,
         metadata=key(rules.several(rules.one_of(*_PERMISSIONS), 'the words "call" and "read"')),
     )
 
@@ -98,7 +102,8 @@ def _or_local(clients: tuple[Client, ...]) -> tuple[Client, ...]:
 class Asterisk:
     """The PBX: how to log in, how to dial, where recordings and the CEL file are.
 
-    Timeouts and ``ping_interval`` are whole seconds.
+    Timeouts and ``ping_interval`` are whole seconds. ``tls_ca`` None: the system's certificates.
+    ``caller_id`` is the number that clients see; empty: the trunk's own.
     """
 
     host: str = attrs.field(default="127.0.0.1", metadata=key(_HOST))
@@ -123,6 +128,9 @@ class Asterisk:
     operator_timeout: int = attrs.field(default=30, metadata=key(rules.whole(1, 600)))
     client_timeout: int = attrs.field(default=60, metadata=key(rules.whole(1, 600)))
     caller_id_name: str = attrs.field(default="Order {order_id}", metadata=key(rules.caller_name))
+    caller_id: str = attrs.field(
+        default="", metadata=key(rules.text("digits, or nothing", r"\+?[0-9]{1,20}|"))
+    )
     record: bool = attrs.field(default=True, metadata=key(rules.flag))
     recordings_dir: Path = attrs.field(
         default=Path("/var/spool/asterisk/monitor"), metadata=key(rules.absolute_path)
@@ -141,6 +149,8 @@ class Asterisk:
         """Name the keys that do not go together, each with what to do."""
         if self.tls_ca is not None and not self.tls:
             yield "tls_ca", "does nothing without tls = true"
+        if self.auth == "plain" and not self.tls and not rules.is_this_machine(self.host):
+            yield "auth", "would send the secret in the clear; take md5, or tls = true"
 
 
 @attrs.frozen(kw_only=True)

@@ -213,11 +213,16 @@ def is_loopback(description: str) -> bool:
     for argument in arguments:
         name, _, value = argument.replace("\0", ":").partition("=")
         if name == "interface":
-            try:
-                return ipaddress.ip_address(value).is_loopback
-            except ValueError:
-                return False
+            return is_this_machine(value)
     return False
+
+
+def is_this_machine(host: str) -> bool:
+    """Say whether a host is surely this machine, without asking a name server."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def web_url(value: object) -> str:
@@ -250,7 +255,7 @@ def database_url(value: object) -> str:
         parse_qsl(parts.query, strict_parsing=bool(parts.query))
     except ValueError as error:
         raise Expected(what, hide=True) from error
-    if parts.scheme not in ("postgresql", "postgres") or not value.isprintable():
+    if not value.startswith(("postgresql://", "postgres://")) or not value.isprintable():
         raise Expected(what, hide=True)
     if not host_and_port_are_sound or len(parts.path) < 2 or " " in value:
         raise Expected(what, "a port 1…65535 and the database's name", hide=True)

@@ -1,0 +1,78 @@
+"""The command ``ccdaemon``: ``init`` for the beginning, ``check`` before every start.
+
+Knows the words of the command line and what is printed; ``ccdaemon.init`` and
+``ccdaemon.check`` do the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ccdaemon import __version__
+from ccdaemon.config import ConfigError, load
+from ccdaemon.init import FilesExist, write_files
+
+_NEXT = """
+Next:
+  1. In {toml} set client_channel (how clients are dialled)
+     and the database's url; the rest has defaults.
+  2. Copy {folder}/asterisk/*.conf to /etc/asterisk, for the user asterisk, and include them:
+       manager.conf      at the end                 #include "manager_ccdaemon.conf"
+       extensions.conf   at the end                 #include "extensions_ccdaemon.conf"
+       cel.conf          in the section [general]   #include "cel_ccdaemon.conf"
+       cel_custom.conf   in the section [mappings]  #include "cel_custom_ccdaemon.conf"
+     Then restart Asterisk; the folder /var/log/asterisk/cel-custom has to be there.
+  3. ccdaemon check {toml}
+  4. twistd -n ccdaemon --config {toml}"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 if all is well and 1 if not."""
+    parser = argparse.ArgumentParser(
+        prog="ccdaemon",
+        description="Prepare and check ccdaemon, which itself is run by: twistd -n ccdaemon",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    init = commands.add_parser(
+        "init", help="write a configuration and the files for an Asterisk, with a fresh secret"
+    )
+    init.add_argument("folder", type=Path, metavar="DIR")
+    check = commands.add_parser(
+        "check", help="say what is wrong with a configuration, and try what it names"
+    )
+    check.add_argument("file", type=Path, metavar="FILE")
+    parsed = parser.parse_args(arguments)
+    if parsed.command == "init":
+        return _init(parsed.folder)
+    return _check(parsed.file)
+
+
+def _init(folder: Path) -> int:
+    try:
+        written = write_files(folder)
+    except FilesExist as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    print("Written, with a fresh secret for Asterisk's manager interface:")
+    for path in written:
+        print(f"  {path}")
+    print(_NEXT.format(folder=folder, toml=folder / "ccdaemon.toml"))
+    return 0
+
+
+def _check(file: Path) -> int:
+    try:
+        config = load(file)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    from ccdaemon.check import check
+
+    return check(config, file)

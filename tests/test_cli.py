@@ -1,0 +1,103 @@
+"""Tests of the command ``ccdaemon``: init."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import stat
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ccdaemon import __version__
+from ccdaemon.cli import main
+from ccdaemon.config import ConfigError, load
+
+
+class CommandTests(SynchronousTestCase):
+    """A command run in this process, with what it printed."""
+
+    def run_command(self, *arguments: str) -> tuple[int, str, str]:
+        """Give the exit status, and what went to stdout and stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                status = main(arguments)
+            except SystemExit as ended:
+                status = ended.code if isinstance(ended.code, int) else 1
+        return status, out.getvalue(), err.getvalue()
+
+
+class InitTests(CommandTests):
+    """``ccdaemon init DIR``."""
+
+    def test_writes_a_configuration(self) -> None:
+        """What is written is a sound configuration, with one secret for daemon and Asterisk."""
+        folder = Path(self.mktemp())
+        status, out, err = self.run_command("init", str(folder))
+        self.assertEqual((status, err), (0, ""))
+        config = load(folder / "ccdaemon.toml")
+        manager = (folder / "asterisk" / "manager_ccdaemon.conf").read_text()
+        self.assertEqual(re.findall(r"^secret = (.*)$", manager, re.M), [config.asterisk.secret])
+        self.assertGreaterEqual(len(config.asterisk.secret), 40)
+        self.assertNotIn(config.asterisk.secret, out)
+        for name in ("extensions_ccdaemon.conf", "cel_ccdaemon.conf", "ccdaemon.logrotate"):
+            self.assertIn(str(folder / "asterisk" / name), out)
+            self.assertTrue((folder / "asterisk" / name).exists())
+
+    def test_secret_is_fresh_and_kept(self) -> None:
+        """Every run makes another secret, and only the owner can read it."""
+        secrets = set()
+        for folder in (Path(self.mktemp()), Path(self.mktemp())):
+            self.run_command("init", str(folder))
+            secrets.add(load(folder / "ccdaemon.toml").asterisk.secret)
+            for name in ("ccdaemon.toml", "asterisk/manager_ccdaemon.conf"):
+                self.assertEqual(stat.S_IMODE((folder / name).stat().st_mode), 0o600)
+        self.assertEqual(len(secrets), 2)
+
+    def test_never_overwrites(self) -> None:
+        """Where one file is there already, it is named, and nothing at all is written."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "ccdaemon.service").write_text("mine")
+        status, out, err = self.run_command("init", str(folder))
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("Nothing was written", err)
+        self.assertIn(str(folder / "ccdaemon.service"), err)
+        self.assertEqual([path.name for path in folder.iterdir()], ["ccdaemon.service"])
+        self.assertEqual((folder / "ccdaemon.service").read_text(), "mine")
+
+    def test_folder_that_cannot_be(self) -> None:
+        """A folder that cannot be made is named, without a traceback."""
+        file = Path(self.mktemp())
+        file.write_text("")
+        status, _, err = self.run_command("init", str(file / "below"))
+        self.assertEqual((status, err), (1, f"{file / 'below' / 'asterisk'}: Not a directory\n"))
+
+
+class CheckTests(CommandTests):
+    """``ccdaemon check FILE``, as far as the file itself is concerned."""
+
+    def test_wrong_configuration(self) -> None:
+        """Every problem is named, and nothing is tried."""
+        path = Path(self.mktemp())
+        path.write_text("[asterisk]\nport = 0\n")
+        status, out, err = self.run_command("check", str(path))
+        self.assertEqual((status, out), (1, ""))
+        error = self.assertRaises(ConfigError, load, path)
+        self.assertEqual(err, f"{error}\n")
+
+
+class CommandLineTests(CommandTests):
+    """The command line itself."""
+
+    def test_version(self) -> None:
+        """The version is the package's."""
+        self.assertEqual(self.run_command("--version"), (0, f"{__version__}\n", ""))
+
+    def test_no_command(self) -> None:
+        """Without a command the two are named."""
+        status, _, err = self.run_command()
+        self.assertEqual(status, 2)
+        self.assertIn("COMMAND", err)

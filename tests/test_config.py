@@ -1,0 +1,367 @@
+"""Tests of the configuration: what is read, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+import ccdaemon
+from ccdaemon import config_rules as rules
+from ccdaemon.config import (
+    LOCAL,
+    Asterisk,
+    Client,
+    Config,
+    ConfigError,
+    Database,
+    Http,
+    Limits,
+    load,
+    parse,
+)
+
+SMALLEST = """
+[asterisk]
+secret = "s3cret"
+client_channel = "PJSIP/{phone}@trunk"
+[database]
+url = "embedded"
+"""
+
+#: Key, wrong value as TOML, and a part of what is said about it.
+WRONG = [
+    ("state_dir", '"var"', 'state_dir: expected an absolute path, got "var"'),
+    ("state_dir", '"/var/../etc"', 'expected an absolute path, got "/var/../etc" (without "..")'),
+    ("state_dir", "1", "expected an absolute path, got 1"),
+    ("http", "1", "http: expected a table [http], got 1"),
+    ("http.listen", '"8080"', "http.listen: expected a Twisted endpoint description"),
+    ("http.listen", '"tcp:http"', "expected a Twisted endpoint description"),
+    ("http.listen", "8080", "expected a Twisted endpoint description"),
+    ("http.listen", '"tcp:8080"', "listens beyond loopback, but no [[clients]] says who may ask"),
+    ("http.listen", '"tcp:8080:interface=10.0.0.1"', "listens beyond loopback"),
+    ("http.listen", '"tcp:8080:interface=pbx"', "listens beyond loopback"),
+    ("http.hosts", '["Calls.Example"]', "host names in lower case, without ports, got"),
+    ("http.hosts", '["calls.example:80"]', "host names in lower case, without ports, got"),
+    ("http.hosts", '"calls.example"', "expected a list of host names"),
+    ("http.public_url", '"calls.example"', "http.public_url: expected an address such as"),
+    ("http.public_url", '"https://calls.example?a"', "(without user, query and fragment)"),
+    ("http.public_url", '"https://calls.example:99999"', "Port out of range"),
+    ("http.public_url", '"https://"', "expected an address such as"),
+    ("http.public_url", "true", "expected an address such as"),
+    ("clients", '"crm"', "clients: expected tables [[clients]], got"),
+    ("clients", "[1]", "clients: expected tables [[clients]], got [1]"),
+    ("clients", "[{}]", "clients[1].name: missing; expected a short name"),
+    ("clients", '[{name = "crm"}]', "clients[1].networks: missing; a client needs networks"),
+    ("clients", '[{name = "a b", networks = []}]', "clients[1].name: expected a short name"),
+    ("clients", '[{name = "a", networks = ["10.0.0.1/8"]}]', "10.0.0.1/8 has host bits set"),
+    ("clients", '[{name = "a", networks = [1]}]', "expected a list of networks such as"),
+    ("clients", '[{name = "a", key_sha256 = "abc"}]', "expected 64 hexadecimal digits"),
+    ("clients", '[{name = "a", permissions = ["dial"]}]', 'a list of the words "call" and "read"'),
+    ("asterisk.host", '""', "asterisk.host: expected a host name or address"),
+    ("asterisk.port", '"x"', 'asterisk.port: expected a whole number 1…65535, got "x"'),
+    ("asterisk.port", "0", "expected a whole number 1…65535, got 0"),
+    ("asterisk.port", "true", "expected a whole number 1…65535, got true"),
+    ("asterisk.tls", "1", "asterisk.tls: expected true or false, got 1"),
+    ("asterisk.tls_ca", '"/ca.pem"', "asterisk.tls_ca: does nothing without tls = true"),
+    ("asterisk.auth", '"sha1"', 'asterisk.auth: expected "md5" or "plain", got "sha1"'),
+    ("asterisk.username", '"a b"', "asterisk.username: expected a user of manager.conf"),
+    ("asterisk.secret", '""', "asterisk.secret: expected the secret of manager_ccdaemon.conf"),
+    ("asterisk.ping_interval", "0", "expected a whole number 1…300, got 0"),
+    ("asterisk.operator_channel", '"PJSIP/1000"', "expected a dial string with {sip} in it"),
+    ("asterisk.operator_channel", '"PJSIP/{sip}&SIP/{sip}"', "expected a dial string"),
+    ("asterisk.operator_channel", '"{sip}"', "expected a dial string"),
+    ("asterisk.client_channel", '"PJSIP/{sip}"', "expected a dial string with {phone} in it"),
+    ("asterisk.client_channel", '"PJSIP/{phone},20"', "expected a dial string"),
+    ("asterisk.client_channel", '"PJSIP/${X}{phone}"', "expected a dial string"),
+    ("asterisk.operator_pattern", '"[0-9"', "expected a regular expression"),
+    ("asterisk.operator_pattern", '""', "expected a regular expression"),
+    ("asterisk.phone_pattern", '"[0-9é]+"', "expected a regular expression in ASCII"),
+    ("asterisk.operator_timeout", "601", "expected a whole number 1…600, got 601"),
+    ("asterisk.client_timeout", "1.5", "expected a whole number 1…600, got 1.5"),
+    ("asterisk.caller_id_name", '"{sip}"', "asterisk.caller_id_name: expected up to 40 printable"),
+    ("asterisk.caller_id_name", r'"a\nb"', "asterisk.caller_id_name: expected up to 40 printable"),
+    ("asterisk.caller_id", '"office"', "asterisk.caller_id: expected digits, or nothing"),
+    ("asterisk.record", '"yes"', 'asterisk.record: expected true or false, got "yes"'),
+    ("asterisk.recordings_dir", '"monitor"', "asterisk.recordings_dir: expected an absolute path"),
+    ("asterisk.cel_file", "{}", "asterisk.cel_file: expected an absolute path, got a table"),
+    ("database", "[]", "database: expected a table [database], got []"),
+    ("database.url", '"mysql://a/b"', 'database.url: expected "embedded" or "postgresql://'),
+    ("database.url", '"postgresql://a@b"', "(a port 1…65535 and the database's name)"),
+    ("database.url", '"postgresql://a@b:x/c"', "database.url: expected"),
+    ("database.url", "1", "database.url: expected"),
+    ("limits.max_calls", "0", "limits.max_calls: expected a whole number 1…10000, got 0"),
+    ("limits.allowed_prefixes", '["+380"]', "expected a list of number prefixes"),
+    ("limits.forbidden_prefixes", "380", "expected a list of number prefixes"),
+    ("asterisk.secert", '"x"', "asterisk.secert: unknown key; did you mean secret?"),
+    ("htpp", "{}", "htpp: unknown key; did you mean http?"),
+    ("webhooks", "[]", "webhooks: unknown key"),
+]
+
+
+def with_key(key: str, value: str) -> str:
+    """Give the smallest configuration with one key set or replaced."""
+    table, _, name = key.rpartition(".")
+    lines = [line for line in SMALLEST.splitlines() if not line.startswith(f"{name} =")]
+    if not table:
+        if f"[{name}]" in lines:
+            lines.remove(f"[{name}]")
+        return "\n".join([f"{name} = {value}", *lines])
+    if f"[{table}]" not in lines:
+        lines.append(f"[{table}]")
+    lines.insert(lines.index(f"[{table}]") + 1, f"{name} = {value}")
+    return "\n".join(lines)
+
+
+class ReadingTests(SynchronousTestCase):
+    """What a sound configuration becomes."""
+
+    def refused(self, content: str) -> ConfigError:
+        """Parse what has to be refused."""
+        error = self.assertRaises(ConfigError, parse, content, "c.toml")
+        assert isinstance(error, ConfigError)
+        return error
+
+    def test_smallest(self) -> None:
+        """Three keys are enough, and everything else has the default that is documented."""
+        config = parse(SMALLEST)
+        self.assertEqual(
+            config,
+            Config(
+                asterisk=Asterisk(secret="s3cret", client_channel="PJSIP/{phone}@trunk"),
+                database=Database(url="embedded"),
+            ),
+        )
+        self.assertEqual(config.asterisk.recordings_mount, config.asterisk.recordings_dir)
+        self.assertEqual(config.clients, (LOCAL,))
+
+    def test_every_key(self) -> None:
+        """Values of every kind arrive as the types that the daemon works with."""
+        config = parse(
+            """
+            state_dir = "/s"
+            [http]
+            listen = 'tcp6:80:interface=\\:\\:'
+            hosts = ["calls.example", "pbx"]
+            public_url = "https://calls.example/"
+            [[clients]]
+            name = "crm"
+            networks = ["10.0.0.0/8", "::1"]
+            [[clients]]
+            name = "dashboard"
+            key_sha256 = "%s"
+            permissions = ["read"]
+            [asterisk]
+            host = "pbx"
+            port = 5039
+            tls = true
+            tls_ca = "/ca.pem"
+            auth = "plain"
+            username = "cc"
+            secret = "x"
+            ping_interval = 5
+            operator_channel = "SIP/{sip}"
+            client_channel = "SIP/trunk/{phone}"
+            operator_pattern = '[1-9][0-9]{3}'
+            phone_pattern = '380[0-9]{9}'
+            operator_timeout = 20
+            client_timeout = 40
+            caller_id_name = "Заказ {order_id}"
+            caller_id = "380441234567"
+            record = false
+            recordings_dir = "/a"
+            recordings_mount = "/b"
+            cel_file = "/c.csv"
+            [database]
+            url = "postgresql://u:pw@db:5433/calls?sslmode=require"
+            [limits]
+            max_calls = 5
+            allowed_prefixes = ["380"]
+            forbidden_prefixes = ["38090"]
+            """
+            % ("AB" * 32)
+        )
+        crm = Client(
+            name="crm",
+            networks=(ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1")),
+        )
+        dashboard = Client(name="dashboard", key_sha256="ab" * 32, permissions=["read"])
+        self.assertEqual(
+            config,
+            Config(
+                state_dir=Path("/s"),
+                http=Http(
+                    listen=r"tcp6:80:interface=\:\:",
+                    hosts=("calls.example", "pbx"),
+                    public_url="https://calls.example",
+                ),
+                clients=(crm, dashboard),
+                asterisk=Asterisk(
+                    host="pbx",
+                    port=5039,
+                    tls=True,
+                    tls_ca=Path("/ca.pem"),
+                    auth="plain",
+                    username="cc",
+                    secret="x",
+                    ping_interval=5,
+                    operator_channel="SIP/{sip}",
+                    client_channel="SIP/trunk/{phone}",
+                    operator_pattern=rules.Pattern("[1-9][0-9]{3}"),
+                    phone_pattern=rules.Pattern("380[0-9]{9}"),
+                    operator_timeout=20,
+                    client_timeout=40,
+                    caller_id_name="Заказ {order_id}",
+                    caller_id="380441234567",
+                    record=False,
+                    recordings_dir=Path("/a"),
+                    recordings_mount=Path("/b"),
+                    cel_file=Path("/c.csv"),
+                ),
+                database=Database(url="postgresql://u:pw@db:5433/calls?sslmode=require"),
+                limits=Limits(
+                    max_calls=5, allowed_prefixes=("380",), forbidden_prefixes=("38090",)
+                ),
+            ),
+        )
+
+    def test_every_wrong_value_is_named(self) -> None:
+        """Each wrong value is refused with its key, what was expected, and what was found."""
+        for key, value, said in WRONG:
+            with self.subTest(key=key, value=value):
+                self.assertIn(said, str(self.refused(with_key(key, value))))
+
+    def test_all_problems_at_once(self) -> None:
+        """One error names every problem, in the order of the file, each with its line."""
+        error = self.refused('[asterisk]\nport = 0\n\nsecert = "x"\n[[clients]]\nname = ""\n')
+        self.assertEqual(
+            [(problem.line, problem.key) for problem in error.problems],
+            [
+                (None, "database.url"),
+                (1, "asterisk.secret"),
+                (1, "asterisk.client_channel"),
+                (2, "asterisk.port"),
+                (4, "asterisk.secert"),
+                (6, "clients[1].name"),
+            ],
+        )
+        self.assertIn("c.toml:2: asterisk.port: expected a whole number", str(error))
+
+    def test_beyond_loopback(self) -> None:
+        """Who listens beyond loopback has to say who may ask; local sockets and loopback not."""
+        somebody = '[[clients]]\nname = "crm"\nnetworks = ["10.0.0.0/8"]\n'
+        parse(somebody + with_key("http.listen", '"tcp:80"'))
+        for local in ("tcp:80:interface=127.0.0.2", r"tcp6:80:interface=\:\:1", "unix:/run/x"):
+            parse(with_key("http.listen", f"'{local}'"))
+
+    def test_plain_secret(self) -> None:
+        """A secret is not sent in the clear to another machine."""
+        parse(with_key("asterisk.auth", '"plain"'))
+        elsewhere = with_key("asterisk.auth", '"plain"\nhost = "pbx.example"')
+        self.assertIn("would send the secret in the clear", str(self.refused(elsewhere)))
+        parse(elsewhere.replace("host =", "tls = true\nhost ="))
+
+    def test_not_toml(self) -> None:
+        """What is not TOML is refused with the place of the fault."""
+        self.assertIn("c.toml: is not TOML: ", str(self.refused("[http\n")))
+
+    def test_file(self) -> None:
+        """A configuration is read from a file, and one that cannot be read is named."""
+        path = Path(self.mktemp())
+        path.write_text(SMALLEST)
+        self.assertEqual(load(path), parse(SMALLEST))
+        path.write_bytes(b'state_dir = "/\xff"')
+        self.assertIn("cannot be read: ", str(self.assertRaises(ConfigError, load, path)))
+        missing = self.assertRaises(ConfigError, load, Path("/nowhere/c.toml"))
+        self.assertEqual(str(missing), "/nowhere/c.toml: cannot be read: No such file or directory")
+
+
+class SecretTests(SynchronousTestCase):
+    """Nothing that is secret is shown."""
+
+    def test_not_in_repr(self) -> None:
+        """Secret, key and the database's password are in no repr and in no short form."""
+        config = parse(
+            '[[clients]]\nname = "a"\nkey_sha256 = "' + "ab" * 32 + '"\n'
+            '[asterisk]\nsecret = "s3cret"\nclient_channel = "SIP/{phone}"\n'
+            '[database]\nurl = "postgresql://u:pa55@h:1/d?password=pa55"\n'
+        )
+        shown = repr(config) + config.database.shown
+        for secret in ("s3cret", "abab", "pa55"):
+            self.assertNotIn(secret, shown)
+        self.assertEqual(config.database.shown, "postgresql://u@h:1/d")
+        self.assertFalse(config.database.embedded)
+        self.assertEqual(Database(url="embedded").shown, "embedded")
+
+    def test_not_in_errors(self) -> None:
+        """A wrong value that may be secret is not repeated by the error."""
+        for key, value in [
+            ("asterisk.secret", '"two words"'),
+            ("database.url", '"postgres:pa55"'),
+            ("clients", '[{name = "a", key_sha256 = "pa55"}]'),
+        ]:
+            error = self.assertRaises(ConfigError, parse, with_key(key, value))
+            self.assertNotIn("words", str(error))
+            self.assertNotIn("pa55", str(error))
+
+
+class PatternTests(SynchronousTestCase):
+    """What a number may be."""
+
+    @given(st.text(max_size=70))
+    def test_nothing_with_a_meaning_passes(self, value: str) -> None:
+        """However loose the pattern, nothing passes that means something to a dial string."""
+        if rules.Pattern(".*").matches(value):
+            self.assertRegex(value, r"\A[0-9A-Za-z_*#-]{1,64}\Z")
+
+    @given(st.from_regex(r"[0-9]{3,6}", fullmatch=True))
+    def test_the_whole_value(self, value: str) -> None:
+        """The pattern is asked about the whole value, and digits are ASCII digits only."""
+        pattern = rules.Pattern(r"\d{3,6}")
+        ascii_only = value.isascii()
+        self.assertEqual(pattern.matches(value), ascii_only)
+        self.assertFalse(pattern.matches(f"{value}\n"))
+        self.assertFalse(pattern.matches(f"x{value}"))
+
+    def test_repr(self) -> None:
+        """A pattern shows its text."""
+        self.assertEqual(repr(rules.Pattern("[0-9]+")), "Pattern('[0-9]+')")
+
+
+class ShippedFileTests(SynchronousTestCase):
+    """``conf/ccdaemon.toml``, the documentation of every key."""
+
+    content = (Path(ccdaemon.__file__).parent / "conf" / "ccdaemon.toml").read_text()
+
+    def test_complete_but_for_the_secret(self) -> None:
+        """The shipped file lacks nothing but the secret."""
+        error = self.assertRaises(ConfigError, parse, self.content)
+        self.assertEqual([problem.key for problem in error.problems], ["asterisk.secret"])
+
+    def test_every_key_with_its_default(self) -> None:
+        """Every key stands in the file, and what is commented out is its very default."""
+        uncommented = re.sub(r"^# (\[\[\w+\]\]$|\w+ = )", r"\1", self.content, flags=re.M)
+        raw = tomllib.loads(uncommented)
+        for cls, table in [
+            (Http, raw["http"]),
+            (Client, raw["clients"][0]),
+            (Asterisk, raw["asterisk"]),
+            (Database, raw["database"]),
+            (Limits, raw["limits"]),
+            (Config, raw),
+        ]:
+            with self.subTest(table=cls.__name__):
+                self.assertEqual(set(table), set(attrs.fields_dict(cls)))
+        without_default = r"^(public_url|tls_ca|key_sha256) = .*$"
+        filled = uncommented.replace('secret = ""', 'secret = "s3cret"')
+        config = parse(re.sub(without_default, "", filled, flags=re.M))
+        self.assertEqual(
+            attrs.evolve(config, clients=(LOCAL,), database=Database(url="embedded")),
+            parse(SMALLEST),
+        )
