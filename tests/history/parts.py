@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -88,11 +89,13 @@ class JournalCase(TestCase):
         """Make the folder."""
         self.state_dir = Path(self.mktemp())
 
-    def journal(self, state_dir: Path | None = None, **settings: float) -> Journal:
+    def journal(
+        self, state_dir: Path | None = None, clock: IReactorTime = reactor, **settings: float
+    ) -> Journal:
         """Open a journal, without waiting between commits."""
         made = Journal(
-            reactor,
-            reactor,
+            IReactorFromThreads(reactor),
+            clock,
             state_dir or self.state_dir,
             window=settings.pop("window", 0.0),
             retry=settings.pop("retry", 0.01),
@@ -104,7 +107,7 @@ class JournalCase(TestCase):
 
     async def begun(self, state_dir: Path | None = None, **settings: float) -> Journal:
         """Open a journal that has heard of Postgres and has call numbers."""
-        journal = self.journal(state_dir, **settings)
+        journal = self.journal(state_dir, reactor, **settings)
         if not journal.begun:
             await journal.begin(0, [])
             await journal.grant(1, 10_000)

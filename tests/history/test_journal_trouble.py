@@ -1,0 +1,229 @@
+"""The journal beside a disk that is full, damaged, not writable or gone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import subprocess
+from pathlib import Path
+from unittest import SkipTest
+
+from twisted.internet.task import Clock
+
+from ccdaemon.history.failures import JournalBroken, JournalDamaged, StateDirBusy
+from ccdaemon.history.journal_file import NAME, connect, prepare
+from ccdaemon.history.state_dir import StateDirLock
+from tests.history.parts import NOON, JournalCase, chain, change, view
+
+
+def small_disk(case: JournalCase, kilobytes: int) -> Path:
+    """Mount a disk of its own for a test; only root can."""
+    if os.geteuid() != 0:
+        raise SkipTest("a full disk needs root, to mount a small one")
+    disk = Path(case.mktemp())
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "ccdaemon-test", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, text=True)
+    if mounted.returncode:
+        raise SkipTest(f"a full disk needs a mount: {mounted.stderr.strip()}")
+    case.addCleanup(lambda: subprocess.run(["umount", "--lazy", str(disk)], check=True))
+    return disk
+
+
+class FullDiskTests(JournalCase):
+    """A disk that is full, for real."""
+
+    async def test_full_and_free_again(self) -> None:
+        """A full disk opens no calls, loses no state of an open one, and heals by itself."""
+        disk = small_disk(self, 1024)
+        journal = await self.begun(disk / "state")
+        facts = chain(view(1))
+        await journal.append(facts[:1])
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file, self.assertRaises(OSError):
+            while True:
+                file.write(bytes(4096))
+        # What SQLite had reserved is used up first.
+        for call_id in range(2, 200):
+            try:
+                await journal.append(chain(view(call_id, external_key="k" * 60 + str(call_id))))
+            except JournalBroken as error:
+                self.assertIn("full", error.reason)
+                break
+        else:
+            self.fail("the disk never was full")
+        self.assertIn("full", journal.health.broken or "")
+        self.assertIn("full", journal.not_ready or "")
+        waiting = journal.append(facts[1:3])
+        await self.fails(journal.append(chain(view(999))), JournalBroken)
+        self.assertNoResult(waiting)
+        self.assertEqual(2, journal.health.waiting)
+        told = await journal.chain(1)
+        assert told is not None
+        filler.unlink()
+        await waiting
+        self.assertIsNone(journal.not_ready)
+        await journal.append(facts[3:])
+        told = await journal.chain(1)
+        assert told is not None
+        self.assertEqual([fact.state for fact in facts], [row.state for row in told.states])
+        self.assertIsNone(await journal.chain(999))
+        self.assertIsNone(await journal.find_key("key-999"))
+
+
+class DamageTests(JournalCase):
+    """A file that is not what it should be is told at the start."""
+
+    async def written(self) -> Path:
+        """Leave a journal of some size behind."""
+        journal = await self.begun()
+        await journal.append([fact for n in range(1, 60) for fact in chain(view(n))])
+        await journal.stopService()
+        return self.state_dir / NAME
+
+    async def refused(self, *words: str) -> None:
+        """Starting must fail with words that help."""
+        error = self.assertRaises(JournalDamaged, self.journal)
+        for word in (str(self.state_dir / NAME), *words):
+            self.assertIn(word, str(error))
+        # The folder is free again.
+        lock = StateDirLock(self.state_dir)
+        lock.acquire()
+        lock.release()
+
+    async def test_a_torn_last_page(self) -> None:
+        """A file that ends in the middle of a page is refused, with what to do."""
+        path = await self.written()
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size - 2048)
+        await self.refused("damaged", "Move", ".recover")
+
+    async def test_a_page_of_noise(self) -> None:
+        """A page that was overwritten is refused."""
+        path = await self.written()
+        with path.open("r+b") as file:
+            file.seek(2 * 4096)
+            file.write(secrets.token_bytes(4096))
+        await self.refused("damaged")
+
+    async def test_noise_instead_of_a_file(self) -> None:
+        """A file that is no database is refused."""
+        self.state_dir.mkdir()
+        (self.state_dir / NAME).write_bytes(secrets.token_bytes(10_000))
+        await self.refused("not a database")
+
+    async def test_an_empty_file(self) -> None:
+        """An empty file is no journal: something has emptied it."""
+        self.state_dir.mkdir()
+        (self.state_dir / NAME).touch()
+        await self.refused("not a journal")
+
+    async def test_somebody_elses_database(self) -> None:
+        """Another program's database is left alone."""
+        self.state_dir.mkdir()
+        db = sqlite3.connect(self.state_dir / NAME)
+        db.execute("CREATE TABLE theirs (n)")
+        db.close()
+        await self.refused("not a journal")
+
+    async def test_a_newer_journal(self) -> None:
+        """A journal of a newer daemon is refused rather than guessed at."""
+        path = await self.written()
+        db = sqlite3.connect(path)
+        db.execute("PRAGMA user_version = 99")
+        db.close()
+        await self.refused("newer", "99")
+
+    async def test_a_torn_end_of_the_log(self) -> None:
+        """A write that the power cut in the middle is as if it had never been begun."""
+        journal = await self.begun()
+        await journal.append(chain(view(1)))
+        path = self.state_dir / NAME
+        wal = Path(f"{path}-wal")
+        size = wal.stat().st_size
+        await journal.append([change("1")])
+        other = Path(self.mktemp())
+        other.mkdir()
+        (other / NAME).write_bytes(path.read_bytes())
+        (other / f"{NAME}-wal").write_bytes(wal.read_bytes()[: size + 2000])
+        again = self.journal(other)
+        self.assertEqual(6, again.head)
+        self.assertEqual([7], await again.append([change("1")]))
+
+    async def test_a_power_cut_loses_nothing_told(self) -> None:
+        """The files as they are on disk at any moment hold everything that was told."""
+        journal = await self.begun()
+        for n in range(1, 20):
+            await journal.append(chain(view(n)))
+            other = Path(self.mktemp())
+            other.mkdir()
+            for name in (NAME, f"{NAME}-wal"):
+                (other / name).write_bytes((self.state_dir / name).read_bytes())
+            self.assertEqual(6 * n, prepare(other / NAME).head)
+
+    async def test_a_half_made_journal(self) -> None:
+        """A first start that was killed in the middle leaves nothing in the way."""
+        self.state_dir.mkdir()
+        draft = (self.state_dir / NAME).with_suffix(".new")
+        draft.write_bytes(b"half")
+        journal = await self.begun()
+        self.assertEqual([1], await journal.append([change("1")]))
+        self.assertFalse(draft.exists())
+
+    def test_a_folder_that_cannot_be_made(self) -> None:
+        """A state_dir below a file is an error of the system's own words."""
+        self.state_dir.parent.mkdir(exist_ok=True)
+        self.state_dir.touch()
+        self.assertRaises(OSError, self.journal, self.state_dir / "below")
+
+    def test_a_lock_without_a_name(self) -> None:
+        """A lock file that holds no number is still a lock."""
+        self.journal()
+        (self.state_dir / "lock").write_text("?")
+        error = self.assertRaises(StateDirBusy, self.journal)
+        self.assertIn("another process", str(error))
+
+    async def test_settings_of_a_connection(self) -> None:
+        """Every commit is on the disk, and no page is read through a memory map."""
+        await self.written()
+        db = connect(self.state_dir / NAME)
+        self.addCleanup(db.close)
+        for pragma, value in (("synchronous", 2), ("mmap_size", 0), ("journal_mode", "wal")):
+            self.assertEqual((value,), db.execute(f"PRAGMA {pragma}").fetchone())
+
+
+class StopTests(JournalCase):
+    """A disk that hangs does not keep the daemon from ending."""
+
+    async def test_a_disk_that_hangs(self) -> None:
+        """When the disk takes longer than the time limit, stopping ends and says so."""
+        journal = await self.begun(drain=0.05)
+        blocker = connect(self.state_dir / NAME)
+        blocker.execute("BEGIN IMMEDIATE")
+        blocker.execute("UPDATE journal SET probe = 0")
+        waiting = journal.append([change("1")])
+        await journal.stopService()
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        self.assertEqual([1], await waiting)
+
+
+class UpkeepTests(JournalCase):
+    """The journal forgets by itself."""
+
+    async def test_it_forgets_every_minute(self) -> None:
+        """What has ended a day ago and was read is gone after a minute."""
+        clock = Clock()
+        clock.advance((NOON + 6 * 1000) / 1000)
+        journal = self.journal(clock=clock)
+        await journal.begin(0, [])
+        await journal.append(chain(view(1)))
+        await journal.set_position("postgres", 6)
+        clock.advance(24 * 3600 - 60)
+        await journal.set_position("postgres", 6)
+        self.assertEqual(0, journal.floor)
+        clock.advance(60)
+        await journal.set_position("postgres", 6)
+        self.assertEqual(6, journal.floor)
+        self.assertIsNone(await journal.chain(1))
