@@ -1,46 +1,36 @@
-"""The switchboard: makes calls and follows them to their end.
+"""The switchboard: what a CRM can have done with calls.
 
-Joins the board of live calls, the journal and Asterisk. It decides whether a call may be made;
-what a signal means the call machine decides, and what was told before it is committed is nothing.
-It knows no HTTP.
+Decides whether a call may be made, has it told and has Asterisk begin it. What becomes of it then
+is followed elsewhere (``live``). It knows no HTTP.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 
-from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ccdaemon.asterisk.ami_actions import AMIActions
 from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
-from ccdaemon.asterisk.looks import Endpoints, look_at_channels
-from ccdaemon.asterisk.signals import from_event
-from ccdaemon.asterisk.wire import Message
-from ccdaemon.calls import machine, signals
-from ccdaemon.calls.board import Board
+from ccdaemon.calls import signals
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.machine import Call
-from ccdaemon.calls.model import Direction, State, StateTold
 from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.facts import Fact, StateFact
 from ccdaemon.history.failures import JournalBroken, JournalFull, KeyTaken, NoLease
 from ccdaemon.history.journal import Journal
-from ccdaemon.history.rows import Chain
+from ccdaemon.live import LiveCalls
 from ccdaemon.operators import Status
 from ccdaemon.presence import Presence
+from ccdaemon.recordings import relative_path
 
+#: Where the dialplan takes over once the operator has picked up.
 CONTEXT = "ccdaemon-outbound"
 #: Where a phone's call forward ends: a context with nothing to dial.
 NOWHERE = "ccdaemon-nowhere"
-#: Seconds after which a channel that a look did not find is looked for again.
-SECOND_LOOK = 2.0
+#: Seconds after which a CRM may try again what could not be done just now.
+RETRY_AFTER = 5
 
 #: For an operator who cannot take a call: how its chain ends, and what the CRM is told.
 UNABLE: dict[Status, tuple[Outcome, Code, str]] = {
@@ -49,23 +39,14 @@ UNABLE: dict[Status, tuple[Outcome, Code, str]] = {
 }
 
 
-@frozen
-class Recorded:
-    """What the switchboard needs of the recordings."""
-
-    path: Callable[[str, int], str]
-    expect: Callable[[int, str, str], object]
-
-
 class Switchboard:
-    """Makes calls, hears signals, tells states.
+    """Makes calls.
 
     :param config: what may be dialled, and how.
     :param ami: the session with Asterisk, whether it stands or not.
-    :param journal: keeps every fact before anyone is told.
-    :param board: the live calls.
+    :param journal: says whether calls can be kept, and who has a key.
+    :param live: the live calls.
     :param presence: the operators, live.
-    :param recorded: where recordings go, and who waits for them.
     :param clock: IReactorTime.
     """
 
@@ -76,19 +57,16 @@ class Switchboard:
         config: Config,
         ami: AMIActions,
         journal: Journal,
-        board: Board,
+        live: LiveCalls,
         presence: Presence,
-        recorded: Recorded,
         clock: IReactorTime,
     ) -> None:
         self._config = config
         self._ami = ami
         self._journal = journal
-        self._board = board
+        self._live = live
         self._presence = presence
-        self._recorded = recorded
         self._clock = clock
-        self._session: AMIActions | None = None
         self._ready = False
 
     # Making a call
@@ -109,13 +87,13 @@ class Switchboard:
         status = await self._status(sip)
         # From here to the board nothing waits: of two requests for one operator the second
         # finds the first.
-        if len(self._board) >= self._config.limits.max_calls:
+        if len(self._live) >= self._config.limits.max_calls:
             raise Refused(
                 Code.TOO_MANY_CALLS,
-                f"{len(self._board)} calls are up, as many as limits.max_calls allows",
-                retry_after=5,
+                f"{len(self._live)} calls are up, as many as limits.max_calls allows",
+                retry_after=RETRY_AFTER,
             )
-        if self._board.of_operator(sip) is not None:
+        if self._live.of_operator(sip) is not None:
             status = Status.INUSE
         call = self._number(sip, phone, order_id, external_key)
         self.log.info(
@@ -125,9 +103,7 @@ class Switchboard:
             sip=sip,
             client=client,
         )
-        if status in UNABLE:
-            await self._open_unable(call, *UNABLE[status])
-        await self._open(call)
+        await self._open(call, status)
         await self._originate(call)
         return call.call_id
 
@@ -170,50 +146,24 @@ class Switchboard:
 
     def _number(self, sip: str, phone: str, order_id: str, external_key: str) -> Call:
         try:
-            call_id = self._journal.take_call_id()
+            return self._live.outbound(sip, phone, order_id, external_key)
         except NoLease as error:
             raise _not_ready(str(error)) from error
-        call = self._call(call_id, Direction.OUTBOUND, sip, phone, order_id, external_key)
-        return call
 
-    def _call(
-        self,
-        call_id: int,
-        direction: Direction,
-        sip: str | None,
-        phone: str,
-        order_id: str | None,
-        external_key: str | None,
-    ) -> Call:
-        anchor = f"cc-{self._journal.node}-{call_id}-o"
-        return Call(call_id, order_id, external_key, direction, sip, phone, anchor)
-
-    async def _open_unable(self, call: Call, outcome: Outcome, code: Code, words: str) -> None:
-        """Tell a call that ends before anybody's phone rings, and refuse it."""
-        now = self._now()
-        opened = machine.open_call(call, now), machine.view(call)
-        refused = machine.refuse(call, outcome, words.format(call.sip), now), machine.view(call)
-        facts = [StateFact(told, view) for states, view in (opened, refused) for told in states]
-        await self._commit_opening(call, facts)
-        raise Refused(code, words.format(call.sip), field="sip", call_id=call.call_id)
-
-    async def _open(self, call: Call) -> None:
-        states = machine.open_call(call, self._now())
-        self._board.add(call)
+    async def _open(self, call: Call, status: Status) -> None:
+        """Tell the call; where the operator is unable to take it, its end too."""
         try:
-            await self._commit_opening(call, [StateFact(states[0], machine.view(call))])
-        except BaseException:
-            self._board.remove(call)
-            raise
-
-    async def _commit_opening(self, call: Call, facts: list[StateFact]) -> None:
-        try:
-            await self._journal.append(facts)
+            if status not in UNABLE:
+                await self._live.open(call)
+                return
+            outcome, code, words = UNABLE[status]
+            words = words.format(call.sip)
+            await self._live.open_unable(call, outcome, words)
         except KeyTaken as error:
             raise _key_used(error.call_id) from error
         except (JournalFull, JournalBroken) as error:
             raise _not_ready(str(error)) from error
-        self._log_states(call, [fact.state for fact in facts])
+        raise Refused(code, words, field="sip", call_id=call.call_id)
 
     async def _originate(self, call: Call) -> None:
         asterisk = self._config.asterisk
@@ -257,111 +207,26 @@ class Switchboard:
     def _recording(self, call: Call) -> str:
         if not self._config.asterisk.record:
             return ""
-        return str(self._config.asterisk.recordings_dir / self._recording_path(call))
-
-    def _recording_path(self, call: Call) -> str:
-        return self._recorded.path(call.anchor, call.states[0].date)
+        path = relative_path(call.anchor, call.states[0].date)
+        return str(self._config.asterisk.recordings_dir / path)
 
     def _give_up(self, call: Call, words: str) -> None:
-        self.hear(signals.Refused(call.anchor, call.anchor, self._now(), words))
+        now = int(self._clock.seconds() * 1000)
+        self._live.hear(signals.Refused(call.anchor, call.anchor, now, words))
 
-    # Following calls
+    # The session with Asterisk
 
-    def heard(self, session: object, event: Message) -> None:
-        """An AMI event was heard that may speak of a call."""
-        signal = from_event(event, self._now())
-        if signal is not None:
-            self.hear(signal)
-
-    def hear(self, signal: signals.Signal) -> None:
-        """Give a signal to the call it belongs to, and have told what it adds to its chain."""
-        found = self._board.hear(signal)
-        if found is None or not found[1]:
-            return
-        call, states = found
-        facts: list[Fact] = [StateFact(told, machine.view(call)) for told in states]
-        committed = self._journal.append(facts)
-        committed.addCallbacks(
-            lambda _: self._told(call, states), self._lost_facts, errbackArgs=(call,)
-        )
-
-    def _told(self, call: Call, states: Sequence[StateTold]) -> None:
-        self._log_states(call, states)
-        if states[-1].state is State.FINISH and self._config.asterisk.record:
-            self._recorded.expect(call.call_id, call.anchor, self._recording_path(call))
-
-    def _log_states(self, call: Call, states: Sequence[StateTold]) -> None:
-        for told in states:
-            self.log.info(
-                "{state} call_id={call_id} order_id={order_id} sip={sip} {detail}",
-                state=told.state.value,
-                call_id=call.call_id,
-                order_id=call.order_id,
-                sip=call.sip,
-                detail=told.detail or "",
-            )
-
-    def _lost_facts(self, failure: Failure, call: Call) -> None:
-        self.log.failure(
-            "call_id={call_id}: what happened could not be kept", failure, call_id=call.call_id
-        )
-
-    # Starting, and coming back after a gap
-
-    def restore(self, chains: Sequence[Chain]) -> None:
-        """Put calls that were live when the daemon ended back on the board."""
-        for chain in chains:
-            view = chain.call
-            call = self._call(
-                view.call_id,
-                view.direction,
-                view.sip,
-                view.phone,
-                view.order_id,
-                view.external_key,
-            )
-            machine.restore(call, [row.state for row in chain.states])
-            self._board.add(call)
-        if chains:
-            self.log.info("{count} calls were live at the last end", count=len(chains))
-
-    async def up(self, session: AMIActions) -> None:
-        """A session has begun: catch up with every call, then take new ones.
-
-        :raises AMIError: if Asterisk cannot be asked.
-        """
-        self._session = session
-        missing = await self._catch_up(session)
-        if missing:
-            # An originate that was just on its way has a channel by then.
-            await deferLater(self._clock, SECOND_LOOK)
-            for call in await self._catch_up(session, missing):
-                words = "its end was not seen: Asterisk no longer has the channel"
-                self.hear(signals.Lost(call.anchor, call.anchor, self._now(), words))
-        self._ready = self._session is session
-
-    async def _catch_up(
-        self, session: AMIActions, among: Sequence[Call] | None = None
-    ) -> list[Call]:
-        """Give every live channel to its call; the calls whose anchor is not there are returned."""
-        calls = list(self._board) if among is None else among
-        seen = await look_at_channels(session, self._now())
-        for signal in seen:
-            self.hear(signal)
-        there = {signal.channel for signal in seen}
-        return [call for call in calls if not call.final and call.anchor not in there]
+    def up(self) -> None:
+        """Asterisk has been looked at: calls can be made."""
+        self._ready = True
 
     def down(self) -> None:
-        """The session is over; live calls go on in Asterisk."""
-        self._session = None
+        """The session is over; live calls go on in Asterisk, new ones are refused."""
         self._ready = False
-
-    def _now(self) -> int:
-        return int(self._clock.seconds() * 1000)
 
 
 def _not_ready(words: str) -> Refused:
-    return Refused(Code.NOT_READY, f"not ready: {words}", retry_after=5)
+    return Refused(Code.NOT_READY, f"not ready: {words}", retry_after=RETRY_AFTER)
 
 
 def _key_used(call_id: int) -> Refused:
@@ -378,5 +243,5 @@ def _unavailable(call_id: int | None = None) -> Refused:
         Code.ASTERISK_UNAVAILABLE,
         "there is no session with Asterisk; it is tried again all the time",
         call_id=call_id,
-        retry_after=5,
+        retry_after=RETRY_AFTER,
     )

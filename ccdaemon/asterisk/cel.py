@@ -111,7 +111,7 @@ def _dial(row: Row) -> Iterator[Signal]:
 
 
 def _end(row: Row) -> Iterator[Signal]:
-    dial_status, tech, source = (row.word("extra").split("|") + ["", "", ""])[:3]
+    dial_status, tech, source = [*row.word("extra").split("|"), "", "", ""][:3]
     yield signals.Outcome(*row.ids, dial_status, tech, source)
 
 

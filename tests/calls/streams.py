@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -261,7 +262,7 @@ def in_turn(row: str) -> list[Signal]:
 
 
 @st.composite
-def any_order(draw: st.DrawFn, threads: list[list[Step]]) -> list[Signal]:
+def any_order(draw: Any, threads: list[list[Step]]) -> list[Signal]:
     """One order that Asterisk may produce, with any signal echoed later."""
     rest = [list(thread) for thread in threads]
     order: list[Signal] = []

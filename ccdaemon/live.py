@@ -1,0 +1,197 @@
+"""Live calls: every signal goes to its call, every state it adds goes to the journal.
+
+Joins the board with the journal. What a signal means the call machine decides; what is not
+committed is not told. Whether a call may be made at all is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ccdaemon.asterisk.ami_actions import AMIActions
+from ccdaemon.asterisk.looks import look_at_channels
+from ccdaemon.asterisk.signals import from_event
+from ccdaemon.asterisk.wire import Message
+from ccdaemon.calls import machine, signals
+from ccdaemon.calls.board import Board
+from ccdaemon.calls.causes import Outcome
+from ccdaemon.calls.machine import Call
+from ccdaemon.calls.model import Direction, State, StateTold
+from ccdaemon.history.facts import Fact, StateFact
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.rows import Chain
+from ccdaemon.recordings import Recordings, relative_path
+
+#: Seconds after which a channel that a look did not find is looked for again.
+SECOND_LOOK = 2.0
+
+
+class LiveCalls:
+    """The calls that are not over.
+
+    :param journal: keeps every fact before anyone is told.
+    :param recordings: waits for the recording of each talk; None where none is made.
+    :param clock: IReactorTime.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, journal: Journal, recordings: Recordings | None, clock: IReactorTime
+    ) -> None:
+        self._journal = journal
+        self._board = Board()
+        self._recordings = recordings
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._board)
+
+    def of_operator(self, sip: str) -> int | None:
+        """The number of the live call that operator ``sip`` is on or being rung for, or None."""
+        call = self._board.of_operator(sip)
+        return call.call_id if call else None
+
+    # Opening a call
+
+    def outbound(self, sip: str, phone: str, order_id: str, external_key: str) -> Call:
+        """A new outbound call with a number of its own, not told yet.
+
+        :raises NoLease: if there is no number for it.
+        """
+        return self._call(
+            self._journal.take_call_id(), Direction.OUTBOUND, sip, phone, order_id, external_key
+        )
+
+    async def open(self, call: Call) -> None:
+        """Tell CALL and put the call on the board; on it from now on, told once this returns.
+
+        :raises KeyTaken: if another call has the external key.
+        :raises JournalFull, JournalBroken: if it cannot be kept.
+        """
+        states = machine.open_call(call, self._now())
+        self._board.add(call)
+        try:
+            await self._commit_opening(call, [StateFact(states[0], machine.view(call))])
+        except BaseException:
+            self._board.remove(call)
+            raise
+
+    async def open_unable(self, call: Call, outcome: Outcome, words: str) -> None:
+        """Tell a call that ends before anybody's phone rings.
+
+        :raises KeyTaken, JournalFull, JournalBroken: as ``open`` does.
+        """
+        facts = []
+        for told in machine.open_call(call, self._now()):
+            facts.append(StateFact(told, machine.view(call)))
+        for told in machine.refuse(call, outcome, words, self._now()):
+            facts.append(StateFact(told, machine.view(call)))
+        await self._commit_opening(call, facts)
+
+    async def _commit_opening(self, call: Call, facts: list[StateFact]) -> None:
+        await self._journal.append(facts)
+        self._log_states(call, [fact.state for fact in facts])
+
+    def _call(
+        self,
+        call_id: int,
+        direction: Direction,
+        sip: str | None,
+        phone: str,
+        order_id: str | None,
+        external_key: str | None,
+    ) -> Call:
+        anchor = f"cc-{self._journal.node}-{call_id}-o"
+        return Call(call_id, order_id, external_key, direction, sip, phone, anchor)
+
+    # Following calls
+
+    def heard(self, session: object, event: Message) -> None:
+        """An AMI event was heard that may speak of a call."""
+        signal = from_event(event, self._now())
+        if signal is not None:
+            self.hear(signal)
+
+    def hear(self, signal: signals.Signal) -> None:
+        """Give a signal to the call it belongs to, and have told what it adds to its chain."""
+        found = self._board.hear(signal)
+        if found is None or not found[1]:
+            return
+        call, states = found
+        facts: list[Fact] = [StateFact(told, machine.view(call)) for told in states]
+        committed = self._journal.append(facts)
+        committed.addCallbacks(
+            lambda _: self._told(call, states), self._not_kept, errbackArgs=(call,)
+        )
+
+    def _told(self, call: Call, states: Sequence[StateTold]) -> None:
+        self._log_states(call, states)
+        if states[-1].state is State.FINISH and self._recordings is not None:
+            path = relative_path(call.anchor, call.states[0].date)
+            self._recordings.expect(call.call_id, call.anchor, path)
+
+    def _log_states(self, call: Call, states: Sequence[StateTold]) -> None:
+        for told in states:
+            self.log.info(
+                "{state} call_id={call_id} order_id={order_id} sip={sip} {detail}",
+                state=told.state.value,
+                call_id=call.call_id,
+                order_id=call.order_id,
+                sip=call.sip,
+                detail=told.detail or "",
+            )
+
+    def _not_kept(self, failure: Failure, call: Call) -> None:
+        self.log.failure(
+            "call_id={call_id}: what happened could not be kept", failure, call_id=call.call_id
+        )
+
+    # Starting, and coming back after a gap
+
+    def restore(self, chains: Sequence[Chain]) -> None:
+        """Put calls that were live when the daemon ended back on the board."""
+        for chain in chains:
+            view = chain.call
+            call = self._call(
+                view.call_id,
+                view.direction,
+                view.sip,
+                view.phone,
+                view.order_id,
+                view.external_key,
+            )
+            machine.restore(call, [row.state for row in chain.states])
+            self._board.add(call)
+        if chains:
+            self.log.info("{count} calls were live at the last end", count=len(chains))
+
+    async def catch_up(self, session: AMIActions) -> None:
+        """A session has begun: bring every call to where its channels are.
+
+        :raises AMIError: if Asterisk cannot be asked.
+        """
+        missing = await self._look(session, list(self._board))
+        if not missing:
+            return
+        # An originate that was just on its way has a channel by then.
+        await deferLater(self._clock, SECOND_LOOK)
+        for call in await self._look(session, missing):
+            words = "its end was not seen: Asterisk no longer has the channel"
+            self.hear(signals.Lost(call.anchor, call.anchor, self._now(), words))
+
+    async def _look(self, session: AMIActions, calls: Sequence[Call]) -> list[Call]:
+        """Give every live channel to its call; those of ``calls`` without one are returned."""
+        seen = await look_at_channels(session, self._now())
+        for signal in seen:
+            self.hear(signal)
+        there = {signal.channel for signal in seen}
+        return [call for call in calls if not call.final and call.anchor not in there]
+
+    def _now(self) -> int:
+        return int(self._clock.seconds() * 1000)
