@@ -1,0 +1,58 @@
+"""The board finds calls by channel and operator, and forgets them at their end."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ccdaemon.calls import signals
+from ccdaemon.calls.board import Board
+from ccdaemon.calls.model import State
+from tests.calls.streams import ANCHOR, CLIENT, T0, in_turn, new_call
+
+
+class BoardTests(SynchronousTestCase):
+    """Live calls on the board."""
+
+    def setUp(self) -> None:
+        """One live call."""
+        self.board = Board()
+        self.call = new_call()
+        self.board.add(self.call)
+
+    def test_found_by_linkedid_and_by_anchor(self) -> None:
+        """A signal finds its call by linkedid; one without, by the channel itself."""
+        for signal in (
+            signals.Started(ANCHOR, ANCHOR, T0, "PJSIP/1000-1"),
+            signals.Answered(ANCHOR, "", T0),
+        ):
+            found = self.board.hear(signal)
+            assert found is not None
+            self.assertIs(found[0], self.call)
+            self.assertEqual(len(found[1]), 1)
+
+    def test_strangers_are_nobodys(self) -> None:
+        """A channel of a call that is not ours is passed over."""
+        self.assertIsNone(self.board.hear(signals.Answered(CLIENT, CLIENT, T0)))
+
+    def test_gone_at_the_end(self) -> None:
+        """Once the last state is told the call is off the board, its operator free."""
+        self.assertIs(self.board.of_operator("1000"), self.call)
+        self.assertEqual((len(self.board), list(self.board)), (1, [self.call]))
+        for signal in in_turn("the client is busy"):
+            self.board.hear(signal)
+        self.assertIs(self.call.state, State.CLIENT_BUSY)
+        self.assertEqual(len(self.board), 0)
+        self.assertIsNone(self.board.of_operator("1000"))
+
+    def test_an_older_call_does_not_free_the_operator(self) -> None:
+        """Removing a call leaves the operator to a newer one, and calls without one in peace."""
+        newer = new_call()
+        newer.call_id, newer.anchor = 13, "cc-0a1b2c-13-o"
+        self.board.add(newer)
+        self.board.remove(self.call)
+        self.assertIs(self.board.of_operator("1000"), newer)
+        nobodys = new_call()
+        nobodys.sip = None
+        self.board.add(nobodys)
+        self.board.remove(nobodys)
+        self.assertEqual(len(self.board), 1)

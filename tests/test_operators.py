@@ -1,0 +1,105 @@
+"""Operators: every change told once, nothing invented while nobody can look."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from ccdaemon.operators import STATUS, OperatorChange, Operators, Status
+
+
+def nobody(sip: str) -> int | None:
+    """No operator is on a call."""
+    return None
+
+
+class OperatorsTests(SynchronousTestCase):
+    """What is known of operators."""
+
+    def test_the_first_look_tells_only_what_differs(self) -> None:
+        """Who is as the last row of the history says is not told again, and since then."""
+        last = {
+            "1000": OperatorChange("1000", Status.ONLINE, "NOT_INUSE", None, 500, None),
+            "1001": OperatorChange("1001", Status.ONLINE, "NOT_INUSE", None, 500, None),
+        }
+        operators = Operators(last)
+        changes = operators.looked({"1000": "NOT_INUSE", "1001": "UNAVAILABLE"}, 900)
+        self.assertEqual(
+            changes, [OperatorChange("1001", Status.OFFLINE, "UNAVAILABLE", None, 900, None)]
+        )
+        self.assertEqual([view.since for view in operators.views(nobody)], [500, 900])
+
+    def test_every_change_is_told_once(self) -> None:
+        """The finer device state counts as a change, an echo does not."""
+        operators = Operators({})
+        operators.looked({"1000": "NOT_INUSE"}, 1)
+        told = [
+            change
+            for state in ("RINGING", "RINGING", "INUSE", "NOT_INUSE")
+            for change in operators.seen("1000", state, 2, 12)
+        ]
+        self.assertEqual(
+            [(change.state.value, change.device_state) for change in told],
+            [("inuse", "RINGING"), ("inuse", "INUSE"), ("online", "NOT_INUSE")],
+        )
+        self.assertEqual({change.call_id for change in told}, {12})
+
+    def test_since_is_the_status_not_the_device_state(self) -> None:
+        """From ringing to talking an operator is in use all the time."""
+        operators = Operators({})
+        operators.seen("1000", "RINGING", 100)
+        operators.seen("1000", "INUSE", 200)
+        self.assertEqual(operators.views(nobody)[0].since, 100)
+
+    def test_views(self) -> None:
+        """Sorted by sip, each with the call he is on; stale until a look was had."""
+        operators = Operators({})
+        operators.seen("1001", "INUSE", 1)
+        operators.seen("1000", "WHATEVER", 1)
+        views = operators.views({"1001": 12}.get)
+        self.assertEqual(
+            [(v.sip, v.status, v.call_id, v.stale) for v in views],
+            [("1000", Status.OFFLINE, None, True), ("1001", Status.INUSE, 12, True)],
+        )
+        operators.looked({"1001": "INUSE"}, 2)
+        self.assertEqual([v.stale for v in operators.views(nobody)], [False])
+
+    def test_blindness_is_a_row_of_its_own(self) -> None:
+        """While nobody can look the last status stands, marked stale; the history says so once."""
+        operators = Operators({})
+        operators.looked({"1000": "NOT_INUSE"}, 1)
+        first = operators.blind(5, "no session")
+        self.assertEqual(
+            first, [OperatorChange("1000", Status.UNKNOWN, None, None, 5, "no session")]
+        )
+        self.assertEqual(operators.blind(6, "no session"), [])
+        self.assertIs(operators.status("1000"), Status.ONLINE)
+        self.assertTrue(operators.views(nobody)[0].stale)
+        back = operators.looked({"1000": "NOT_INUSE"}, 9)
+        self.assertEqual([change.state for change in back], [Status.ONLINE])
+
+    def test_endpoints_come_and_go(self) -> None:
+        """Who is no longer in Asterisk's configuration is told once and is gone."""
+        operators = Operators({})
+        operators.looked({"1000": "NOT_INUSE", "1001": "NOT_INUSE"}, 1)
+        gone = operators.looked({"1001": "NOT_INUSE", "1002": "UNAVAILABLE"}, 2)
+        self.assertEqual(
+            [(c.sip, c.state.value, c.detail) for c in gone],
+            [("1000", "offline", "removed from Asterisk"), ("1002", "offline", None)],
+        )
+        self.assertEqual(operators.gone("1000", 3), [])
+        self.assertIsNone(operators.status("1000"))
+        self.assertNotIn("1000", operators)
+        self.assertEqual((len(operators), operators.names()), (2, frozenset({"1001", "1002"})))
+
+    @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(sorted(STATUS)))))
+    def test_no_row_repeats_the_one_before(self, events: list[tuple[str, str]]) -> None:
+        """Two rows of one operator that follow each other always differ."""
+        operators = Operators({})
+        rows: dict[str, list[tuple[Status, str | None]]] = {"a": [], "b": []}
+        for date, (sip, state) in enumerate(events):
+            for change in operators.seen(sip, state, date):
+                rows[sip].append((change.state, change.device_state))
+        for told in rows.values():
+            self.assertNotIn(True, [one == two for one, two in zip(told, told[1:], strict=False)])
