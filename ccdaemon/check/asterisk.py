@@ -1,0 +1,118 @@
+"""Asterisk: the login, the rights, the dialplan, the operators and the trunk.
+
+Everything is asked with the rights that ``manager_ccdaemon.conf`` gives, and nothing is dialled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.protocol import Factory
+
+import ccdaemon
+from ccdaemon.asterisk.ami_errors import AMIError
+from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
+from ccdaemon.asterisk.ami_session import AMIProtocol
+from ccdaemon.asterisk.looks import Endpoints, look_at_operators
+from ccdaemon.asterisk.wire import Message
+from ccdaemon.check.findings import Finding, fail, ok, warn
+from ccdaemon.config import Asterisk
+
+#: Seconds until a host counts as silent.
+CONNECT_TIMEOUT = 5.0
+
+#: What the daemon asks of Asterisk, by the write class that allows it.
+NEEDED = {
+    "Originate": "originate",
+    "Hangup": "call",
+    "Getvar": "call or reporting",
+    "CoreShowChannels": "reporting",
+    "DeviceStateList": "call or reporting",
+}
+#: What a stolen secret must not be able to do: each of these runs programs or reads files.
+TOO_MUCH = ("Command", "ModuleLoad", "UpdateConfig", "Filter")
+
+_DIALPLAN = Path(ccdaemon.__file__).parent / "conf" / "asterisk" / "extensions_ccdaemon.conf"
+
+
+async def try_asterisk(settings: Asterisk, reactor: Any) -> list[Finding]:
+    """Log in and look around."""
+    part = f"Asterisk {settings.host}:{settings.port}"
+    factory = Factory.forProtocol(lambda: AMIProtocol(reactor))
+    factory.noisy = False
+    try:
+        connecting = ami_endpoint(reactor, settings).connect(factory)
+        session = await connecting.addTimeout(CONNECT_TIMEOUT, reactor)
+    except Exception as error:
+        return [fail(part, f"cannot be reached: {str(error) or type(error).__name__}")]
+    assert isinstance(session, AMIProtocol)
+    try:
+        await session.login(credentials(settings))
+        return [finding async for finding in _look_around(session, settings, part)]
+    except Exception as error:
+        return [fail(part, f"{settings.username}: {error}")]
+    finally:
+        session.abort(ConnectionError("the check is over"))
+
+
+async def _look_around(session: AMIProtocol, settings: Asterisk, part: str) -> Any:
+    core = await session.sendAction("CoreSettings")
+    yield ok(part, f"logged in as {settings.username}, Asterisk {core.get('AsteriskVersion')}")
+    if not await session.booted():
+        yield warn(part, "did not say FullyBooted: read class system is missing")
+    commands = await session.sendAction("ListCommands")
+    for finding in _rights(commands):
+        yield finding
+    yield await _dialplan(session)
+    yield await _operators(session, settings)
+    yield await _trunk(session, settings.client_channel)
+
+
+def _rights(commands: Message) -> Iterator[Finding]:
+    part = "rights of the AMI user"
+    missing = [f"{name} ({right})" for name, right in NEEDED.items() if not commands.get(name)]
+    too_much = [name for name in TOO_MUCH if commands.get(name)]
+    if missing:
+        yield fail(part, f"may not {', '.join(missing)}: see write in manager_ccdaemon.conf")
+    if too_much:
+        yield warn(part, f"may {', '.join(too_much)}; a stolen secret could run programs")
+    if not missing and not too_much:
+        yield ok(part, "all that is needed, and no more")
+
+
+async def _dialplan(session: AMIProtocol) -> Finding:
+    part = "dialplan"
+    contexts = re.findall(r"^\[(ccdaemon-[a-z-]+)\]", _DIALPLAN.read_text("utf-8"), re.MULTILINE)
+    missing = []
+    for context in contexts:
+        try:
+            await session.sendList("ShowDialPlan", {"Context": context})
+        except AMIError:
+            missing.append(context)
+    if missing:
+        return fail(part, f"has no {', '.join(missing)}: include extensions_ccdaemon.conf")
+    return ok(part, f"has {', '.join(contexts)}")
+
+
+async def _operators(session: AMIProtocol, settings: Asterisk) -> Finding:
+    part = f"operators {settings.operator_channel}"
+    pattern = re.compile(settings.operator_pattern.text, re.ASCII)
+    endpoints = Endpoints(settings.operator_channel, pattern)
+    states = await look_at_operators(session, endpoints, (), search=False)
+    if not states:
+        return warn(part, f"Asterisk has no endpoint that matches {settings.operator_pattern.text}")
+    absent = sum(state in ("UNAVAILABLE", "INVALID") for state in states.values())
+    return ok(part, f"{len(states)} seen, {len(states) - absent} of them registered")
+
+
+async def _trunk(session: AMIProtocol, channel: str) -> Finding:
+    part = f"clients {channel}"
+    name = re.fullmatch(r"PJSIP/[^@/]+@([A-Za-z0-9_.-]+)", channel)
+    if name is None:
+        return ok(part, "is not tried: only a call can tell")
+    if not await session.getVar(None, f"PJSIP_ENDPOINT({name[1]},context)"):
+        return fail(part, f"Asterisk has no PJSIP endpoint {name[1]}")
+    return ok(part, f"the endpoint {name[1]} is there")

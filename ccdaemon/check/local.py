@@ -1,0 +1,76 @@
+"""Files and folders: may this user read and write what the daemon has to?"""
+
+from __future__ import annotations
+
+import csv
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ccdaemon.check.findings import Finding, fail, ok, warn
+from ccdaemon.config import Config
+
+#: How many columns ``conf/asterisk/cel_custom_ccdaemon.conf`` has Asterisk write.
+CEL_COLUMNS = 15
+_TAIL = 65536
+
+
+def try_files(config: Config, file: Path, user: int) -> Iterator[Finding]:
+    """Look at the configuration file and at every folder that it names.
+
+    :param user: the effective user id; root may read everything, so it learns nothing.
+    """
+    if user == 0:
+        yield warn("user", "this is root, who may read everything; ask as the daemon's own user")
+    yield _configuration(file)
+    yield _state_dir(config.state_dir)
+    if config.asterisk.record:
+        yield _recordings(config.asterisk.recordings_mount)
+    yield _cel_file(config.asterisk.cel_file)
+
+
+def _configuration(file: Path) -> Finding:
+    mode = file.stat().st_mode
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        return warn(str(file), f"holds secrets and is open to everybody: chmod 600 {file}")
+    return ok(str(file), "sound")
+
+
+def _state_dir(folder: Path) -> Finding:
+    part = f"state_dir {folder}"
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        return fail(part, f"{there} is no folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        return fail(part, f"{there} cannot be written: {error.strerror}")
+    return ok(part, "can be written" if there == folder else "will be made")
+
+
+def _recordings(folder: Path) -> Finding:
+    part = f"recordings_mount {folder}"
+    if not folder.is_dir():
+        return fail(part, "is no folder here")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return fail(part, "cannot be read by this user")
+    return ok(part, "can be read")
+
+
+def _cel_file(file: Path) -> Finding:
+    part = f"cel_file {file}"
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return warn(part, "is not there; Asterisk makes it with the first call, if CEL is set up")
+    except OSError as error:
+        return fail(part, f"cannot be read: {error.strerror}")
+    rows = list(csv.reader(lines[-1:]))
+    if rows and len(rows[0]) != CEL_COLUMNS:
+        return fail(part, "has other columns than cel_custom_ccdaemon.conf asks for")
+    return ok(part, "can be read")
