@@ -19,7 +19,8 @@ LAYERS = [
     {"service"},
     {"api"},
     {"switchboard"},
-    {"webhooks", "routing", "recordings", "history", "asterisk"},
+    {"webhooks", "routing", "recordings"},
+    {"history", "asterisk"},
     {"calls", "operators"},
     {"config", "errors"},
 ]
@@ -27,6 +28,7 @@ LAYERS = [
 PART = {
     "config_read": "config",
     "config_rules": "config",
+    "live": "switchboard",
     "mp3": "recordings",
     "presence": "switchboard",
     "wav": "recordings",
@@ -102,6 +104,8 @@ class LayerTests(SynchronousTestCase):
             ("ccdaemon.calls.model", "import ccdaemon.errors", 0),
             ("ccdaemon.calls.model", "from ccdaemon.operators import Status", 0),
             ("ccdaemon.history.rows", "from ccdaemon import asterisk", 1),
+            ("ccdaemon.history.rows", "from ccdaemon import recordings", 1),
+            ("ccdaemon.mp3", "from ccdaemon import recordings, history", 0),
             ("ccdaemon.history.rows", "def f():\n from ccdaemon.history import facts", 0),
             ("ccdaemon.api.app", "from ccdaemon.service import make_service", 1),
             ("ccdaemon.api.app", "from twisted.internet import reactor", 1),
