@@ -7,9 +7,10 @@ one place. Listens nowhere by itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Sequence
-from typing import TypeVar
 
+import msgspec
 from klein import Klein
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -21,22 +22,31 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException
 
+from ccdaemon import __version__
 from ccdaemon.api.addressing import method_name
 from ccdaemon.api.clients import Clients, Permission, address_of
 from ccdaemon.api.errors import as_refused
 from ccdaemon.api.exchange import HTTP_METHODS, Exchange
+from ccdaemon.api.files import SentFile
 from ccdaemon.api.kinds import Patterns
 from ccdaemon.api.methods import BY_NAME, Asking, Methods
+from ccdaemon.api.objects import by_date
+from ccdaemon.api.openapi import openapi
 from ccdaemon.api.origins import Origins
 from ccdaemon.api.parameters import read_values, single
 from ccdaemon.api.ports import FindsRecordings, KnowsOperators, MakesCalls, ReadsHistory
-from ccdaemon.api.rendering import Answer
+from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Format
 from ccdaemon.api.site import QuietSite
 from ccdaemon.api.submitted import Pairs, body_pairs, query_pairs
 from ccdaemon.api.waiting import Waiters
 from ccdaemon.errors import Code, Refused
+from ccdaemon.recordings import call_id_of
 
-T = TypeVar("T")
+#: What a route gives Klein to send: a body, or what sends a file.
+Sendable = bytes | IResource
+
+_RECORD = re.compile(r"(?P<call_id>[0-9]{1,10})\.(?P<format>mp3|wav)", re.ASCII)
+_MP3 = re.compile(r"(?P<uniqueid>[A-Za-z0-9._-]+)\.(?P<format>mp3)", re.ASCII)
 _log = Logger()
 
 
@@ -68,6 +78,7 @@ class Api(Service):
     ) -> None:
         self._waiters = Waiters(clock, max_waiting)
         self._methods = Methods(calls, operators, history, self._waiters, clock)
+        self._history = history
         self._recordings = recordings
         self._clients = clients
         self._patterns = patterns
@@ -89,19 +100,49 @@ class Api(Service):
         Service.stopService(self)
 
     @app.route("/healthz")
-    def healthz(self, request: IRequest) -> Deferred[bytes]:
+    def healthz(self, request: IRequest) -> Deferred[Sendable]:
         """Say that the process is alive, to anybody."""
         return _answered(request, _alive(Exchange.of(request)))
 
+    @app.route("/api/openapi.json")
+    def openapi(self, request: IRequest) -> Deferred[Sendable]:
+        """Describe the API, as an OpenAPI document without the envelope."""
+        return _answered(request, self._describe(Exchange.of(request)))
+
     @app.route("/api/<name>")
-    def method(self, request: IRequest, name: str) -> Deferred[bytes]:
+    def method(self, request: IRequest, name: str) -> Deferred[Sendable]:
         """Answer a method of the API."""
         return _answered(request, self._run(Exchange.of(request), name))
+
+    @app.route("/api/record/<name>")
+    def record(self, request: IRequest, name: str) -> Deferred[Sendable]:
+        """Send the recording of a call, ``<call_id>.wav`` or ``<call_id>.mp3``."""
+        return _answered(request, self._send_record(Exchange.of(request), _RECORD, name))
+
+    @app.route("/mp3/<name>")
+    def mp3(self, request: IRequest, name: str) -> Deferred[Sendable]:
+        """Send the recording of a channel, ``<uniqueid>.mp3``."""
+        return _answered(request, self._send_record(Exchange.of(request), _MP3, name))
 
     @app.handle_errors(HTTPException)
     def unknown(self, request: IRequest, failure: Failure) -> bytes:
         """Answer for a path that is nobody's."""
         return Exchange.of(request).refuse(_unknown())
+
+    @app.handle_errors(Exception)
+    def failed(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer for a file that could not be sent."""
+        error = failure.value
+        assert isinstance(error, Exception)
+        return Exchange.of(request).refuse(as_refused(error, _log))
+
+    async def _describe(self, exchange: Exchange) -> Sendable:
+        self._admit(exchange, Permission.READ)
+        described = openapi(self._patterns, __version__, self._base_url(exchange))
+        return exchange.send(200, CONTENT_TYPE[Format.JSON], msgspec.json.encode(described))
+
+    def _base_url(self, exchange: Exchange) -> str:
+        return self._public_url or exchange.own_url
 
     async def _run(self, exchange: Exchange, segment: str) -> bytes:
         name = method_name(segment)
@@ -112,10 +153,28 @@ class Api(Service):
         values = read_values(pairs, method.required, method.optional, self._patterns)
         asking = Asking(
             client=exchange.client or "",
-            base_url=self._public_url or exchange.own_url,
+            base_url=self._base_url(exchange),
             gone=exchange.gone,
         )
         return exchange.answer(await method.run(self._methods, values, asking))
+
+    async def _send_record(
+        self, exchange: Exchange, address: re.Pattern[str], name: str
+    ) -> Sendable:
+        found = address.fullmatch(name)
+        if found is None:
+            raise _unknown()
+        self._admit(exchange, Permission.READ)
+        uniqueid = found.groupdict().get("uniqueid")
+        call_id = call_id_of(uniqueid) if uniqueid else int(found["call_id"])
+        chain = await self._history.call(call_id) if call_id else None
+        records = by_date(chain.records) if chain else []
+        wanted = [record for record in records if uniqueid in (None, record.uniqueid)]
+        if not wanted:
+            raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
+        if found["format"] == "mp3":
+            return SentFile(await self._recordings.mp3(wanted[0]), "audio/mpeg")
+        return SentFile(await self._recordings.wav(wanted[0]), "audio/wav")
 
     def _admit(self, exchange: Exchange, permission: Permission) -> Pairs:
         """Let a client in that may do this, and give what the request brings."""
@@ -188,7 +247,7 @@ async def _alive(exchange: Exchange) -> bytes:
     return exchange.answer(Answer({"alive": True}))
 
 
-def _answered(request: IRequest, work: Awaitable[bytes]) -> Deferred[bytes]:
+def _answered(request: IRequest, work: Awaitable[Sendable]) -> Deferred[Sendable]:
     """Have the work's result sent, or its refusal.
 
     Klein cancels what it waits for when the client goes. The work is not cancelled with it: a
@@ -196,13 +255,13 @@ def _answered(request: IRequest, work: Awaitable[bytes]) -> Deferred[bytes]:
     """
     exchange = Exchange.of(request)
 
-    async def carried_out() -> bytes:
+    async def carried_out() -> Sendable:
         try:
             return await work
         except Exception as error:
             return exchange.refuse(as_refused(error, _log))
 
-    sent: Deferred[bytes] = Deferred(lambda _: None)
+    sent: Deferred[Sendable] = Deferred(lambda _: None)
     done = Deferred.fromCoroutine(carried_out())
     done.addCallback(lambda body: None if exchange.gone.called else sent.callback(body))
     return sent

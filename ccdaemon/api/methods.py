@@ -181,17 +181,19 @@ def _paging(page: int, per_page: int, total: int) -> dict[str, object]:
 class Method:
     """One method: its name on the wire, who may ask, with what, and what comes back.
 
-    ``rows`` is the type of what the answer lists, None if it is no list. With ``data`` the rows
+    ``rows`` are the types of what the answer lists, none if it is no list. With ``data`` the rows
     stand in the response's ``data`` beside the paging; without they are the response.
+    ``refusals`` are the codes it may meet beside those that every method may.
     """
 
     name: str
     permission: Permission
     run: Callable[[Methods, Values, Asking], Awaitable[Answer]]
-    rows: object | None
+    rows: Sequence[type]
     data: bool = False
     required: Sequence[Parameter[Any]] = ()
     optional: Sequence[Parameter[Any]] = ()
+    refusals: Sequence[Code] = (Code.HISTORY_UNAVAILABLE,)
 
 
 _OF_AN_ORDER = (p.FROM, p.TO, p.SIP, p.PHONE, p.DIRECTION)
@@ -201,14 +203,25 @@ METHODS: Sequence[Method] = (
         "makeCall",
         Permission.CALL,
         Methods.make_call,
-        rows=None,
+        rows=(),
         required=(p.SIP, p.PHONE, p.ORDER_ID, p.EXTERNAL_KEY),
+        refusals=(
+            Code.PHONE_NOT_ALLOWED,
+            Code.OPERATOR_UNKNOWN,
+            Code.OPERATOR_OFFLINE,
+            Code.OPERATOR_BUSY,
+            Code.EXTERNAL_KEY_USED,
+            Code.TOO_MANY_CALLS,
+            Code.ASTERISK_UNAVAILABLE,
+            Code.ASTERISK_REFUSED,
+            Code.NOT_READY,
+        ),
     ),
     Method(
         "recordList",
         Permission.READ,
         Methods.record_list,
-        rows=RecordObject,
+        rows=(RecordObject,),
         data=True,
         optional=(*p.PAGING, *p.FILTER),
     ),
@@ -216,7 +229,7 @@ METHODS: Sequence[Method] = (
         "orderRecords",
         Permission.READ,
         Methods.order_records,
-        rows=CallWithRecords,
+        rows=(CallWithRecords,),
         required=(p.ORDER_ID,),
         optional=_OF_AN_ORDER,
     ),
@@ -224,7 +237,7 @@ METHODS: Sequence[Method] = (
         "orderHistory",
         Permission.READ,
         Methods.order_history,
-        rows=StateObject | CallWithStates,
+        rows=(StateObject, CallWithStates),
         required=(p.ORDER_ID,),
         optional=(p.GROUP_BY_CALL, *_OF_AN_ORDER),
     ),
@@ -232,22 +245,24 @@ METHODS: Sequence[Method] = (
         "callHistory",
         Permission.READ,
         Methods.call_history,
-        rows=StateObject | CallWithStates,
+        rows=(StateObject, CallWithStates),
         optional=(p.CALL_ID, p.EXTERNAL_KEY, p.AFTER, p.LIMIT, p.WAIT, *p.PAGING, *p.FILTER),
+        refusals=(Code.HISTORY_UNAVAILABLE, Code.CALL_UNKNOWN),
     ),
     Method(
         "sipList",
         Permission.READ,
         Methods.sip_list,
-        rows=OperatorObject,
+        rows=(OperatorObject,),
         data=True,
         optional=(p.STATUS, p.SIP, *p.PAGING),
+        refusals=(),
     ),
     Method(
         "operatorHistory",
         Permission.READ,
         Methods.operator_history,
-        rows=OperatorChangeObject,
+        rows=(OperatorChangeObject,),
         optional=(p.SIP, *p.PAGING, p.FROM, p.TO),
     ),
 )

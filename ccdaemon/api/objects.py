@@ -169,9 +169,14 @@ def call_with_states(chain: Chain) -> CallWithStates:
     )
 
 
+def by_date(records: Sequence[Record]) -> Sequence[Record]:
+    """Put a call's recordings in order; the first is the one its links lead to."""
+    return sorted(records, key=lambda record: record.date)
+
+
 def call_with_records(chain: Chain, base_url: str) -> CallWithRecords:
     """Make the ``call`` object with ``records`` and the first one's ``uniqueid`` and ``path``."""
-    records: Sequence[Record] = sorted(chain.records, key=lambda record: record.date)
+    records = by_date(chain.records)
     first = records[0] if records else None
     return CallWithRecords(
         **_call_fields(chain.call),  # type: ignore[arg-type]

@@ -31,6 +31,12 @@ class BoundedRequest(Request):
     _received = 0
     _cut = False
 
+    def process(self) -> None:
+        """Have the request answered by the API, also where it is for the server as a whole."""
+        if self.path == b"*":
+            self.path = b"/*"
+        Request.process(self)
+
     def gotLength(self, length: int | None) -> None:
         """Make room for the body, once the headers are read."""
         self.content = self._kept = BytesIO()

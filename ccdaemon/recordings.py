@@ -1,0 +1,243 @@
+"""Recordings on disk: where they belong, when they are complete, where they are served from.
+
+Asterisk writes them; the daemon only reads. Knows no HTTP, and of the history only the fact that
+it writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ccdaemon.calls.model import Record
+from ccdaemon.errors import Code, Refused
+from ccdaemon.history.facts import Fact, RecordFact
+from ccdaemon.history.failures import JournalBroken, JournalFull
+from ccdaemon.mp3 import InThread, Mp3Cache
+from ccdaemon.wav import NotComplete, NotSupported, Wav, measure
+
+#: For how many seconds after the talk a recording may become complete. A network file system may
+#: show a file's end a minute late.
+COMPLETE_WITHIN = 180.0
+#: How many seconds lie between two looks at a file: at first, and later on.
+FIRST_LOOK, LAST_LOOK = 0.2, 5.0
+#: After how many seconds the journal is asked again to keep a recording.
+KEEP_AGAIN = 5.0
+#: How many recordings are waited for at once.
+MOST_EXPECTED = 2000
+
+_EPOCH = datetime(1970, 1, 1)
+_UNIQUEID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_OUR_CHANNEL = re.compile(r"cc-[0-9a-f]{6}-([0-9]{1,10})-[a-z0-9]+", re.ASCII)
+_log = Logger()
+
+
+def relative_path(uniqueid: str, date: int) -> str:
+    """Say where the recording of a channel belongs, below the recordings folder.
+
+    :param date: when the call began, in ms since 1970; its day in UTC names the folder.
+    :raises ValueError: for a uniqueid that no file can be named after.
+    """
+    if _UNIQUEID.fullmatch(uniqueid) is None:
+        raise ValueError(f"no file can be named after {uniqueid!r}")
+    day = _EPOCH + timedelta(milliseconds=date)
+    return f"{day:%Y/%m/%d}/{uniqueid}.wav"
+
+
+def call_id_of(uniqueid: str) -> int | None:
+    """Read the call out of the uniqueid of a channel that we named; None for any other."""
+    found = _OUR_CHANNEL.fullmatch(uniqueid)
+    return int(found[1]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    call_id: int
+    uniqueid: str
+    path: str
+
+
+class Recordings(Service):
+    """The recordings folder.
+
+    :param root: the folder as the daemon sees it (``recordings_mount``).
+    :param append: the journal's: fires with the events' ids when the facts are kept.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        append: Callable[[Sequence[Fact]], Deferred[list[int]]],
+        clock: IReactorTime,
+        in_thread: InThread,
+        mp3: Mp3Cache,
+    ) -> None:
+        self._root = root
+        self._append = append
+        self._clock = clock
+        self._in_thread = in_thread
+        self._mp3 = mp3
+        self._expected: dict[_Expected, Deferred[None]] = {}
+
+    @property
+    def expected(self) -> int:
+        """How many recordings are waited for."""
+        return len(self._expected)
+
+    def startService(self) -> None:
+        """Tidy the mp3 folder up."""
+        Service.startService(self)
+        self._mp3.clean()
+
+    def stopService(self) -> Deferred[Any]:
+        """Wait for nothing any more; fires when no thread makes an mp3."""
+        Service.stopService(self)
+        for waiting in list(self._expected.values()):
+            waiting.cancel()
+        return self._mp3.stop()
+
+    def expect(self, call_id: int, uniqueid: str, path: str) -> None:
+        """Register a recording as soon as it is complete; to be told when the talk is over.
+
+        Nothing is kept of it: after a restart it has to be told again. Telling twice is the same
+        as once.
+
+        :param path: below the recordings folder, as :func:`relative_path` made it.
+        """
+        expected = _Expected(call_id, uniqueid, path)
+        if expected in self._expected:
+            return
+        if len(self._expected) >= MOST_EXPECTED:
+            _log.error(
+                "Recording of call {call_id} is not waited for: {most} others are",
+                call_id=call_id,
+                most=MOST_EXPECTED,
+            )
+            return
+        waiting = Deferred.fromCoroutine(self._register(expected))
+        self._expected[expected] = waiting
+        waiting.addErrback(_report, expected)
+        waiting.addCallback(lambda _: self._expected.pop(expected))
+
+    async def wav(self, record: Record) -> Path:
+        """Find a recording's file.
+
+        :raises Refused: with ``record_unknown`` if it is not in the recordings folder.
+        """
+        found = await self._in_thread(self._locate, record.path)
+        if found is None:
+            raise Refused(Code.RECORD_UNKNOWN, "the recording's file is not there any more")
+        return found
+
+    async def mp3(self, record: Record) -> Path:
+        """Find a recording's mp3, or make it.
+
+        :raises Refused: as :meth:`wav` does, or ``not_ready`` with the time to come again.
+        """
+        found = await self.wav(record)
+        if _UNIQUEID.fullmatch(record.uniqueid) is None:
+            raise Refused(Code.RECORD_UNKNOWN, "no file can be named after this recording")
+        return await self._mp3.get(record.uniqueid, found)
+
+    async def _register(self, expected: _Expected) -> None:
+        wav = await self._complete(expected)
+        if wav is None:
+            return
+        record = Record(
+            call_id=expected.call_id,
+            uniqueid=expected.uniqueid,
+            path=expected.path,
+            format="wav",
+            size=wav.size,
+            duration=wav.duration,
+            date=int(self._clock.seconds() * 1000),
+        )
+        await self._keep(RecordFact(record))
+        _log.info(
+            "Recording of call {call_id} is complete: {path}, {duration} s",
+            call_id=record.call_id,
+            path=record.path,
+            duration=record.duration,
+        )
+
+    async def _complete(self, expected: _Expected) -> Wav | None:
+        """Look at the file until it is complete; None if it never is."""
+        until = self._clock.seconds() + COMPLETE_WITHIN
+        pause = FIRST_LOOK
+        while True:
+            seen: Wav | str = await self._in_thread(self._look, expected.path)
+            if isinstance(seen, Wav):
+                return seen
+            if self._clock.seconds() >= until:
+                _log.warn(
+                    "No recording of call {call_id}: {path} {reason}",
+                    call_id=expected.call_id,
+                    path=str(self._root / expected.path),
+                    reason=seen,
+                )
+                return None
+            await deferLater(self._clock, pause)
+            pause = min(pause * 2, LAST_LOOK)
+
+    async def _keep(self, fact: RecordFact) -> None:
+        """Have the fact written, however long the journal cannot write."""
+        told = False
+        while True:
+            try:
+                await self._append([fact])
+                return
+            except (JournalFull, JournalBroken) as error:
+                if not told:
+                    _log.warn(
+                        "Recording of call {call_id} waits for the journal: {reason}",
+                        call_id=fact.call_id,
+                        reason=str(error),
+                    )
+                told = True
+            await deferLater(self._clock, KEEP_AGAIN)
+
+    # From here on: in a thread.
+
+    def _locate(self, path: str) -> Path | None:
+        """Follow every link; what lies outside the recordings folder is not there."""
+        root = self._root.resolve()
+        try:
+            found = (root / path).resolve()
+            inside = found.is_relative_to(root) and found.is_file()
+        except (OSError, ValueError, RuntimeError):
+            return None
+        return found if inside else None
+
+    def _look(self, path: str) -> Wav | str:
+        """Measure the file, or say what is wrong with it in words for an administrator."""
+        found = self._locate(path)
+        if found is None:
+            return (
+                "is not there; does recordings_mount name the folder that Asterisk knows as"
+                " recordings_dir, and may Asterisk write there?"
+            )
+        try:
+            return measure(found)
+        except OSError as error:
+            return f"cannot be read: {error.strerror}; may the daemon's user read it?"
+        except NotComplete as error:
+            return f"is not complete: {error}; did Asterisk crash, or is its disk full?"
+        except NotSupported as error:
+            return f"cannot be used: {error}"
+
+
+def _report(failure: Any, expected: _Expected) -> None:
+    if failure.check(CancelledError) is None:
+        _log.failure(
+            "Recording of call {call_id} is not registered", failure, call_id=expected.call_id
+        )
