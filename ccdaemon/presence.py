@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ccdaemon.asterisk.ami_actions import AMIActions
 from ccdaemon.asterisk.ami_errors import AMIError
@@ -42,7 +43,7 @@ class Presence:
         self,
         endpoints: Endpoints,
         operators: Operators,
-        tell: Callable[[list[Fact]], object],
+        tell: Callable[[list[Fact]], Deferred[list[int]]],
         call_of: Callable[[str], int | None],
         clock: IReactorTime,
     ) -> None:
@@ -147,7 +148,10 @@ class Presence:
     def _changed(self, changes: Iterable[OperatorChange]) -> None:
         facts: list[Fact] = [OperatorFact(change) for change in changes]
         if facts:
-            self._tell(facts)
+            self._tell(facts).addErrback(self._not_kept)
+
+    def _not_kept(self, failure: Failure) -> None:
+        self.log.error("what operators did could not be kept: {error}", error=failure.value)
 
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -102,4 +104,4 @@ class OperatorsTests(SynchronousTestCase):
             for change in operators.seen(sip, state, date):
                 rows[sip].append((change.state, change.device_state))
         for told in rows.values():
-            self.assertNotIn(True, [one == two for one, two in zip(told, told[1:], strict=False)])
+            self.assertNotIn(True, [one == two for one, two in pairwise(told)])

@@ -7,11 +7,10 @@ for calls and operators is decided elsewhere.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import FirstError, gatherResults
 
 from ccdaemon.asterisk.ami_actions import AMIActions
 from ccdaemon.asterisk.signals import UP
@@ -19,6 +18,7 @@ from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls import signals
 from ccdaemon.calls.model import Role
 from ccdaemon.calls.signals import Signal
+from ccdaemon.config_rules import Pattern
 
 #: How far from a known number a new endpoint is looked for after a reload.
 REACH = 50
@@ -36,7 +36,7 @@ class Endpoints:
     """
 
     channel: str
-    pattern: re.Pattern[str]
+    pattern: Pattern
 
     @property
     def technology(self) -> str:
@@ -51,7 +51,7 @@ class Endpoints:
         """The operator whose device this is, None if it is nobody's."""
         before, _, after = self.channel.partition("{sip}")
         number = device[len(before) : len(device) - len(after)]
-        ours = device == before + number + after and self.pattern.fullmatch(number)
+        ours = device == before + number + after and self.pattern.matches(number)
         return number if ours else None
 
     def near(self, known: Iterable[str]) -> set[str]:
@@ -61,7 +61,7 @@ class Endpoints:
             if sip.isdigit():
                 near = range(max(0, int(sip) - REACH), int(sip) + REACH + 1)
                 found.update(f"{number:0{len(sip)}d}" for number in near)
-        return {sip for sip in found if self.pattern.fullmatch(sip)}
+        return {sip for sip in found if self.pattern.matches(sip)}
 
 
 async def look_at_operators(
@@ -82,7 +82,7 @@ async def look_at_operators(
         if sip is not None:
             states[sip] = entry.get("State")
     names = states.keys() | set(known)
-    if search:
+    if search and endpoints.technology == "PJSIP":
         names |= endpoints.near(names)
     there = await _existing(ami, endpoints, names)
     missing = sorted(there - states.keys())
@@ -119,10 +119,11 @@ async def _existing(ami: AMIActions, endpoints: Endpoints, names: set[str]) -> s
 async def _ask_all(ami: AMIActions, variables: list[str]) -> list[str]:
     values: list[str] = []
     for start in range(0, len(variables), AT_ONCE):
-        values += await gatherResults(
-            [ami.getVar(None, name) for name in variables[start : start + AT_ONCE]],
-            consumeErrors=True,
-        )
+        some = [ami.getVar(None, name) for name in variables[start : start + AT_ONCE]]
+        try:
+            values += await gatherResults(some, consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
     return values
 
 

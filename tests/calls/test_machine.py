@@ -84,6 +84,11 @@ class OutboundTests(SynchronousTestCase):
         ):
             self.assertEqual(machine.view(told(in_turn(row))).hung_up_by, who, row)
 
+    def test_the_dialplan_knows_who_hung_up_too(self) -> None:
+        """Where the hang-up itself was not heard, the dialplan's word tells who it was."""
+        stream = [s for s in in_turn("the client hangs up") if not isinstance(s, signals.HungUp)]
+        self.assertEqual(machine.view(told(stream)).hung_up_by, "client")
+
     def test_a_very_short_call_keeps_its_chain(self) -> None:
         """wazo-calld drops short calls: here all of it may come in one chunk."""
         stream = [replace(signal, date=T0) for signal in in_turn("the client hangs up")]

@@ -1,0 +1,239 @@
+"""Presence: the operators are what Asterisk says, after a start, a gap and a reload alike."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ccdaemon.asterisk.ami_errors import LinkLost
+from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.config_rules import Pattern
+from ccdaemon.history.facts import Fact, OperatorFact
+from ccdaemon.history.failures import JournalBroken
+from ccdaemon.operators import Operators, Status
+from ccdaemon.presence import AFTER_RELOAD, LOOK_EVERY, Presence
+from tests.fake_asterisk import FakeAsterisk, event
+
+
+class PresenceCase(SynchronousTestCase):
+    """A presence over a fake Asterisk with two PJSIP phones."""
+
+    channel = "PJSIP/{sip}"
+
+    def setUp(self) -> None:
+        """1000 is registered, 1001 is not; neither a trunk nor a hall phone is an operator."""
+        self.clock = Clock()
+        self.asterisk = FakeAsterisk()
+        self.asterisk.endpoints = {"1000", "1001", "trunk"}
+        self.asterisk.devices = {
+            "PJSIP/1000": "NOT_INUSE",
+            "PJSIP/1001": "UNAVAILABLE",
+            "PJSIP/trunk": "NOT_INUSE",
+            "SIP/1002": "NOT_INUSE",
+        }
+        self.facts: list[Fact] = []
+        self.broken: Exception | None = None
+        self.presence = Presence(
+            Endpoints(self.channel, Pattern("[0-9]{4}")),
+            Operators({}),
+            self.keep,
+            {"1000": 12}.get,
+            self.clock,
+        )
+
+    def keep(self, facts: list[Fact]) -> Deferred[list[int]]:
+        """Stand for the journal."""
+        if self.broken is not None:
+            return fail(self.broken)
+        self.facts += facts
+        return succeed([])
+
+    def up(self) -> None:
+        """Begin a session."""
+        self.successResultOf(Deferred.fromCoroutine(self.presence.up(self.asterisk)))
+
+    def now(self) -> dict[str, str]:
+        """Every operator's status."""
+        return {view.sip: view.status.value for view in self.presence.operators()}
+
+    def told(self) -> list[tuple[str, str]]:
+        """What went to the journal since last asked."""
+        facts, self.facts[:] = list(self.facts), []
+        changes = [fact.change for fact in facts if isinstance(fact, OperatorFact)]
+        return [(change.sip, change.state.value) for change in changes]
+
+
+class PjsipTests(PresenceCase):
+    """PJSIP phones."""
+
+    def test_the_first_look(self) -> None:
+        """Everybody who matches the pattern is known, with the call he is on."""
+        self.up()
+        self.assertEqual(self.now(), {"1000": "online", "1001": "offline"})
+        self.assertEqual(self.told(), [("1000", "online"), ("1001", "offline")])
+        self.assertEqual(self.presence.operators()[0].call_id, 12)
+
+    def test_events_are_followed(self) -> None:
+        """A change of a device is one row; an echo or a trunk is none."""
+        self.up()
+        self.told()
+        for device, state in (
+            ("PJSIP/1000", "RINGING"),
+            ("PJSIP/1000", "RINGING"),
+            ("PJSIP/trunk", "INUSE"),
+            ("PJSIP/1001", "NOT_INUSE"),
+        ):
+            self.presence.device_changed(event("DeviceStateChange", Device=device, State=state))
+        self.assertEqual(self.told(), [("1000", "inuse"), ("1001", "online")])
+
+    def test_a_stale_cache_is_not_believed(self) -> None:
+        """An endpoint that was removed stays in DeviceStateList, but not in sipList."""
+        self.asterisk.endpoints.discard("1001")
+        self.up()
+        self.assertEqual(self.now(), {"1000": "online"})
+
+    def test_a_reload_adds_and_removes(self) -> None:
+        """After a reload a new number near the others appears, a removed one goes."""
+        self.up()
+        self.told()
+        self.asterisk.endpoints = {"1000", "1007"}
+        self.presence.reloaded(event("Reload", Module="All"))
+        self.presence.reloaded(event("Reload", Module="res_pjsip.so"))
+        self.clock.advance(AFTER_RELOAD)
+        self.assertEqual(self.now(), {"1000": "online", "1007": "offline"})
+        self.assertEqual(self.told(), [("1001", "offline"), ("1007", "offline")])
+
+    def test_the_minute_look(self) -> None:
+        """What nobody told is found within a minute, and looked for ever after."""
+        self.up()
+        for state in ("INUSE", "NOT_INUSE"):
+            self.asterisk.devices["PJSIP/1000"] = state
+            self.clock.advance(LOOK_EVERY)
+            self.assertEqual(self.now()["1000"], {"INUSE": "inuse"}.get(state, "online"))
+
+    def test_what_is_told_while_asking_is_younger(self) -> None:
+        """An event that comes during a look wins over the look's older answer."""
+        self.up()
+        waiting: Deferred[tuple[object, ...]] = Deferred()
+        real = self.asterisk.sendList
+        self.patch(self.asterisk, "sendList", lambda *_, **__: waiting)
+        self.clock.advance(LOOK_EVERY)
+        self.presence.device_changed(
+            event("DeviceStateChange", Device="PJSIP/1000", State="RINGING")
+        )
+        waiting.callback(self.successResultOf(real("DeviceStateList")))
+        self.assertEqual(self.now()["1000"], "inuse")
+
+    def test_only_one_look_at_a_time(self) -> None:
+        """A reload during a look is looked at after it."""
+        self.up()
+        waiting: Deferred[tuple[object, ...]] = Deferred()
+        real = self.asterisk.sendList
+        self.patch(self.asterisk, "sendList", lambda *_, **__: waiting)
+        self.clock.advance(LOOK_EVERY)
+        self.presence.reloaded(event("Reload"))
+        self.clock.advance(AFTER_RELOAD)
+        self.asterisk.endpoints.add("1003")
+        self.patch(self.asterisk, "sendList", real)
+        waiting.callback(self.successResultOf(real("DeviceStateList")))
+        self.assertNotIn("1003", self.now())
+        self.presence.reloaded(event("Reload"))
+        self.clock.advance(AFTER_RELOAD)
+        self.assertIn("1003", self.now())
+
+    def test_no_session(self) -> None:
+        """While nobody can look the last status stands, stale; looking stops; one row says so."""
+        self.up()
+        self.told()
+        self.presence.down("no session")
+        self.assertEqual(self.told(), [("1000", "unknown"), ("1001", "unknown")])
+        self.assertTrue(all(view.stale for view in self.presence.operators()))
+        asked = len(self.asterisk.asked)
+        self.presence.reloaded(event("Reload"))
+        self.clock.advance(10 * LOOK_EVERY)
+        self.assertEqual(len(self.asterisk.asked), asked)
+        self.up()
+        self.assertEqual(self.told(), [("1000", "online"), ("1001", "offline")])
+
+    def test_the_session_goes_during_a_look(self) -> None:
+        """A look that is under way ends with its session."""
+        self.up()
+        self.patch(self.asterisk, "sendList", lambda *_, **__: Deferred())
+        self.clock.advance(LOOK_EVERY)
+        self.presence.down("no session")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_look_that_fails(self) -> None:
+        """A failed look is tried again; at the start of a session it fails the session."""
+        self.up()
+        self.asterisk.trouble = LinkLost("gone")
+        self.clock.advance(LOOK_EVERY)
+        self.asterisk.trouble = None
+        self.asterisk.devices["PJSIP/1000"] = "INUSE"
+        self.clock.advance(LOOK_EVERY)
+        self.assertEqual(self.now()["1000"], "inuse")
+        self.asterisk.trouble = LinkLost("gone")
+        self.failureResultOf(Deferred.fromCoroutine(self.presence.up(self.asterisk)), LinkLost)
+
+    def test_an_operator_nobody_has_heard_of(self) -> None:
+        """Asked for by a makeCall he is found, if Asterisk has him."""
+
+        def status(sip: str) -> Status | None:
+            return self.successResultOf(Deferred.fromCoroutine(self.presence.status(sip)))
+
+        self.assertIsNone(status("5000"))
+        self.up()
+        self.asterisk.endpoints.add("5000")
+        self.assertIs(status("5000"), Status.OFFLINE)
+        self.assertIs(status("1000"), Status.ONLINE)
+        self.assertIsNone(status("6000"))
+        self.assertIn("5000", self.now())
+
+    def test_an_invalid_stranger(self) -> None:
+        """Asking for a device that is not there makes Asterisk tell of it: it is nobody."""
+        self.up()
+        self.presence.device_changed(
+            event("DeviceStateChange", Device="PJSIP/6000", State="INVALID")
+        )
+        self.assertNotIn("6000", self.now())
+
+    def test_a_journal_that_is_gone(self) -> None:
+        """What cannot be kept is still known, and logged."""
+        self.broken = JournalBroken("disk full")
+        self.up()
+        self.assertEqual(self.now(), {"1000": "online", "1001": "offline"})
+
+
+class ChanSipTests(PresenceCase):
+    """chan_sip peers."""
+
+    channel = "SIP/{sip}"
+
+    def test_peers_that_are_not_in_the_cache(self) -> None:
+        """DeviceStateList knows a chan_sip peer only once it was used: SIPpeers knows them all."""
+        self.asterisk.peers = {"1002", "1003", "trunk"}
+        self.up()
+        self.assertEqual(self.now(), {"1002": "online", "1003": "offline"})
+
+    def test_a_peer_that_was_removed(self) -> None:
+        """sip reload tells nothing; the next look finds who is gone."""
+        self.asterisk.peers = {"1002", "1003"}
+        self.up()
+        self.asterisk.peers = {"1003"}
+        self.clock.advance(LOOK_EVERY)
+        self.assertEqual(self.now(), {"1003": "offline"})
+
+
+class OtherTechnologyTests(PresenceCase):
+    """Anything else that has device states."""
+
+    channel = "Local/{sip}@operators"
+
+    def test_the_cache_is_all_there_is(self) -> None:
+        """What DeviceStateList names is there; a stranger exists if he is not INVALID."""
+        self.asterisk.devices = {"Local/1000@operators": "NOT_INUSE", "Local/@operators": "INUSE"}
+        self.up()
+        self.assertEqual(self.now(), {"1000": "online"})
+        stranger = Deferred.fromCoroutine(self.presence.status("6000"))
+        self.assertIsNone(self.successResultOf(stranger))

@@ -1,0 +1,335 @@
+"""The switchboard and the live calls, over a real journal and a fake Asterisk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock, deferLater
+
+from ccdaemon.asterisk.ami_errors import ActionRefused, ActionTimeout, LinkLost, NotConnected
+from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.calls.machine import LADDER
+from ccdaemon.calls.model import Direction, State
+from ccdaemon.config import Config, parse
+from ccdaemon.errors import Code, Refused
+from ccdaemon.history.journal import Journal
+from ccdaemon.live import SECOND_LOOK, LiveCalls
+from ccdaemon.operators import Operators
+from ccdaemon.presence import Presence
+from ccdaemon.switchboard import Switchboard
+from tests.fake_asterisk import FakeAsterisk, event, response
+from tests.history.parts import JournalCase
+
+CONFIG = """
+[asterisk]
+secret = "s3cret-of-the-tests"
+client_channel = "PJSIP/{phone}@trunk"
+recordings_dir = "/rec"
+caller_id = "380440000000"
+[database]
+url = "embedded"
+[limits]
+max_calls = 3
+forbidden_prefixes = ["3809"]
+"""
+
+
+class Waits:
+    """Stands for the recordings: keeps which were waited for."""
+
+    def __init__(self) -> None:
+        self.expected: list[tuple[int, str, str]] = []
+
+    def expect(self, call_id: int, uniqueid: str, path: str) -> None:
+        """Keep it."""
+        self.expected.append((call_id, uniqueid, path))
+
+
+class SwitchboardCase(JournalCase):
+    """Operators 1000 to 1003 are there; 1001 is offline, 1002 talks to somebody else."""
+
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
+        """Everything is up."""
+        super().setUp()
+        return Deferred.fromCoroutine(self.all_up())
+
+    async def all_up(self) -> None:
+        """Begin."""
+        self.clock = Clock()
+        self.clock.advance(1_795_412_687)
+        self.asterisk = FakeAsterisk()
+        states = {"1000": "NOT_INUSE", "1001": "UNAVAILABLE", "1002": "INUSE", "1003": "NOT_INUSE"}
+        self.asterisk.endpoints = set(states)
+        self.asterisk.devices = {f"PJSIP/{sip}": state for sip, state in states.items()}
+        self.recordings = Waits()
+        await self.start(await self.begun(), parse(CONFIG))
+
+    async def start(self, journal: Journal, config: Config) -> None:
+        """Make the parts and bring the session up."""
+        self.log = journal
+        self.live = LiveCalls(journal, self.recordings, self.clock)  # type: ignore[arg-type]
+        self.presence = Presence(
+            Endpoints("PJSIP/{sip}", config.asterisk.operator_pattern),
+            Operators({}),
+            journal.append,
+            self.live.of_operator,
+            self.clock,
+        )
+        self.switchboard = Switchboard(
+            config, self.asterisk, journal, self.live, self.presence, self.clock
+        )
+        await self.presence.up(self.asterisk)
+        self.switchboard.up()
+        self.addCleanup(self.presence.down, "the test is over")
+
+    def make_call(self, **changes: str) -> Deferred[int]:
+        """Ask for a call."""
+        asked = {"sip": "1000", "phone": "380639920000", "order_id": "15", "external_key": "24"}
+        made = self.switchboard.make_call(**(asked | changes), client="crm")
+        return Deferred.fromCoroutine(made)
+
+    async def refused(self, **changes: str) -> Refused:
+        """Ask for a call that must be refused."""
+        return await self.fails(self.make_call(**changes), Refused)
+
+    def hear(self, name: str, **headers: str) -> None:
+        """An event comes from Asterisk."""
+        self.live.heard(self.asterisk, event(name, **headers))
+
+    async def chain(self, call_id: int) -> list[State]:
+        """The states of a call as the journal has them."""
+        await self.wait_until(lambda: not self.log.health.waiting)
+        kept = await self.log.chain(call_id)
+        assert kept is not None
+        return [row.state.state for row in kept.states]
+
+    def anchor(self, call_id: int) -> dict[str, str]:
+        """The ids of the operator's channel."""
+        name = f"cc-{self.log.node}-{call_id}-o"
+        return {"Uniqueid": name, "Linkedid": name}
+
+    async def talk(self, call_id: int) -> None:
+        """A whole talk, as Asterisk tells it."""
+        anchor = self.anchor(call_id)
+        client = {"Uniqueid": "17.1", "Linkedid": anchor["Linkedid"]}
+        self.hear("Newchannel", Channel="PJSIP/1000-1", **anchor)
+        self.hear("Newstate", ChannelState="6", **anchor)
+        self.hear("UserEvent", UserEvent="ccdaemon-dial", **anchor)
+        self.hear("Newchannel", Channel="PJSIP/trunk-2", **client)
+        self.hear("Newstate", ChannelState="6", **client)
+        self.hear("HangupRequest", **client)
+        self.hear("Hangup", Cause="16", **anchor)
+        await self.wait_until(lambda: self.recordings.expected)
+
+    async def wait_until(self, true: Any) -> None:
+        """Give the journal its turns until something is so."""
+        for _ in range(500):
+            if true():
+                return
+            await deferLater(reactor, 0.01)
+        self.fail("it did not come to be")
+
+
+class MakeCallTests(SwitchboardCase):
+    """makeCall."""
+
+    async def test_what_asterisk_is_asked(self) -> None:
+        """Channel, context, time limit, whom it is for, and nothing else to dial."""
+        call_id = await self.make_call(order_id='1"5<x>,&')
+        (asked,) = self.asterisk.originated()
+        node = self.log.node
+        self.assertEqual(asked["Channel"], "PJSIP/1000")
+        self.assertEqual((asked["Context"], asked["Exten"]), ("ccdaemon-outbound", "s"))
+        self.assertEqual((asked["Timeout"], asked["Async"]), ("30000", "true"))
+        self.assertEqual(asked["CallerID"], '"Order 1?5?x?,&" <380639920000>')
+        self.assertEqual(asked["ChannelId"], f"cc-{node}-{call_id}-o")
+        variables = " ".join(asked["Variable"])  # type: ignore[arg-type]
+        for part in (
+            "__FORWARD_CONTEXT=ccdaemon-nowhere",
+            "CC_DIAL=PJSIP/380639920000@trunk",
+            "CC_TIMEOUT=60",
+            "CC_CALLERID=380440000000",
+            f"__CC_RECORDING=/rec/2026/11/23/cc-{node}-{call_id}-o.wav",
+        ):
+            self.assertIn(part.partition("=")[0], variables)
+            self.assertIn(part.partition("=")[2], variables)
+
+    async def test_the_call_is_kept_before_asterisk_is_asked(self) -> None:
+        """CALL is committed before Originate is written."""
+        self.asterisk.answer = Deferred()
+        asked = self.make_call()
+        self.assertEqual(self.asterisk.originated(), [])
+        await self.wait_until(self.asterisk.originated)
+        self.assertEqual(await self.chain(1), [State.CALL])
+        self.asterisk.answer.callback(response())
+        self.assertEqual(await asked, 1)
+
+    async def test_a_talk(self) -> None:
+        """A call is followed to its FINISH, its recording waited for, its operator freed."""
+        call_id = await self.make_call()
+        self.assertEqual(self.live.of_operator("1000"), call_id)
+        await self.talk(call_id)
+        self.assertEqual(await self.chain(call_id), [*LADDER[Direction.OUTBOUND], State.FINISH])
+        name = f"cc-{self.log.node}-{call_id}-o"
+        self.assertEqual(self.recordings.expected, [(call_id, name, f"2026/11/23/{name}.wav")])
+        self.assertIsNone(self.live.of_operator("1000"))
+
+    async def test_no_recording(self) -> None:
+        """record = false: the dialplan is given nowhere to record to."""
+        config = parse(CONFIG)
+        await self.start(self.log, evolve(config, asterisk=evolve(config.asterisk, record=False)))
+        await self.make_call()
+        self.assertNotIn("/rec", str(self.asterisk.originated()))
+
+    async def test_operators_who_cannot(self) -> None:
+        """Offline and busy operators: a call with a chain, refused with its number."""
+        for sip, code, state in (
+            ("1001", Code.OPERATOR_OFFLINE, State.OPERATOR_OFFLINE),
+            ("1002", Code.OPERATOR_BUSY, State.OPERATOR_BUSY),
+        ):
+            error = await self.refused(sip=sip, external_key=sip)
+            self.assertEqual((error.code, error.field), (code, "sip"))
+            assert error.call_id is not None
+            self.assertEqual(await self.chain(error.call_id), [State.CALL, state])
+        self.assertEqual(self.asterisk.originated(), [])
+        used = await self.refused(external_key="1001")
+        self.assertEqual(used.code, Code.EXTERNAL_KEY_USED)
+
+    async def test_an_originate_under_way_counts_as_busy(self) -> None:
+        """Of two calls at once for one operator the second is refused, whatever his phone says."""
+        one, two = self.make_call(), self.make_call(external_key="25")
+        await one
+        self.assertEqual((await self.fails(two, Refused)).code, Code.OPERATOR_BUSY)
+
+    async def test_unknown_operator_leaves_the_key_free(self) -> None:
+        """A refusal without a call_id does not use the key up."""
+        error = await self.refused(sip="7777")
+        self.assertEqual((error.code, error.call_id), (Code.OPERATOR_UNKNOWN, None))
+        self.assertEqual(await self.make_call(), 1)
+
+    async def test_a_key_rings_nobody_twice(self) -> None:
+        """The same key again, also at the same moment: one call, one Originate, its number told."""
+        both = [self.make_call(), self.make_call(sip="1003")]
+        results = await gatherResults(
+            [made.addErrback(lambda failure: failure.value) for made in both]
+        )
+        call_id = next(result for result in results if isinstance(result, int))
+        error = next(result for result in results if isinstance(result, Refused))
+        self.assertEqual((error.code, error.call_id), (Code.EXTERNAL_KEY_USED, call_id))
+        self.assertEqual((await self.refused()).call_id, call_id)
+        self.assertEqual(len(self.asterisk.originated()), 1)
+
+    async def test_a_known_key_is_told_even_without_asterisk(self) -> None:
+        """Whoever asks again after a timeout learns that the call exists."""
+        call_id = await self.make_call()
+        self.switchboard.down()
+        error = await self.refused()
+        self.assertEqual((error.code, error.call_id), (Code.EXTERNAL_KEY_USED, call_id))
+
+    async def test_phones_that_may_not_be_dialled(self) -> None:
+        """A forbidden prefix, and one that is not among the allowed."""
+        error = await self.refused(phone="380900000000")
+        self.assertEqual((error.code, error.field), (Code.PHONE_NOT_ALLOWED, "phone"))
+        config = parse(CONFIG + 'allowed_prefixes = ["38063"]')
+        await self.start(self.log, config)
+        self.assertEqual((await self.refused(phone="38044")).code, Code.PHONE_NOT_ALLOWED)
+        await self.make_call()
+
+    async def test_a_ceiling(self) -> None:
+        """Beyond limits.max_calls: refused, with a time to try again."""
+        config = parse(CONFIG.replace("max_calls = 3", "max_calls = 1"))
+        await self.start(self.log, config)
+        await self.make_call()
+        error = await self.refused(sip="1003", external_key="25")
+        self.assertEqual((error.code, error.retry_after), (Code.TOO_MANY_CALLS, 5))
+
+    async def test_without_a_session(self) -> None:
+        """No session: refused, no call, no key used."""
+        self.switchboard.down()
+        self.assertEqual((await self.refused()).code, Code.ASTERISK_UNAVAILABLE)
+        self.switchboard.up()
+        await self.make_call()
+
+    async def test_what_asterisk_can_answer(self) -> None:
+        """Said no, never written, written but unanswered: told as they are, never sent twice."""
+        refused = ActionRefused("Extension does not exist.", response())
+        for answer, code, end in (
+            (refused, Code.ASTERISK_REFUSED, [State.CALL, State.ERROR]),
+            (NotConnected("no"), Code.ASTERISK_UNAVAILABLE, [State.CALL, State.ERROR]),
+        ):
+            self.asterisk.answer = answer
+            error = await self.refused(external_key=str(code))
+            self.assertEqual(error.code, code)
+            assert error.call_id is not None
+            self.assertEqual(await self.chain(error.call_id), end)
+        for lost in (LinkLost("gone"), ActionTimeout("Originate", 10)):
+            self.asterisk.answer = lost
+            sip = "1000" if isinstance(lost, LinkLost) else "1003"
+            call_id = await self.make_call(sip=sip, external_key=type(lost).__name__)
+            self.assertEqual(await self.chain(call_id), [State.CALL])
+        self.assertEqual(len(self.asterisk.originated()), 4)
+
+    async def test_an_unknown_operator_while_the_link_goes(self) -> None:
+        """Asterisk cannot be asked about an operator nobody has heard of: unavailable."""
+        self.asterisk.trouble = LinkLost("gone")
+        self.assertEqual((await self.refused(sip="7777")).code, Code.ASTERISK_UNAVAILABLE)
+
+    async def test_a_journal_that_cannot_take_it(self) -> None:
+        """No numbers, or a journal that has stopped: not ready, nobody is called."""
+        fresh = self.journal(self.state_dir / "fresh")
+        await fresh.begin(0, [])
+        await self.start(fresh, parse(CONFIG))
+        self.assertEqual((await self.refused()).code, Code.NOT_READY)
+        await fresh.stopService()
+        self.assertEqual((await self.refused()).code, Code.NOT_READY)
+        self.assertEqual(self.asterisk.originated(), [])
+
+
+class GapTests(SwitchboardCase):
+    """Starting, and coming back after a gap."""
+
+    def channel(self, ids: dict[str, str], name: str, state: str = "6", app: str = "") -> None:
+        """A channel is live in Asterisk."""
+        self.asterisk.channels.append(
+            event("CoreShowChannel", Channel=name, ChannelState=state, Application=app, **ids)
+        )
+
+    async def test_restored_calls_go_on(self) -> None:
+        """After a restart a call that is still up is caught up with, and ends as it should."""
+        call_id = await self.make_call()
+        await self.start(self.log, parse(CONFIG))
+        self.live.restore(await self.log.open_calls())
+        anchor = self.anchor(call_id)
+        self.channel({"Uniqueid": "17.1", "Linkedid": anchor["Linkedid"]}, "PJSIP/trunk-2")
+        self.channel(anchor, "PJSIP/1000-1", app="Dial")
+        await self.live.catch_up(self.asterisk)
+        self.assertEqual((await self.chain(call_id))[-1], State.CLIENT_PICKUP)
+        self.hear("Hangup", Cause="16", **anchor)
+        self.assertEqual((await self.chain(call_id))[-1], State.FINISH)
+
+    async def test_a_call_that_is_gone(self) -> None:
+        """No channel at two looks: its end was not seen, and that is said."""
+        call_id = await self.make_call()
+        looking = Deferred.fromCoroutine(self.live.catch_up(self.asterisk))
+        self.assertNoResult(looking)
+        self.clock.advance(SECOND_LOOK)
+        await looking
+        self.assertEqual(await self.chain(call_id), [State.CALL, State.ERROR])
+
+    async def test_a_channel_that_was_just_on_its_way(self) -> None:
+        """A channel that is there at the second look is not lost."""
+        call_id = await self.make_call()
+        looking = Deferred.fromCoroutine(self.live.catch_up(self.asterisk))
+        self.channel(self.anchor(call_id), "PJSIP/1000-1", state="5")
+        self.clock.advance(SECOND_LOOK)
+        await looking
+        self.assertEqual(await self.chain(call_id), [State.CALL, State.OPERATOR_CALLTO])
+
+    async def test_nothing_to_restore(self) -> None:
+        """A start without live calls looks once."""
+        self.live.restore([])
+        await self.live.catch_up(self.asterisk)
+        self.assertEqual(len(self.live), 0)
