@@ -111,7 +111,7 @@ class Phones:
         if status != 0:
             errors = self.on_host / f"{job}.errors"
             said = errors.read_text(errors="replace")[-1000:] if errors.exists() else ""
-            raise Unavailable(f"phones {rows[0]} … could not register ({status}): {said}")
+            raise Unavailable(f"{len(rows)} phones could not all register ({status}): {said}")
 
     def unregister(self, users: Iterable[str], password: str) -> None:
         """Take phones off the network, as a phone does that is switched off properly."""

@@ -107,14 +107,20 @@ def _die_with(parent: int) -> Callable[[], None]:
     return prepare
 
 
-def run(argv: Sequence[str], timeout: float = 30.0) -> str:
-    """Run a short command and return what it says.
+def run(argv: Sequence[str], timeout: float = 30.0, env: Mapping[str, str] | None = None) -> str:
+    """Run a short command and return what it says; ``env`` is added to the environment.
 
     :raises Unavailable: it failed, with its words.
     """
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+            argv,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env={**os.environ, **(env or {})},
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{argv[0]} could not be run: {error}") from error
