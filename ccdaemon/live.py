@@ -22,13 +22,15 @@ from ccdaemon.calls.board import Board
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.machine import Call
 from ccdaemon.calls.model import Direction, State, StateTold
-from ccdaemon.history.facts import Fact, StateFact
+from ccdaemon.history.facts import Fact, RecordFact, StateFact
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.rows import Chain
 from ccdaemon.recordings import Recordings, relative_path
 
 #: Seconds after which a channel that a look did not find is looked for again.
 SECOND_LOOK = 2.0
+#: Events read from the journal at one time.
+PAGE = 1000
 
 
 class LiveCalls:
@@ -107,7 +109,7 @@ class LiveCalls:
         order_id: str | None,
         external_key: str | None,
     ) -> Call:
-        anchor = f"cc-{self._journal.node}-{call_id}-o"
+        anchor = self._anchor(call_id)
         return Call(call_id, order_id, external_key, direction, sip, phone, anchor)
 
     # Following calls
@@ -132,9 +134,8 @@ class LiveCalls:
 
     def _told(self, call: Call, states: Sequence[StateTold]) -> None:
         self._log_states(call, states)
-        if states[-1].state is State.FINISH and self._recordings is not None:
-            path = relative_path(call.anchor, call.states[0].date)
-            self._recordings.expect(call.call_id, call.anchor, path)
+        if states[-1].state is State.FINISH:
+            self._expect_recording(call.anchor, call.call_id, call.states[0].date)
 
     def _log_states(self, call: Call, states: Sequence[StateTold]) -> None:
         for told in states:
@@ -170,6 +171,27 @@ class LiveCalls:
             self._board.add(call)
         if chains:
             self.log.info("{count} calls were live at the last end", count=len(chains))
+
+    async def expect_recordings(self) -> None:
+        """Wait again for the recordings of talks of which the journal knows no recording."""
+        began: dict[int, int] = {}
+        position = self._journal.floor
+        while events := await self._journal.after(position, PAGE):
+            position = events[-1].event_id
+            for fact in (event.fact for event in events):
+                if isinstance(fact, RecordFact):
+                    began.pop(fact.record.call_id, None)
+                elif isinstance(fact, StateFact) and fact.state.state is State.FINISH:
+                    began[fact.call.call_id] = fact.call.date
+        for call_id, date in began.items():
+            self._expect_recording(self._anchor(call_id), call_id, date)
+
+    def _expect_recording(self, anchor: str, call_id: int, date: int) -> None:
+        if self._recordings is not None:
+            self._recordings.expect(call_id, anchor, relative_path(anchor, date))
+
+    def _anchor(self, call_id: int) -> str:
+        return f"cc-{self._journal.node}-{call_id}-o"
 
     async def catch_up(self, session: AMIActions) -> None:
         """A session has begun: bring every call to where its channels are.

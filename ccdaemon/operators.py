@@ -66,14 +66,10 @@ class OperatorChange:
 
 
 class Operators:
-    """All operators whom Asterisk knows, as they stand now.
+    """All operators whom Asterisk knows, as they stand now."""
 
-    :param last: each operator's newest row in the history, so that the first look after a start
-        tells only what differs.
-    """
-
-    def __init__(self, last: Mapping[str, OperatorChange]) -> None:
-        self._last = dict(last)
+    def __init__(self) -> None:
+        self._last: dict[str, OperatorChange] = {}
         self._known: dict[str, OperatorView] = {}
         self._stale = True
 
@@ -82,6 +78,10 @@ class Operators:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def remember(self, last: Mapping[str, OperatorChange]) -> None:
+        """Take each operator's newest row of the history: from now on only what differs is told."""
+        self._last.update(last)
 
     def names(self) -> frozenset[str]:
         """The operators known now."""

@@ -7,7 +7,7 @@ nothing: ``operators`` does, and every change goes to the journal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -56,6 +56,10 @@ class Presence:
         self._next: IDelayedCall | None = None
         self._looking: Deferred[None] | None = None
         self._heard: dict[str, str] = {}
+
+    def remember(self, last: Mapping[str, OperatorChange]) -> None:
+        """What the history says last of each operator; before the first session."""
+        self._operators.remember(last)
 
     def operators(self) -> list[OperatorView]:
         """Every operator as he stands now, sorted by sip."""

@@ -25,7 +25,8 @@ class OperatorsTests(SynchronousTestCase):
             "1000": OperatorChange("1000", Status.ONLINE, "NOT_INUSE", None, 500, None),
             "1001": OperatorChange("1001", Status.ONLINE, "NOT_INUSE", None, 500, None),
         }
-        operators = Operators(last)
+        operators = Operators()
+        operators.remember(last)
         changes = operators.looked({"1000": "NOT_INUSE", "1001": "UNAVAILABLE"}, 900)
         self.assertEqual(
             changes, [OperatorChange("1001", Status.OFFLINE, "UNAVAILABLE", None, 900, None)]
@@ -34,7 +35,7 @@ class OperatorsTests(SynchronousTestCase):
 
     def test_every_change_is_told_once(self) -> None:
         """The finer device state counts as a change, an echo does not."""
-        operators = Operators({})
+        operators = Operators()
         operators.looked({"1000": "NOT_INUSE"}, 1)
         told = [
             change
@@ -49,14 +50,14 @@ class OperatorsTests(SynchronousTestCase):
 
     def test_since_is_the_status_not_the_device_state(self) -> None:
         """From ringing to talking an operator is in use all the time."""
-        operators = Operators({})
+        operators = Operators()
         operators.seen("1000", "RINGING", 100)
         operators.seen("1000", "INUSE", 200)
         self.assertEqual(operators.views(nobody)[0].since, 100)
 
     def test_views(self) -> None:
         """Sorted by sip, each with the call he is on; stale until a look was had."""
-        operators = Operators({})
+        operators = Operators()
         operators.seen("1001", "INUSE", 1)
         operators.seen("1000", "WHATEVER", 1)
         views = operators.views({"1001": 12}.get)
@@ -69,7 +70,7 @@ class OperatorsTests(SynchronousTestCase):
 
     def test_blindness_is_a_row_of_its_own(self) -> None:
         """While nobody can look the last status stands, marked stale; the history says so once."""
-        operators = Operators({})
+        operators = Operators()
         operators.looked({"1000": "NOT_INUSE"}, 1)
         first = operators.blind(5, "no session")
         self.assertEqual(
@@ -83,7 +84,7 @@ class OperatorsTests(SynchronousTestCase):
 
     def test_endpoints_come_and_go(self) -> None:
         """Who is no longer in Asterisk's configuration is told once and is gone."""
-        operators = Operators({})
+        operators = Operators()
         operators.looked({"1000": "NOT_INUSE", "1001": "NOT_INUSE"}, 1)
         gone = operators.looked({"1001": "NOT_INUSE", "1002": "UNAVAILABLE"}, 2)
         self.assertEqual(
@@ -98,7 +99,7 @@ class OperatorsTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(sorted(STATUS)))))
     def test_no_row_repeats_the_one_before(self, events: list[tuple[str, str]]) -> None:
         """Two rows of one operator that follow each other always differ."""
-        operators = Operators({})
+        operators = Operators()
         rows: dict[str, list[tuple[Status, str | None]]] = {"a": [], "b": []}
         for date, (sip, state) in enumerate(events):
             for change in operators.seen(sip, state, date):

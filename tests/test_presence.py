@@ -36,7 +36,7 @@ class PresenceCase(SynchronousTestCase):
         self.broken: Exception | None = None
         self.presence = Presence(
             Endpoints(self.channel, Pattern("[0-9]{4}")),
-            Operators({}),
+            Operators(),
             self.keep,
             {"1000": 12}.get,
             self.clock,

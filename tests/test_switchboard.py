@@ -21,7 +21,7 @@ from ccdaemon.operators import Operators
 from ccdaemon.presence import Presence
 from ccdaemon.switchboard import Switchboard
 from tests.fake_asterisk import FakeAsterisk, event, response
-from tests.history.parts import JournalCase
+from tests.history.parts import JournalCase, recording
 
 CONFIG = """
 [asterisk]
@@ -73,7 +73,7 @@ class SwitchboardCase(JournalCase):
         self.live = LiveCalls(journal, self.recordings, self.clock)  # type: ignore[arg-type]
         self.presence = Presence(
             Endpoints("PJSIP/{sip}", config.asterisk.operator_pattern),
-            Operators({}),
+            Operators(),
             journal.append,
             self.live.of_operator,
             self.clock,
@@ -327,6 +327,19 @@ class GapTests(SwitchboardCase):
         self.clock.advance(SECOND_LOOK)
         await looking
         self.assertEqual(await self.chain(call_id), [State.CALL, State.OPERATOR_CALLTO])
+
+    async def test_recordings_are_waited_for_again(self) -> None:
+        """After a restart the recordings of talks that have none yet are waited for."""
+        one = await self.make_call()
+        await self.talk(one)
+        await self.log.append([recording(one)])
+        self.recordings.expected.clear()
+        two = await self.make_call(external_key="25")
+        await self.talk(two)
+        before = list(self.recordings.expected)
+        self.recordings.expected.clear()
+        await self.live.expect_recordings()
+        self.assertEqual(self.recordings.expected, before)
 
     async def test_nothing_to_restore(self) -> None:
         """A start without live calls looks once."""
