@@ -99,8 +99,7 @@ async def _dialplan(session: AMIProtocol) -> Finding:
 
 async def _operators(session: AMIProtocol, settings: Asterisk) -> Finding:
     part = f"operators {settings.operator_channel}"
-    pattern = re.compile(settings.operator_pattern.text, re.ASCII)
-    endpoints = Endpoints(settings.operator_channel, pattern)
+    endpoints = Endpoints(settings.operator_channel, settings.operator_pattern)
     states = await look_at_operators(session, endpoints, (), search=False)
     if not states:
         return warn(part, f"Asterisk has no endpoint that matches {settings.operator_pattern.text}")

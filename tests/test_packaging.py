@@ -1,0 +1,85 @@
+"""Tests of what ``pip install`` gives: built, installed and run away from the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import ccdaemon
+
+ROOT = Path(ccdaemon.__file__).parent.parent
+PARTS = ["ccdaemon", "conf", "twisted", "docs", "lab", "tests", "setup.py", "pyproject.toml"]
+PARTS += ["MANIFEST.in", "README.md", "Makefile", "constraints.txt", "tox.ini"]
+BUILD = "from setuptools import build_meta as b; b.build_sdist('.'); b.build_wheel('.')"
+
+
+def run(*argv: str, cwd: Path, path: Path | None = None) -> str:
+    """Run a program to its end and give what it printed; it has to succeed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    done = subprocess.run(
+        argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"{argv} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+class PackageTests(SynchronousTestCase):
+    """The wheel and the source package, made from a copy of the checkout."""
+
+    def setUp(self) -> None:
+        """Build both."""
+        self.base = Path(self.mktemp()).absolute()
+        source = self.base / "source"
+        source.mkdir(parents=True)
+        for name in PARTS:
+            if (ROOT / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
+                shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
+            else:
+                shutil.copy(ROOT / name, source / name)
+        run(sys.executable, "-c", BUILD, cwd=source)
+        [self.wheel] = source.glob("*.whl")
+        [self.sdist] = source.glob("*.tar.gz")
+
+    def test_wheel(self) -> None:
+        """Installed, the wheel has the plugin, the command, conf/ and the migrations."""
+        target = self.base / "target"
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        run(
+            *pip, "--no-deps", "--no-index", "--target", str(target), str(self.wheel), cwd=self.base
+        )
+        twistd = "import sys; from twisted.scripts.twistd import run; sys.exit(run())"
+        said = run(sys.executable, "-c", twistd, "ccdaemon", "--help", cwd=self.base, path=target)
+        self.assertIn("ccdaemon init DIR", said)
+        command = str(target / "bin" / "ccdaemon")
+        run(sys.executable, command, "init", "conf", cwd=self.base, path=target)
+        shipped = [path for path in (ROOT / "ccdaemon/conf").rglob("*") if path.is_file()]
+        migrations = list((ROOT / "ccdaemon/history/migrations").glob("*.sql"))
+        self.assertNotEqual(migrations, [])
+        for path in (*shipped, *migrations):
+            installed = target / path.relative_to(ROOT)
+            self.assertEqual(installed.read_bytes(), path.read_bytes())
+        self.assertTrue((self.base / "conf" / "ccdaemon.toml").exists())
+
+    def test_sdist(self) -> None:
+        """The source package has the tests, the lab, conf/ and the pins beside the code."""
+        with tarfile.open(self.sdist) as package:
+            names = {name.partition("/")[2] for name in package.getnames()}
+        for name in (
+            "ccdaemon/conf/asterisk/extensions_ccdaemon.conf",
+            "conf/ccdaemon.toml",
+            "constraints.txt",
+            "lab/__init__.py",
+            "tests/test_packaging.py",
+            "twisted/plugins/ccdaemon_plugin.py",
+        ):
+            self.assertIn(name, names)
