@@ -1,8 +1,8 @@
 """The web server's own bounds: how large, how long, how many; and no log but ours.
 
-twisted.web bounds the request line and all headers together (16 KiB), each line (16 KiB) and the
-number of headers (500), and answers 400 beyond; an idle connection is closed after ``timeout``
-seconds. What it does not bound is the body: that is done here. Knows no method of the API.
+twisted.web bounds each line of a request (16 KiB), its headers together (16 KiB) and their number
+(500), and closes the connection beyond; so it does after ``timeout`` idle seconds. What it does not
+bound is the body: that is done here. Knows no method of the API.
 """
 
 from __future__ import annotations
