@@ -20,6 +20,7 @@ from lab import Unavailable
 from lab.apt_sources import host_mirror
 
 Suite = Literal["sid", "bullseye"]
+SUITES: tuple[Suite, ...] = ("sid", "bullseye")
 Progress = Callable[[str], None]
 
 _ASTERISK = ("asterisk", "asterisk-modules", "asterisk-core-sounds-en-gsm")
