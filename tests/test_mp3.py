@@ -29,7 +29,7 @@ class Threads:
         if not self.is_holding or work.__name__ != "_encode":
             return maybeDeferred(work, *args)
         done: Deferred[Any] = Deferred()
-        self.held.append(lambda: maybeDeferred(work, *args).chainDeferred(done))
+        self.held.append(lambda: _deliver(maybeDeferred(work, *args), done))
         return done
 
     def release(self) -> None:
@@ -37,6 +37,10 @@ class Threads:
         held, self.held = self.held, []
         for work in held:
             work()
+
+
+def _deliver(worked: Deferred[Any], done: Deferred[Any]) -> None:
+    worked.chainDeferred(done)
 
 
 class Cache(SynchronousTestCase):

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from ccdaemon import recordings as module
 from ccdaemon.calls.model import Record
@@ -47,12 +48,13 @@ class RecordingsTestCase(SynchronousTestCase):
         self.journal: list[Deferred[list[int]]] = []
         self.lines: list[str] = []
         self.looks = 0
-        cache = Mp3Cache(Path(self.mktemp()), maybeDeferred)
+        cache = Mp3Cache(Path(self.mktemp()), self.in_thread)
         self.recordings = Recordings(
             self.root, self.append, cast(Any, self.clock), self.in_thread, cache
         )
         cast(Any, self.recordings).startService()
 
+        @implementer(ILogObserver)
         def note(event: Any) -> None:
             if event["log_namespace"] == "ccdaemon.recordings":
                 self.lines.append(formatEvent(event))

@@ -23,7 +23,7 @@ class DeployedClients(SynchronousTestCase):
         self.world.history.add(call_view(12, order_id="a94a8fe5"), [State.CALL], record(12))
         self.world.history.add_change("1000", Status.INUSE, MOMENT)
         self.world.operators.add("1000", Status.INUSE)
-        self.treq = StubTreq(self.world.api.resource())
+        self.treq: Any = StubTreq(self.world.api.resource())
 
     def get(self, path: str, **options: Any) -> Any:
         """Ask with GET and read the answer as JSON."""

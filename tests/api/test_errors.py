@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.logger import Logger
+from typing import cast
+
+from twisted.logger import ILogObserver, Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.errors import STATUS, as_refused, error_object, status_of
@@ -93,7 +95,7 @@ class Unexpected(SynchronousTestCase):
     def test_the_id_is_in_both_places(self) -> None:
         """The id in the answer is the id in the log."""
         events: list[dict[str, object]] = []
-        refused = as_refused(ValueError("x"), Logger(observer=events.append))
+        refused = as_refused(ValueError("x"), Logger(observer=cast(ILogObserver, events.append)))
         (event,) = events
         self.assertIn(str(event["log_id"]), refused.message)
         self.assertIn("log_failure", event)

@@ -195,7 +195,8 @@ class Reading(SynchronousTestCase):
         """Read what has to be refused."""
         with self.assertRaises(Refused) as caught:
             read_values(pairs, (declared.SIP,), (declared.PAGE, declared.PHONE), PATTERNS)
-        return caught.exception
+        refused: Refused = caught.exception
+        return refused
 
     def test_values_come_under_their_declarations(self) -> None:
         """What came is a value, what did not is the default or nothing."""
@@ -203,7 +204,8 @@ class Reading(SynchronousTestCase):
         values = read_values(pairs, (declared.SIP,), (declared.PAGE, declared.PHONE), PATTERNS)
         self.assertEqual(values[declared.SIP], "1000")
         self.assertEqual(values[declared.PAGE], 1)
-        self.assertIsNone(values.get(declared.PHONE))
+        phone = values.get(declared.PHONE)
+        self.assertIsNone(phone)
         with self.assertRaises(KeyError):
             values[declared.PHONE]
 

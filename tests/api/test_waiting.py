@@ -146,7 +146,7 @@ class Waiting(SynchronousTestCase):
             await paused
             return found
 
-        history.states_after = slow_look  # type: ignore[method-assign]
+        history.states_after = slow_look  # type: ignore[method-assign,assignment]
         connection = self.wait()
         history.add(call_view(2), BOTH)
         paused.callback(None)
