@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 import ccdaemon
-from ccdaemon.asterisk.ami_errors import AMIError
+from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
 from ccdaemon.asterisk.ami_session import AMIProtocol
 from ccdaemon.asterisk.looks import Endpoints, look_at_operators
@@ -51,24 +51,33 @@ async def try_asterisk(settings: Asterisk, reactor: Any) -> list[Finding]:
     assert isinstance(session, AMIProtocol)
     try:
         await session.login(credentials(settings))
-        return [finding async for finding in _look_around(session, settings, part)]
+        return await _look_around(session, settings, part)
     except Exception as error:
         return [fail(part, f"{settings.username}: {error}")]
     finally:
         session.abort(ConnectionError("the check is over"))
 
 
-async def _look_around(session: AMIProtocol, settings: Asterisk, part: str) -> Any:
-    core = await session.sendAction("CoreSettings")
-    yield ok(part, f"logged in as {settings.username}, Asterisk {core.get('AsteriskVersion')}")
-    if not await session.booted():
-        yield warn(part, "did not say FullyBooted: read class system is missing")
+async def _look_around(session: AMIProtocol, settings: Asterisk, part: str) -> list[Finding]:
     commands = await session.sendAction("ListCommands")
-    for finding in _rights(commands):
-        yield finding
-    yield await _dialplan(session)
-    yield await _operators(session, settings)
-    yield await _trunk(session, settings.client_channel)
+    found = [ok(part, f"logged in as {settings.username}, {await _version(session)}")]
+    if not await session.booted():
+        found.append(warn(part, "did not say FullyBooted: read class system is missing"))
+    found += _rights(commands)
+    for look in (_dialplan, _operators, _trunk):
+        try:
+            found.append(await look(session, settings))
+        except AMIError as error:
+            found.append(fail(look.__name__.strip("_"), f"cannot be asked about: {error}"))
+    return found
+
+
+async def _version(session: AMIProtocol) -> str:
+    try:
+        core = await session.sendAction("CoreSettings")
+    except ActionRefused:
+        return "which Asterisk is not told"
+    return f"Asterisk {core.get('AsteriskVersion')}"
 
 
 def _rights(commands: Message) -> Iterator[Finding]:
@@ -83,14 +92,16 @@ def _rights(commands: Message) -> Iterator[Finding]:
         yield ok(part, "all that is needed, and no more")
 
 
-async def _dialplan(session: AMIProtocol) -> Finding:
+async def _dialplan(session: AMIProtocol, _: Asterisk) -> Finding:
     part = "dialplan"
     contexts = re.findall(r"^\[(ccdaemon-[a-z-]+)\]", _DIALPLAN.read_text("utf-8"), re.MULTILINE)
     missing = []
     for context in contexts:
         try:
             await session.sendList("ShowDialPlan", {"Context": context})
-        except AMIError:
+        except ActionRefused as refused:
+            if not refused.message.startswith("Did not find context"):
+                raise
             missing.append(context)
     if missing:
         return fail(part, f"has no {', '.join(missing)}: include extensions_ccdaemon.conf")
@@ -107,9 +118,9 @@ async def _operators(session: AMIProtocol, settings: Asterisk) -> Finding:
     return ok(part, f"{len(states)} seen, {len(states) - absent} of them registered")
 
 
-async def _trunk(session: AMIProtocol, channel: str) -> Finding:
-    part = f"clients {channel}"
-    name = re.fullmatch(r"PJSIP/[^@/]+@([A-Za-z0-9_.-]+)", channel)
+async def _trunk(session: AMIProtocol, settings: Asterisk) -> Finding:
+    part = f"clients {settings.client_channel}"
+    name = re.fullmatch(r"PJSIP/[^@/]+@([A-Za-z0-9_.-]+)", settings.client_channel)
     if name is None:
         return ok(part, "is not tried: only a call can tell")
     if not await session.getVar(None, f"PJSIP_ENDPOINT({name[1]},context)"):
