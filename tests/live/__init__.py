@@ -1,1 +1,1 @@
-"""Tests on a real Asterisk, a real Postgres and the real daemon; they need root, or are skipped."""
+"""Tests on a real Asterisk with real phones, a real Postgres and the daemon as a child process."""
