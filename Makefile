@@ -28,7 +28,7 @@ fast: $(VENV)/ready  ## lint, types and the tests that need no Asterisk
 lint: $(VENV)/ready  ## ruff: rules and format
 	@echo "== ruff"
 	@$(VENV)/bin/ruff check --quiet $(CODE)
-	@$(VENV)/bin/ruff format --quiet --check $(CODE)
+	@$(VENV)/bin/ruff format --check $(CODE)
 
 types: $(VENV)/ready  ## mypy, strict
 	@echo "== mypy"

@@ -30,7 +30,8 @@ LIVE = "tests.live."
 WHOLE = [
     "ccdaemon/calls/*",
     "ccdaemon/operators.py",
-    "ccdaemon/asterisk/wire.py",
+    "ccdaemon/asterisk/*wire.py",
+    "ccdaemon/asterisk/cel.py",
     "ccdaemon/asterisk/signals.py",
 ]
 
