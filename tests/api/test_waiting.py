@@ -81,7 +81,7 @@ class Waiting(SynchronousTestCase):
         self.world = World(max_waiting=3)
         self.world.history.add(call_view(1), BOTH)
 
-    def wait(self, query: str = "after=2&wait=60") -> Connection:
+    def wait(self, query: str = "after=0a1b2c.2&wait=60") -> Connection:
         """Ask, and keep the connection."""
         connection = self.world.connect()
         connection.send(f"/api/callHistory.json?{query}")
@@ -106,33 +106,33 @@ class Waiting(SynchronousTestCase):
         for connection in (first, second):
             answer = connection.reply().json
             self.assertEqual([row["call_id"] for row in answer["response"]], [2, 2])
-            self.assertEqual(answer["next"], "4")
+            self.assertEqual(answer["next"], "0a1b2c.4")
         self.assert_nothing_is_kept()
 
     def test_the_time_is_over(self) -> None:
         """After the seconds asked for, an empty list with the same cursor, and it is no error."""
-        connection = self.wait("after=2&wait=1.5")
+        connection = self.wait("after=0a1b2c.2&wait=1.5")
         self.world.clock.advance(1.4)
         self.assertEqual(connection.received, b"")
         self.world.clock.advance(0.1)
         reply = connection.reply()
-        self.assertEqual((reply.json["response"], reply.json["next"]), ([], "2"))
+        self.assertEqual((reply.json["response"], reply.json["next"]), ([], "0a1b2c.2"))
         self.assertNotIn("retry-after", reply.headers)
         self.assert_nothing_is_kept()
 
     def test_without_wait_nobody_waits(self) -> None:
         """An empty list comes at once where waiting was not asked for."""
-        for query in ("after=2", "after=2&wait=0"):
+        for query in ("after=0a1b2c.2", "after=0a1b2c.2&wait=0"):
             self.assertEqual(self.wait(query).reply().json["response"], [])
         self.assert_nothing_is_kept()
 
     def test_news_that_are_not_wanted(self) -> None:
         """News that the filter leaves out wake nobody for good, and are not looked at again."""
-        connection = self.wait("after=2&wait=60&sip=1001")
+        connection = self.wait("after=0a1b2c.2&wait=60&sip=1001")
         self.world.history.add(call_view(2), BOTH)
         self.assertEqual(connection.received, b"")
         self.world.clock.advance(60)
-        self.assertEqual(connection.reply().json["next"], "4")
+        self.assertEqual(connection.reply().json["next"], "0a1b2c.4")
         self.assert_nothing_is_kept()
 
     def test_news_between_the_look_and_the_wait(self) -> None:

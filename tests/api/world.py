@@ -5,7 +5,8 @@ The client goes through twisted.web's real request parsing, over a transport in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,9 @@ from ccdaemon.operators import OperatorChange, OperatorView, Status
 
 #: 2026-11-23T08:00:00.123Z.
 MOMENT = 1795420800123
+
+#: The installation that the history's cursors name.
+NODE = "0a1b2c"
 
 PATTERNS = Patterns(sip=Pattern("[0-9]{3,6}"), phone=Pattern("[0-9]{3,15}"))
 
@@ -93,7 +97,7 @@ class Switchboard:
 
     def __init__(self) -> None:
         self.asked: list[Mapping[str, str]] = []
-        self.answer: int | Exception | Deferred[int] = 12
+        self.answer: int | Iterator[int] | Exception | Deferred[int] = 12
 
     async def make_call(self, **asked: str) -> int:
         """Answer as told to."""
@@ -101,11 +105,13 @@ class Switchboard:
         answer = self.answer
         if isinstance(answer, Exception):
             raise answer
-        return await answer if isinstance(answer, Deferred) else answer
+        if isinstance(answer, Deferred):
+            return await answer
+        return answer if isinstance(answer, int) else next(answer)
 
 
 class History:
-    """A history in memory; a cursor is the number of states that were told before it."""
+    """A history in memory; a cursor counts the states that were told before it."""
 
     def __init__(self) -> None:
         self.chains: list[Chain] = []
@@ -119,18 +125,27 @@ class History:
         """Add a call with its chain."""
         rows = [
             StateRow(
-                len(self._told) + seq,
+                self.told + seq,
                 told(call.call_id, seq, state, final=seq == len(states)),
                 call.order_id,
                 call.external_key,
             )
             for seq, state in enumerate(states, 1)
         ]
-        self._told += rows
         chain = Chain(call, rows, records)
+        self.add_chain(chain)
+        return chain
+
+    @property
+    def told(self) -> int:
+        """How many states have been told."""
+        return len(self._told)
+
+    def add_chain(self, chain: Chain) -> None:
+        """Add a whole chain."""
+        self._told += chain.states
         self.chains.append(chain)
         self.tell()
-        return chain
 
     def add_change(self, sip: str, status: Status, date: int) -> None:
         """Add a row to the operators' log."""
@@ -170,11 +185,12 @@ class History:
     ) -> tuple[Sequence[StateRow], str]:
         """Find states by a cursor."""
         self._ask(filter)
-        if not cursor.isdigit():
+        found = re.fullmatch(rf"0|{NODE}\.([0-9]+)", cursor)
+        if found is None:
             raise Refused(Code.BAD_PARAMETER, "after is no cursor", field="after")
-        rows = self._told[int(cursor) :][:limit]
-        wanted = [row for row in rows if filter.sip in (None, row.state.sip)]
-        return wanted, str(int(cursor) + len(rows))
+        begin = int(found[1] or 0)
+        rows = self._told[begin:][:limit]
+        return _wanted(rows, filter), f"{NODE}.{begin + len(rows)}"
 
     def changed(self) -> Deferred[None]:
         """Listen for news."""
@@ -185,7 +201,7 @@ class History:
     async def states_page(self, page: int, per_page: int, filter: Filter) -> Page[StateRow]:
         """Page through the states."""
         self._ask(filter)
-        return _page(self._told[::-1], page, per_page)
+        return _page(_wanted(self._told[::-1], filter), page, per_page)
 
     async def records_page(self, page: int, per_page: int, filter: Filter) -> Page[RecordRow]:
         """Page through the recordings."""
@@ -198,6 +214,14 @@ class History:
         self._ask(filter)
         rows = [row for row in self.changes if filter.sip in (None, row.change.sip)]
         return _page(rows[::-1], page, per_page)
+
+
+def _wanted(rows: Sequence[StateRow], filter: Filter) -> Sequence[StateRow]:
+    return [
+        row
+        for row in rows
+        if filter.sip in (None, row.state.sip) and filter.order_id in (None, row.order_id)
+    ]
 
 
 def _page(rows: Sequence[Row], page: int, per_page: int) -> Page[Row]:
