@@ -23,6 +23,7 @@ from lab.sip_files import Flavour
 CONF = Path(__file__).parent.parent / "conf" / "asterisk"
 TRUNK_HOST = "127.0.0.2"
 _BOOT_TIMEOUT = 30.0
+_LONGEST = 85
 
 
 @dataclass
@@ -182,6 +183,8 @@ class Asterisk:
 
     def _write(self) -> None:
         here = self.root.on_host(self.folder)
+        if len(str(self.folder)) > _LONGEST:  # for its socket, run/asterisk.ctl
+            raise Unavailable(f"{self.folder} is too long a path for Asterisk: set CCDAEMON_LAB")
         if self.ledger is not None:
             self.ledger.made(here)
         for name in (

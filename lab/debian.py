@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from lab import Unavailable
 from lab.apt_sources import host_mirror
+from lab.processes import Child
 
 Suite = Literal["sid", "bullseye"]
 SUITES: tuple[Suite, ...] = ("sid", "bullseye")
@@ -36,6 +38,7 @@ _TITLES = {
 #: Seconds that a build took where the lab was made.
 _USUAL = {"sid": 35, "bullseye": 40}
 _DONE = "etc/ccdaemon-lab"
+_STEP_TIMEOUT = 1800.0
 
 
 def cache_folder() -> Path:
@@ -162,29 +165,36 @@ _ALONE = (
 )
 
 
+@cache
+def _may_be_alone() -> bool:
+    """In a container without the right to mount there is no namespace, and no /proc inside."""
+    return subprocess.run([*_ALONE, "true"], capture_output=True, check=False).returncode == 0
+
+
+def _command(argv: Sequence[str], root: Path | None, inside: bool) -> list[str]:
+    entered = ["chroot", str(root), *argv] if inside else list(argv)
+    if root is None or not _may_be_alone():
+        return entered
+    if inside:
+        mounted = 'mount -t proc proc "$1/proc" && exec chroot "$@"'
+        entered = ["sh", "-c", mounted, "sh", *entered[1:]]
+    return [*_ALONE, *entered]
+
+
 def _step(
     argv: Sequence[str], log: Path, say: Progress, root: Path | None = None, inside: bool = False
 ) -> None:
     """Run one step; its mounts and its processes end with it."""
-    command = list(argv)
-    if inside:
-        command = ["sh", "-c", 'mount -t proc proc "$0/proc" && exec chroot "$@"', str(root)]
-        command += [str(root), *argv]
-    if root is not None:
-        command = [*_ALONE, *command]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    with log.open("ab") as sink, _ticking(say, argv[0]):
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            check=False,
-        )
-    if done.returncode != 0:
+    with _ticking(say, argv[0]):
+        child = Child(_command(argv, root, inside), log, env=environment)
+        try:
+            status = child.wait(_STEP_TIMEOUT)
+        finally:
+            child.kill()
+    if status != 0:
         words = " / ".join(log.read_text(errors="replace").splitlines()[-5:])
-        raise Unavailable(f"{argv[0]} failed with {done.returncode}, see {log}: {words}")
+        raise Unavailable(f"{argv[0]} failed with {status}, see {log}: {words}")
 
 
 @contextmanager

@@ -76,13 +76,14 @@ class Child:
             self._popen.send_signal(number)
 
     def wait(self, timeout: float) -> int:
-        """The exit status. :raises subprocess.TimeoutExpired: it still runs."""
+        """The exit status, when it has ended. :raises subprocess.TimeoutExpired: it still runs."""
         return self._popen.wait(timeout)
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
-        self.send(signal.SIGKILL)
-        self._popen.wait()
+        """End it at once, as a crash would, with what it has started in its session."""
+        if self.status is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._popen.wait()
 
     def stop(self, timeout: float = 5.0, number: int = signal.SIGTERM) -> int:
         """Ask it to end, wait ``timeout`` seconds, then kill it; the exit status."""
