@@ -46,9 +46,9 @@ setup(
         "prometheus_client>=0.20",
         "psycopg2-binary>=2.9.9",
         "treq>=24.9",
-        "Twisted[tls]>=24.7",
+        "Twisted[tls]>=26.10",
         "txpostgres>=1.7",
-        "zope.interface>=6.0",
+        "zope.interface>=6.2",
     ],
     extras_require={"embedded": EMBEDDED, "test": [*TEST, *EMBEDDED]},
 )
