@@ -1,0 +1,1 @@
+"""What is spelled Asterisk's way, tested byte by byte."""
