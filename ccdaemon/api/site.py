@@ -2,18 +2,21 @@
 
 twisted.web bounds each line of a request (16 KiB), its headers together (16 KiB) and their number
 (500), and closes the connection beyond; so it does after ``timeout`` idle seconds. What it does not
-bound is the body: that is done here. Knows no method of the API.
+bound is the body, and how slowly a file may be taken: that is done here. Knows no method of the
+API.
 """
 
 from __future__ import annotations
 
 from io import BytesIO
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from ccdaemon.api.addressing import wanted_format
 from ccdaemon.api.errors import error_object, status_of
@@ -25,21 +28,30 @@ from ccdaemon.api.rendering import CONTENT_TYPE, error_envelope, render
 LARGEST_SWALLOWED = 16 * LARGEST_BODY
 
 
+#: For how many seconds a client may take nothing of a file that is being sent to it.
+MOST_PATIENT = 60
+
+
 class BoundedRequest(Request):
     """A request whose body takes a bounded part of memory and never the disk."""
 
     _received = 0
     _cut = False
+    _patience: IDelayedCall | None = None
 
     def process(self) -> None:
         """Have the request answered by the API, also where it is for the server as a whole."""
         if self.path == b"*":
             self.path = b"/*"
+        # Only now: twisted.web reads a form before, and would not tell it from the query, nor
+        # answer one that cannot be read with an envelope.
+        self.content = self._kept
         Request.process(self)
 
     def gotLength(self, length: int | None) -> None:
         """Make room for the body, once the headers are read."""
-        self.content = self._kept = BytesIO()
+        self.content = BytesIO()
+        self._kept = BytesIO()
         if length is not None and length > LARGEST_SWALLOWED:
             self._cut_off()
 
@@ -51,6 +63,26 @@ class BoundedRequest(Request):
             self._kept.write(data[:room])
         if self._received > LARGEST_SWALLOWED:
             self._cut_off()
+
+    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None:
+        """Let a file be sent, and watch that it is taken."""
+        assert self.site is not None
+        self._patience = self.site.reactor.callLater(MOST_PATIENT, self.channel.forceAbortClient)
+        Request.registerProducer(self, _Watched(producer, self._patience), streaming)
+
+    def unregisterProducer(self) -> None:
+        """Watch no longer: everything has been taken."""
+        self._lose_patience()
+        Request.unregisterProducer(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Watch no longer: nobody is there."""
+        self._lose_patience()
+        Request.connectionLost(self, reason)
+
+    def _lose_patience(self) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
 
     def _cut_off(self) -> None:
         """Answer in the middle of the body and close: there is no other way to end it."""
@@ -71,14 +103,32 @@ class BoundedRequest(Request):
         self.channel.loseConnection()
 
 
+@implementer(IPullProducer)
+class _Watched:
+    """What sends a file, with a limit to how long nobody may take the next piece of it."""
+
+    def __init__(self, producer: IPullProducer, patience: IDelayedCall) -> None:
+        self._producer = producer
+        self._patience = patience
+
+    def resumeProducing(self) -> None:
+        """Send the next piece: somebody takes it."""
+        if self._patience.active():
+            self._patience.reset(MOST_PATIENT)
+        self._producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Send no more."""
+        self._producer.stopProducing()
+
+
 class QuietSite(Site):
     """A site that writes no access log of twisted.web's: the API writes a line of its own."""
 
     requestFactory = BoundedRequest
 
     def __init__(self, resource: IResource, clock: IReactorTime, timeout: int = 60) -> None:
-        # The API reads forms itself: twisted.web would not tell the query from the body.
-        Site.__init__(self, resource, reactor=clock, timeout=timeout, parsePOSTFormSubmission=False)
+        Site.__init__(self, resource, reactor=clock, timeout=timeout)
 
     def startFactory(self) -> None:
         """Start nothing: twisted.web would keep the time for its log every second."""

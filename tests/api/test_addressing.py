@@ -17,6 +17,7 @@ from ccdaemon.operators import Status
 from tests.api.world import World, call_view
 
 FORM = "sip=1000&phone=380639920000&order_id=15&external_key=24"
+LIST = "/api/sipList.json"
 MAKE = f"/api/makeCall.json?{FORM}"
 
 
@@ -150,6 +151,12 @@ class OverHttp(SynchronousTestCase):
             "/api/sipList.json", "POST", {"Content-Type": "application/json"}, body
         )
         self.assertEqual(reply.json["response"]["per_page"], 5)
+
+    def test_a_body_that_cannot_be_read(self) -> None:
+        """Also a broken form is refused in the envelope."""
+        for content_type in ("multipart/form-data", "application/json", "text/csv"):
+            reply = self.world.ask(LIST, "POST", {"Content-Type": content_type}, b"x")
+            self.assertEqual((reply.status, reply.json["error"]["code"]), (400, "bad_parameter"))
 
     def test_a_parameter_in_query_and_body_is_repeated(self) -> None:
         """Two values are two, wherever they stand."""

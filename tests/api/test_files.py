@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import treq
 from hypothesis import given
@@ -271,6 +271,24 @@ class Sending(TestCase):
         await self.until(lambda: self.is_open("12.wav"))
         client.close()
         await self.until(lambda: not self.is_open("12.wav"))
+
+    async def test_a_client_that_takes_nothing(self) -> None:
+        """A download that nobody takes for a minute is ended, one that is taken slowly is not."""
+        self.add("12.wav", os.urandom(16 << 20))
+        client = socket.create_connection(("127.0.0.1", int(self.base.rpartition(":")[2])))
+        self.addCleanup(client.close)
+        client.settimeout(5)
+        client.sendall(f"GET {WAV} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        await self.until(lambda: self.is_open("12.wav"))
+        for _ in range(5):
+            await deferLater(cast(Any, reactor), 0.05)
+            self.world.clock.advance(59)
+            self.assertTrue(self.is_open("12.wav"))
+            client.recv(4 << 20, socket.MSG_WAITALL)
+        await deferLater(cast(Any, reactor), 0.05)
+        self.world.clock.advance(61)
+        await self.until(lambda: not self.is_open("12.wav"))
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def is_open(self, name: str) -> bool:
         """Say whether this process has the file open."""
