@@ -29,12 +29,15 @@ class DaemonFailed(AssertionError):
 class Daemon:
     """One daemon. ``folder`` holds its configuration, ``state_dir`` and log.
 
-    ``tables``: the configuration; ``http.listen`` and ``state_dir`` are filled in.
+    ``tables``: the configuration; ``http.listen`` and ``state_dir`` are filled in. ``port``: where
+    it serves HTTP, a free one unless given.
     """
 
-    def __init__(self, folder: Path, tables: Table, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self, folder: Path, tables: Table, ledger: Ledger | None = None, port: int | None = None
+    ) -> None:
         self.folder = folder
-        self.port = free_port(socket.SOCK_STREAM)
+        self.port = port or free_port(socket.SOCK_STREAM)
         self.state_dir = folder / "state"
         self.log = folder / "log"
         self._ledger = ledger

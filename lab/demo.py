@@ -1,0 +1,155 @@
+"""``make demo``: the lab, the daemon in it, and one call told step by step, until Ctrl-C.
+
+Asks the daemon over HTTP as a CRM would; knows nothing else of it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import time
+import urllib.request
+from typing import Any
+from urllib.parse import urlencode
+
+from lab import Unavailable
+from lab.daemon import Daemon, DaemonFailed
+from lab.debian import cache_folder
+from lab.stack import Lab
+
+_PORT = 8080
+_OPERATOR, _CLIENT = "1000", "380440000003"
+_CALL_TIMEOUT = 60.0
+_ENDS = {signal.SIGINT, signal.SIGTERM}
+
+
+def main() -> int:
+    """Show it and return the exit status."""
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - started:5.1f} s] {line}", flush=True)
+
+    try:
+        lab = Lab(progress=say)
+        try:
+            _show(lab, say)
+        finally:
+            say("stopping everything")
+            lab.close()
+    except (Unavailable, DaemonFailed) as error:
+        print(f"\nThe demo cannot be shown: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _show(lab: Lab, say: Any) -> None:
+    say(f"starting Asterisk {lab.root.version}, its phones and a Postgres, all on loopback")
+    lab.start()
+    say("starting ccdaemon")
+    folder = cache_folder() / "demo" / lab.name
+    lab.ledger.made(folder)
+    tables = {
+        "asterisk": lab.asterisk_settings(),
+        "database": {"url": lab.postgres.create_database("ccdaemon")},
+    }
+    daemon = Daemon(folder, tables, lab.ledger, port=_free(_PORT))
+    daemon.start()
+    try:
+        _one_call(daemon, say)
+        print(_AFTERWARDS.format(url=daemon.url, config=daemon.config, log=daemon.log), flush=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        signal.sigwait(_ENDS)
+        print()
+    finally:
+        daemon.stop()
+
+
+def _one_call(daemon: Daemon, say: Any) -> None:
+    key = str(time.time_ns())
+    asked = {"sip": _OPERATOR, "phone": _CLIENT, "order_id": "15", "external_key": key}
+    say(f"asking for a call: {daemon.url}/api/makeCall.json?{urlencode(asked)}")
+    call_id = _ask(daemon, "makeCall", **asked)["response"]["call_id"]
+    say(f"Asterisk has taken it as call {call_id}; its states as they come:")
+    _follow(daemon, call_id, say)
+    record = _recording(daemon, call_id)
+    say(f"the recording: {record['duration']} s, {record['url']}")
+    say("the same story as XML:")
+    print(_get(daemon, "callHistory", "xml", call_id=call_id).decode(), flush=True)
+
+
+def _follow(daemon: Daemon, call_id: int, say: Any) -> None:
+    cursor, end = "0", time.monotonic() + _CALL_TIMEOUT
+    while time.monotonic() < end:
+        page = _ask(daemon, "callHistory", after=cursor, wait=10)
+        cursor = page["next"]
+        for state in page["response"]:
+            if state["call_id"] != call_id:
+                continue
+            detail = f"  ({state['detail']})" if state["detail"] else ""
+            say(f"    {state['date']}  {state['state']}{detail}")
+            if state["final"]:
+                return
+    raise DaemonFailed(f"call {call_id} did not end\n{daemon.tail()}")
+
+
+def _recording(daemon: Daemon, call_id: int) -> dict[str, Any]:
+    """The recording is registered once Asterisk has closed the file."""
+    end = time.monotonic() + 10.0
+    while time.monotonic() < end:
+        for record in _ask(daemon, "recordList")["response"]["data"]:
+            if record["call_id"] == call_id:
+                found: dict[str, Any] = record
+                return found
+        time.sleep(0.2)
+    raise DaemonFailed(f"there is no recording of call {call_id}\n{daemon.tail()}")
+
+
+def _ask(daemon: Daemon, method: str, **parameters: object) -> dict[str, Any]:
+    envelope: dict[str, Any] = json.loads(_get(daemon, method, "json", **parameters))
+    return envelope
+
+
+def _get(daemon: Daemon, method: str, form: str, **parameters: object) -> bytes:
+    url = f"{daemon.url}/api/{method}.{form}?{urlencode(parameters)}"
+    with urllib.request.urlopen(url, timeout=30.0) as answer:
+        body: bytes = answer.read()
+        return body
+
+
+def _free(port: int) -> int | None:
+    """The port itself if nobody has it."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+    return port
+
+
+_AFTERWARDS = """
+Everything goes on running. Try, in another window:
+
+  curl '{url}/api/makeCall.json?sip=1000&phone=380440000000&order_id=16&external_key=1'
+  curl '{url}/api/orderHistory.json?order_id=16&group_by_call=1'
+  curl '{url}/api/callHistory.xml?external_key=1'
+  curl '{url}/api/sipList.json?status=inuse'
+  curl '{url}/api/operatorHistory.json?sip=1000'
+  curl '{url}/api/recordList.json'
+
+What a phone does is in the last two digits of its number, operators 1000 to 1059 and clients
+alike: 00 talks, 01 hangs up after 2 s, 05 is busy, 06 rings for ever, 07 declines, 11 is not
+found (all of them: lab/behaviours.py).
+
+  configuration  {config}
+  log            {log}
+
+Ctrl-C ends it.
+"""
+
+if __name__ == "__main__":
+    sys.exit(main())
