@@ -8,7 +8,8 @@ from pathlib import Path
 from ccdaemon.calls.model import State, StateTold
 from ccdaemon.history.rows import Chain, OperatorRow, StateRow
 from ccdaemon.operators import OperatorChange, OperatorView, Status
-from tests.api.world import MOMENT, World, call_view, record
+from tests.api.parts import MOMENT, call_view, record
+from tests.api.world import World
 from tests.sound import tone, wav
 
 #: A state as the story tells it: what, of which leg, after how many ms, with cause and words.

@@ -14,7 +14,8 @@ from ccdaemon.api.methods import ALIASES, METHODS
 from ccdaemon.api.rendering import Format
 from ccdaemon.calls.model import State
 from ccdaemon.operators import Status
-from tests.api.world import World, call_view
+from tests.api.parts import call_view
+from tests.api.world import World
 
 FORM = "sip=1000&phone=380639920000&order_id=15&external_key=24"
 LIST = "/api/sipList.json"

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls.model import State
 from ccdaemon.operators import Status
-from tests.api.world import MOMENT, World, call_view, record
+from tests.api.parts import MOMENT, call_view, record
+from tests.api.world import World
 
 BASE = "http://localhost:8080"
 

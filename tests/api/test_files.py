@@ -20,7 +20,8 @@ from twisted.web.http_headers import Headers
 from ccdaemon.api.files import plain_ranges
 from ccdaemon.calls.model import State
 from ccdaemon.errors import Code, Refused
-from tests.api.world import World, call_view, record
+from tests.api.parts import call_view, record
+from tests.api.world import World
 from tests.sound import tone, wav
 
 UNIQUEID = "cc-0a1b2c-12-o"

@@ -1,61 +1,13 @@
-"""What each method answers, asked over HTTP."""
+"""What the methods about calls and operators answer, asked over HTTP."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.calls.model import Direction, State
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import Filter
 from ccdaemon.operators import Status
-from tests.api.world import MOMENT, World, call_view, record
-
-MAKE = "/api/makeCall.json?sip=1000&phone=380639920000&order_id=15&external_key=24"
-
-CALL_KEYS = (
-    "call_id order_id external_key direction sip phone state final date answered ended"
-    " ring_seconds talk_seconds hung_up_by cause detail"
-)
-STATE_KEYS = "event_id call_id order_id external_key seq state final leg sip date cause detail"
-RECORD_KEYS = (
-    "call_id order_id external_key sip phone direction uniqueid path url format size duration"
-    " add_date date"
-)
-
-
-class MethodsTestCase(SynchronousTestCase):
-    """Asks one world."""
-
-    def setUp(self) -> None:
-        """Have two calls of order 15, one of order 16."""
-        self.world = World()
-        history = self.world.history
-        both = [State.CALL, State.OPERATOR_CALLTO, State.FINISH]
-        history.add(call_view(12), both, record(12))
-        history.add(call_view(13, order_id="16"), both)
-        history.add(call_view(14), both[:1])
-
-    def ok(self, path: str) -> Any:
-        """Ask, and take the whole envelope of what has to be a success."""
-        reply = self.world.ask(path)
-        self.assertEqual(reply.status, 200, reply.body)
-        self.assertEqual(reply.json["status"], "ok")
-        self.assertEqual(reply.json["status_code"], 200)
-        return reply.json
-
-    def refused(self, path: str, status: int, code: str) -> Any:
-        """Ask, and take the error of what has to be a refusal."""
-        reply = self.world.ask(path)
-        self.assertEqual(reply.status, status, reply.body)
-        answer = reply.json
-        self.assertEqual(answer["status"], "error")
-        self.assertEqual(answer["status_code"], status)
-        self.assertIsNone(answer["response"])
-        self.assertEqual(answer["error"]["code"], code)
-        return answer["error"]
+from tests.api.asking import CALL_KEYS, MAKE, STATE_KEYS, MethodsTestCase
+from tests.api.parts import MOMENT
 
 
 class MakeCall(MethodsTestCase):
@@ -126,119 +78,6 @@ class MakeCall(MethodsTestCase):
         connection.close()
         self.assertEqual(cancelled, [])
         answer.callback(99)
-
-
-class RecordList(MethodsTestCase):
-    """recordList."""
-
-    def test_pages_stand_in_the_response_around_data(self) -> None:
-        """Paging and data stand side by side, each record with the contract's keys in order."""
-        response = self.ok("/api/recordList.json")["response"]
-        self.assertEqual(list(response), ["page", "per_page", "total", "pages", "data"])
-        self.assertEqual([response[key] for key in list(response)[:4]], [1, 50, 1, 1])
-        self.assertEqual(" ".join(response["data"][0]), RECORD_KEYS)
-
-    def test_what_a_record_says(self) -> None:
-        """Fields of the file and of its call, the link, and the date in both spellings."""
-        found = self.ok("/api/recordList.json")["response"]["data"][0]
-        self.assertEqual(found["url"], "http://localhost:8080/api/record/12.wav")
-        self.assertEqual(found["path"], "2026/11/23/cc-0a1b2c-12-o.wav")
-        self.assertEqual(found["order_id"], "15")
-        self.assertEqual(found["date"], "2026-11-23T08:00:10.123Z")
-        self.assertEqual(found["add_date"], 1795420810)
-
-    def test_links_begin_with_the_public_url(self) -> None:
-        """Where a public address is configured, links begin with it."""
-        world = World(public_url="https://calls.example/cc")
-        world.history.add(call_view(12), [State.CALL], record(12))
-        found = world.ask("/api/recordList.json").json["response"]["data"][0]
-        self.assertEqual(found["url"], "https://calls.example/cc/api/record/12.wav")
-
-    def test_every_filter_reaches_the_history(self) -> None:
-        """Moments, numbers, order and direction are handed on as the values they mean."""
-        self.ok(
-            "/api/recordList.json?from=2026-11-23T08:00:00.123Z&to=2026-11-23&sip=1000"
-            "&phone=%2B380639920000&order_id=15&direction=inbound"
-        )
-        self.assertEqual(
-            self.world.history.filters,
-            [
-                Filter(
-                    from_ms=MOMENT,
-                    to_ms=MOMENT - 8 * 3600_000 - 123,
-                    sip="1000",
-                    phone="380639920000",
-                    order_id="15",
-                    direction=Direction.INBOUND,
-                )
-            ],
-        )
-
-
-class OrderRecords(MethodsTestCase):
-    """orderRecords."""
-
-    def test_all_calls_newest_first_with_their_recordings(self) -> None:
-        """A call without a recording is there too, with nulls."""
-        response = self.ok("/api/orderRecords.json?order_id=15")["response"]
-        self.assertEqual([call["call_id"] for call in response], [14, 12])
-        self.assertEqual(" ".join(response[0]), f"{CALL_KEYS} uniqueid path records")
-        bare, recorded = response
-        self.assertEqual((bare["uniqueid"], bare["path"], bare["records"]), (None, None, []))
-        self.assertEqual(recorded["uniqueid"], "cc-0a1b2c-12-o")
-        self.assertEqual(recorded["path"], "2026/11/23/cc-0a1b2c-12-o.wav")
-        self.assertEqual(" ".join(recorded["records"][0]), RECORD_KEYS)
-
-    def test_the_first_recording_gives_uniqueid_and_path(self) -> None:
-        """Of several recordings the oldest one names the call's file."""
-        second = record(20, uniqueid="cc-0a1b2c-20-b", date=MOMENT + 2)
-        first = record(20, uniqueid="cc-0a1b2c-20-a", date=MOMENT + 1)
-        self.world.history.add(call_view(20, order_id="17"), [State.CALL], second, first)
-        (call,) = self.ok("/api/orderRecords.json?order_id=17")["response"]
-        self.assertEqual(call["uniqueid"], "cc-0a1b2c-20-a")
-        self.assertEqual(
-            [found["uniqueid"] for found in call["records"]], ["cc-0a1b2c-20-a", "cc-0a1b2c-20-b"]
-        )
-
-    def test_an_order_nobody_knows_is_an_empty_list(self) -> None:
-        """No calls is an answer, not an error."""
-        self.assertEqual(self.ok("/api/orderRecords.json?order_id=99")["response"], [])
-
-    def test_the_order_is_required(self) -> None:
-        """Without an order there is nothing to list."""
-        self.assertEqual(
-            self.refused("/api/orderRecords.json", 400, "missing_parameter")["field"], "order_id"
-        )
-
-
-class OrderHistory(MethodsTestCase):
-    """orderHistory."""
-
-    def test_flat_by_default_oldest_first(self) -> None:
-        """All states of all the order's calls in one list."""
-        for path in ("", "&group_by_call=0"):
-            response = self.ok(f"/api/orderHistory.json?order_id=15{path}")["response"]
-            self.assertEqual(
-                [(row["call_id"], row["seq"]) for row in response],
-                [(12, 1), (12, 2), (12, 3), (14, 1)],
-            )
-            self.assertEqual(" ".join(response[0]), STATE_KEYS)
-
-    def test_states_of_calls_that_overlap_are_mixed_by_date(self) -> None:
-        """A call's later state stands behind another call's earlier one."""
-        both = [State.CALL, State.ERROR]
-        slow = call_view(30, order_id="18", date=MOMENT + 30)
-        self.world.history.add(slow, both)
-        self.world.history.add(call_view(30, order_id="18"), both)
-        response = self.ok("/api/orderHistory.json?order_id=18")["response"]
-        self.assertEqual([row["seq"] for row in response], [1, 1, 2, 2])
-
-    def test_grouped_by_call(self) -> None:
-        """Calls oldest first, each with its chain."""
-        response = self.ok("/api/orderHistory.json?order_id=15&group_by_call=1")["response"]
-        self.assertEqual([call["call_id"] for call in response], [12, 14])
-        self.assertEqual(" ".join(response[0]), f"{CALL_KEYS} states")
-        self.assertEqual([row["seq"] for row in response[0]["states"]], [1, 2, 3])
 
 
 class CallHistory(MethodsTestCase):

@@ -16,7 +16,7 @@ from ccdaemon.api.objects import state_object
 from ccdaemon.api.rendering import Answer, Format, envelope, error_envelope, render
 from ccdaemon.calls.model import State
 from ccdaemon.history.rows import StateRow
-from tests.api.world import told
+from tests.api.parts import told
 
 ANY_TEXT = st.text(st.characters(codec=None))
 NAMES = st.sampled_from(["call_id", "state", "detail", "item", "records", "status"])

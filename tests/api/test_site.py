@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.api.world import Connection, Reply, World, call_view
+from tests.api.parts import call_view
+from tests.api.world import Connection, Reply, World
 
 LIST = "/api/sipList.json"
 CHUNKED = {"Transfer-Encoding": "chunked"}

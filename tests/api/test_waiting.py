@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from ccdaemon.api.waiting import Waiters
 from ccdaemon.calls.model import State
 from ccdaemon.errors import Code, Refused
-from tests.api.world import Connection, World, call_view
+from tests.api.parts import call_view
+from tests.api.world import Connection, World
 
 BOTH = [State.CALL, State.ERROR]
 
