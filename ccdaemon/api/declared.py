@@ -24,7 +24,7 @@ PER_PAGE = Parameter("per_page", Whole(1, 1000), "rows of a page", 50)
 LIMIT = Parameter("limit", Whole(1, 1000), "at most so many rows", 50)
 AFTER = Parameter(
     "after",
-    Text(r"[0-9A-Za-z.~_-]{1,1000}", "a cursor as it stood in next, or 0"),
+    Text(r"[0-9A-Za-z.~_-]{1,2000}", "a cursor as it stood in next, or 0"),
     "what was told after this cursor, oldest first; 0: from the beginning",
 )
 WAIT = Parameter("wait", Seconds(60), "with after: hold the answer until there is something", 0.0)
