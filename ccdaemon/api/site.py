@@ -26,8 +26,6 @@ from ccdaemon.api.rendering import CONTENT_TYPE, error_envelope, render
 #: How much of a body that is too large is read (and thrown away), in bytes: who sends no more
 #: than this is answered when the body has ended, and can go on with the connection.
 LARGEST_SWALLOWED = 16 * LARGEST_BODY
-
-
 #: For how many seconds a client may take nothing of a file that is being sent to it.
 MOST_PATIENT = 60
 
