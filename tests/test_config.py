@@ -365,3 +365,27 @@ class ShippedFileTests(SynchronousTestCase):
             attrs.evolve(config, clients=(LOCAL,), database=Database(url="embedded")),
             parse(SMALLEST),
         )
+
+
+class UseTests(SynchronousTestCase):
+    """No key is only decoration."""
+
+    #: Read by nobody but ``ccdaemon check`` until what a daemon missed is read up from the CEL.
+    not_yet = frozenset({"cel_file"})
+
+    def test_every_key_is_used(self) -> None:
+        """Every key is read somewhere in the daemon, outside the configuration itself."""
+        package = Path(ccdaemon.__file__).parent
+        sources = [
+            path.read_text("utf-8")
+            for path in package.rglob("*.py")
+            if not path.name.startswith("config") and path.parent.name != "check"
+        ]
+        code = "\n".join(sources)
+        unused = [
+            f"{cls.__name__}.{name}"
+            for cls in (Http, Client, Asterisk, Limits, Config)
+            for name in attrs.fields_dict(cls)
+            if re.search(rf"\.{name}\b", code) is None and name not in self.not_yet
+        ]
+        self.assertEqual(unused, [])
