@@ -35,6 +35,9 @@ from ccdaemon.api.waiting import Waiters
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.rows import Chain, StateRow
 
+#: For how many seconds an answer is sought where the filter leaves out what is found.
+LONGEST_SEARCH = 8.0
+
 
 @dataclass(frozen=True, slots=True)
 class Asking:
@@ -126,21 +129,29 @@ class Methods:
         return chain
 
     async def _told_after(self, values: Values, asking: Asking) -> Answer:
-        until = self._clock.seconds() + values[p.WAIT]
         filter, limit, cursor = p.filter_of(values), values[p.LIMIT], values[p.AFTER]
+        began = self._clock.seconds()
+        until, search_until = began + values[p.WAIT], began + LONGEST_SEARCH
         while True:
             # Asked for before the look, so that nothing can happen unseen between the two.
             changed = self._history.changed()
             try:
-                rows, cursor = await self._history.states_after(cursor, limit, filter)
+                rows, reached = await self._history.states_after(cursor, limit, filter)
             except BaseException:
                 _forget(changed)
                 raise
-            left = until - self._clock.seconds()
-            if rows or left <= 0 or asking.gone.called or not self._waiters.may_wait:
-                _forget(changed)
-                return self._told(rows, cursor, crowded=left > 0 and not rows)
-            await self._waiters.wait(changed, left, asking.gone)
+            is_searching, cursor = reached != cursor, reached
+            now = self._clock.seconds()
+            if not rows and not asking.gone.called:
+                if is_searching and now < max(until, search_until):
+                    # All that was looked through was left out by the filter: there may be more.
+                    _forget(changed)
+                    continue
+                if now < until and self._waiters.may_wait:
+                    await self._waiters.wait(changed, until - now, asking.gone)
+                    continue
+            _forget(changed)
+            return self._told(rows, cursor, crowded=now < until and not rows)
 
     def _told(self, rows: Sequence[StateRow], cursor: str, crowded: bool) -> Answer:
         states = [state_object(row) for row in rows]

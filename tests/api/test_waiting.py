@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ccdaemon.api.waiting import Waiters
 from ccdaemon.calls.model import State
 from ccdaemon.errors import Code, Refused
+from ccdaemon.history.rows import Filter
 from tests.api.parts import call_view
 from tests.api.world import Connection, World
 
@@ -152,6 +153,36 @@ class Waiting(SynchronousTestCase):
         history.add(call_view(2), BOTH)
         paused.callback(None)
         self.assertEqual(len(connection.reply().json["response"]), 2)
+        self.assert_nothing_is_kept()
+
+    def search(self, pieces: int) -> None:
+        """Have the history take two seconds for each piece of what the filter leaves out."""
+        history = self.world.history
+        look = history.states_after
+
+        async def slow_look(cursor: str, limit: int, filter: Filter) -> Any:
+            self.world.clock.advance(2)
+            passed = int(cursor.partition(".")[2] or 0)
+            if passed < pieces:
+                return [], f"0a1b2c.{passed + 1}"
+            return await look("0", limit, filter)
+
+        history.states_after = slow_look  # type: ignore[method-assign]
+
+    def test_a_search_goes_on_until_it_finds(self) -> None:
+        """What the filter leaves out is passed over, with and without waiting."""
+        self.search(3)
+        for query in ("after=0", "after=0&wait=60"):
+            self.assertEqual(len(self.wait(query).reply().json["response"]), 2)
+        self.assert_nothing_is_kept()
+
+    def test_a_search_has_an_end(self) -> None:
+        """Who does not wait is answered in seconds, and can go on where the search was."""
+        self.search(1000)
+        answer = self.wait("after=0").reply().json
+        self.assertEqual((answer["response"], answer["next"]), ([], "0a1b2c.4"))
+        answer = self.wait("after=0&wait=20").reply().json
+        self.assertEqual((answer["response"], answer["next"]), ([], "0a1b2c.10"))
         self.assert_nothing_is_kept()
 
     def test_the_client_goes(self) -> None:
