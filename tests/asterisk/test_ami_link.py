@@ -17,7 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorSSL
-from twisted.internet.protocol import Factory, Protocol, ServerFactory
+from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.internet.ssl import PrivateCertificate
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -67,19 +67,21 @@ class Listener(Protocol):
     """Tells what it hears first, or why it heard nothing."""
 
     def __init__(self) -> None:
-        self.heard: Deferred[bytes] = Deferred()
+        self.heard: list[bytes] = []
+        self.closed: Deferred[bytes] = Deferred()
 
     def dataReceived(self, data: bytes) -> None:
-        """Tell, and go."""
+        """Hear, and go."""
         assert self.transport is not None
+        self.heard.append(data)
         self.transport.loseConnection()
-        if not self.heard.called:
-            self.heard.callback(data)
 
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        """Tell why."""
-        if not self.heard.called:
-            self.heard.errback(reason)
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell what was heard, or why nothing was."""
+        if self.heard:
+            self.closed.callback(b"".join(self.heard))
+        else:
+            self.closed.errback(reason)
 
 
 class TLSTests(TestCase):
@@ -102,7 +104,7 @@ class TLSTests(TestCase):
         )
         listener = await ami_endpoint(reactor, settings).connect(Factory.forProtocol(Listener))
         assert isinstance(listener, Listener)
-        return await listener.heard
+        return await listener.closed
 
     async def test_trusted(self) -> None:
         """A certificate that tls_ca has among others, for this very address, is taken."""
