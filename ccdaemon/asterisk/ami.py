@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
@@ -203,7 +203,7 @@ class AMIClient(Service, AMIActions):
 
     def _note_trouble(self, why: BaseException) -> None:
         """Counts every failed try, and logs it unless it is the same as the one before."""
-        if isinstance(why, CancelledError):
+        if not self.running:
             return
         self.counters.failed_connects += 1
         self.counters.refused_logins += isinstance(why, LoginRefused)

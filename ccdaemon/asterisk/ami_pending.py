@@ -55,9 +55,6 @@ class PendingActions:
         self._bytes = 0
         self._given_up: set[str] = set()
 
-    def __len__(self) -> int:
-        return len(self._pending)
-
     def new_id(self) -> str:
         """An ActionID that was never used."""
         return f"{self._prefix}-{next(self._numbers)}"
