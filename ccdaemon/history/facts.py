@@ -90,13 +90,18 @@ _DECODER: dict[str, msgspec.json.Decoder[Fact]] = {
 _encoder = msgspec.json.Encoder()
 
 
+def kind_of(fact: Fact) -> str:
+    """What kind of fact it is: ``state``, ``operator`` or ``record``."""
+    return _KIND[type(fact)]
+
+
 def encode(fact: Fact) -> tuple[str, bytes]:
     """Spell a fact.
 
     :return: its kind and its body, UTF-8 JSON.
     :raise UnicodeEncodeError: if a text in it holds half a surrogate pair.
     """
-    return _KIND[type(fact)], _encoder.encode(fact)
+    return kind_of(fact), _encoder.encode(fact)
 
 
 def decode(kind: str, body: bytes) -> Fact:

@@ -126,7 +126,7 @@ class Journal(JournalReading, Service):
         self.head = contents.head
         self.floor = contents.floor
         self._is_begun = contents.begun
-        self._leases = Leases(contents.leases)
+        self._leases = Leases(contents.leases, contents.top)
         self._broken = None
         self._writer.start()
         self._start_reading()
@@ -226,6 +226,11 @@ class Journal(JournalReading, Service):
         """How many call numbers may be given out."""
         return self._leases.left
 
+    @property
+    def top_number(self) -> int:
+        """The highest call number that was ever granted."""
+        return self._leases.top
+
     async def grant(self, lo: int, hi: int) -> None:
         """Add a lease of call numbers, first and last included."""
         await self._writer.submit(lambda db: writes.grant(db, lo, hi))
@@ -245,9 +250,15 @@ class Journal(JournalReading, Service):
         self.floor = max(self.floor, above)
         self.head = max(self.head, above)
         self._is_begun = True
-        waiting, self._begun = self._begun, []
-        for deferred in waiting:
-            deferred.callback(None)
+        while self._begun:
+            self._begun.pop(0).callback(None)
+
+    async def pass_over(self, event_id: int, call_id: int) -> None:
+        """Never use an event id or a call number up to these: Postgres has them already."""
+        await self._writer.submit(lambda db: writes.pass_over(db, event_id, call_id))
+        self.floor = max(self.floor, event_id)
+        self.head = max(self.head, event_id)
+        self._leases.pass_over(call_id)
 
     @property
     def begun(self) -> bool:

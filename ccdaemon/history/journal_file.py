@@ -74,6 +74,8 @@ class Contents:
     begun: bool
     leases: list[tuple[int, int]]
     """Numbers that are free: first and last, both included, lowest first."""
+    top: int
+    """The highest number ever granted."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -159,4 +161,5 @@ def _contents(connection: sqlite3.Connection) -> Contents:
     node, floor, begun = connection.execute("SELECT node, floor, begun FROM journal").fetchone()
     (head,) = connection.execute("SELECT max(event_id) FROM event").fetchone()
     leases = connection.execute("SELECT next, hi FROM lease WHERE next <= hi ORDER BY lo")
-    return Contents(node, max(head or 0, floor), floor, bool(begun), leases.fetchall())
+    (top,) = connection.execute("SELECT coalesce(max(hi), 0) FROM lease").fetchone()
+    return Contents(node, max(head or 0, floor), floor, bool(begun), leases.fetchall(), top)

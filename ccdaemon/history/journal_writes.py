@@ -112,8 +112,7 @@ def _keep_operator(db: sqlite3.Connection, change: OperatorChange) -> None:
 
 
 def grant(db: sqlite3.Connection, lo: int, hi: int) -> None:
-    """Add a lease of call numbers, first and last included; used-up ones are forgotten."""
-    db.execute("DELETE FROM lease WHERE next > hi")
+    """Add a lease of call numbers, first and last included."""
     db.execute("INSERT INTO lease (lo, hi, next) VALUES (?, ?, ?)", (lo, hi, lo))
 
 
@@ -127,6 +126,12 @@ def begin(db: sqlite3.Connection, above: int, operators: Iterable[OperatorChange
     db.execute("UPDATE journal SET begun = 1, floor = max(floor, ?)", (above,))
     for change in operators:
         _keep_operator(db, change)
+
+
+def pass_over(db: sqlite3.Connection, event_id: int, call_id: int) -> None:
+    """Never use an event id or a call number up to these again."""
+    db.execute("UPDATE journal SET floor = max(floor, ?)", (event_id,))
+    db.execute("UPDATE lease SET next = max(next, ? + 1)", (call_id,))
 
 
 def set_position(db: sqlite3.Connection, reader: str, event_id: int) -> None:

@@ -12,10 +12,13 @@ class Leases:
     """The numbers that are left.
 
     :param ranges: first and last of each range that is free, both included, lowest first.
+    :param top: the highest number ever granted.
+    :ivar top: the same, kept up.
     """
 
-    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(self, ranges: Iterable[tuple[int, int]] = (), top: int = 0) -> None:
         self._ranges = deque(ranges)
+        self.top = top
 
     @property
     def left(self) -> int:
@@ -25,6 +28,7 @@ class Leases:
     def add(self, lo: int, hi: int) -> None:
         """Add a range, first and last included."""
         self._ranges.append((lo, hi))
+        self.top = max(self.top, hi)
 
     def take(self) -> int:
         """Give out a number; it never comes back.

@@ -17,7 +17,7 @@ from psycopg2.extensions import (
     TRANSACTION_STATUS_IDLE,
     QueryCanceledError,
 )
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.python.failure import Failure
@@ -195,10 +195,16 @@ class Link:
             self._on_lost(self._reason)
 
     async def _within(self, seconds: float, what: str, waited: Deferred[Any]) -> None:
-        # Never cancel: it makes psycopg2 open a second connection, and block for it.
+        # Never let a cancel through: txpostgres would have psycopg2 open a second connection,
+        # and block for it.
+        answer: Deferred[None] = Deferred()
+        waited.chainDeferred(answer)
         late = self._clock.callLater(seconds, self.close, f"{what} had no answer in {seconds:g} s")
         try:
-            await waited
+            await answer
+        except CancelledError:
+            self.close("given up")
+            raise
         except (ConnectionDone, ConnectionLost):
             kind = LinkLost if late.active() else LinkSilent
             raise kind(self._reason) from None

@@ -70,6 +70,7 @@ class Database(Service):
     """Postgres at one address.
 
     :param resolve: looks up a host's name off the reactor thread.
+    :ivar session: how many times it has come up; another number may be another database.
     """
 
     _log = Logger()
@@ -88,6 +89,7 @@ class Database(Service):
         self._pausing: Deferred[None] = succeed(None)
         self._keeping: Deferred[None] = succeed(None)
         self._main: Link | None = None
+        self.session = 0
         self._health = DatabaseHealth(False, self._now(), None)
 
     # Life
@@ -233,11 +235,11 @@ class Database(Service):
             later.cancel()
 
     def _came_up(self) -> None:
+        self.session += 1
         self._health = DatabaseHealth(True, self._now(), self._health.last_error)
         self._log.info("Postgres is up: {address}", address=self._address)
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(None)
+        while self._waiting:
+            self._waiting.pop(0).callback(None)
 
     def _went_down(self, error: Exception) -> None:
         was, reason = self._health, self._address.scrub(str(error)) or type(error).__name__

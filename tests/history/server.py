@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from unittest import SkipTest
 
 import psycopg2
 
-from ccdaemon.history.embedded import EmbeddedPostgres, NoPostgres
-
-#: A server of tests may forget everything in a power cut.
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+from lab import Unavailable
+from lab.postgres import Postgres
 
 
 class Server:
     """A Postgres server with as many databases as are asked for."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="cc-pg-"))
-        self._folder.chmod(0o755)
-        self.postgres = EmbeddedPostgres(self._folder, FAST)
+        folder = Path(tempfile.mkdtemp(prefix="ccdaemon-history-"))
+        folder.chmod(0o755)
+        self.postgres = Postgres(folder / "postgres", progress=lambda _: None)
         self._made = 0
-        atexit.register(self.remove)
+        atexit.register(self.postgres.close)
         self.postgres.start()
 
     def database(self) -> str:
         """Make a database, and say its url."""
         self._made += 1
-        name = f"test{self._made}"
-        self.run(self.postgres.url, f"CREATE DATABASE {name}")
-        return self.postgres.url.replace("/ccdaemon?", f"/{name}?")
+        return self.postgres.create_database(f"test{self._made}")
 
     def run(self, url: str, sql: str, *params: object) -> list[tuple[object, ...]]:
         """Run a statement, beside the daemon; blocks."""
@@ -46,27 +41,22 @@ class Server:
         finally:
             connection.close()
 
-    def remove(self) -> None:
-        """Stop the server and remove its folder."""
-        self.postgres.stop("immediate")
-        shutil.rmtree(self._folder, ignore_errors=True)
-
 
 _shared: list[Server] = []
 
 
 def server() -> Server:
-    """The server of this run.
+    """The server of this run, running.
 
     :raise SkipTest: where none can be had; in CI that is a failure.
     """
     if not _shared:
         try:
             _shared.append(Server())
-        except NoPostgres as error:
+        except Unavailable as error:
             if os.environ.get("CI") == "true":
                 raise
             raise SkipTest(f"NO POSTGRES, NOT TESTED: {error}") from None
-    if not _shared[0].postgres.running:
+    if _shared[0].postgres.pid is None:
         _shared[0].postgres.start()
     return _shared[0]

@@ -234,7 +234,7 @@ class LifeFaults(PostgresCase):
 
     async def test_a_server_that_is_down_at_the_start(self) -> None:
         """A server that comes later is found."""
-        self.server.postgres.stop("immediate")
+        self.server.postgres.stop(immediate=True)
         database = self.database()
         database.startService()
         await until(lambda: database.health.last_error)

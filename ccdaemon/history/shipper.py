@@ -1,0 +1,285 @@
+"""Carries the journal to Postgres: in order, in batches, nothing lost and nothing twice.
+
+Where it has got to stands in Postgres, in the transaction of the rows, so that a batch is there
+with its position or not at all. Knows neither calls nor operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+import psycopg2
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ccdaemon.history import founding
+from ccdaemon.history.facts import Event, Fact, kind_of
+from ccdaemon.history.failures import JournalBroken
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.migrate import migrate
+from ccdaemon.history.pg_link import Link
+from ccdaemon.history.postgres import Database, DatabaseDown, Transaction
+from ccdaemon.history.tenancy import Tenancy
+
+READER = "postgres"
+CHANNEL = "ccdaemon_told"
+#: Facts in one statement.
+BATCH = 500
+#: Facts that were set aside and are tried again after a reconnect.
+ASIDE = 1000
+#: Seconds between two batches when nobody waits for them.
+EVERY = 1.0
+#: Seconds between two notes in the journal of how far Postgres has got.
+NOTE_EVERY = 10.0
+#: Seconds until something is tried again that failed.
+AGAIN = 2.0
+#: Seconds that one batch may take.
+SHIP = 30.0
+
+
+class Behind(Exception):
+    """Postgres does not have the event in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShipperHealth:
+    """How far Postgres is behind.
+
+    ``backlog`` counts events that are not there yet, ``aside`` facts that it refused (they are
+    kept in the journal); ``last_error`` is what went wrong last, None if nothing has.
+    """
+
+    position: int
+    backlog: int
+    aside: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shipped:
+    event_id: int
+    kind: str
+    fact: Fact
+
+
+class Shipper(Service):
+    """The journal's reader that is Postgres.
+
+    :ivar position: the event up to which Postgres has everything; -1 until it has been asked.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, journal: Journal, database: Database, tenancy: Tenancy
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._database = database
+        self._tenancy = tenancy
+        self._loop: Deferred[None] = succeed(None)
+        self._nap: Deferred[None] = succeed(None)
+        self._idle = False
+        self._waiting: list[tuple[int, Deferred[None]]] = []
+        self._elsewhere: list[Callable[[], None]] = []
+        self._session = 0
+        self._noted = 0.0
+        self._aside = 0
+        self._error: str | None = None
+        self.position = -1
+        database.prepare(self._prepare)
+
+    # Life
+
+    def startService(self) -> None:
+        """Begin to ship. The journal must be open."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._unsubscribe = self._journal.subscribe(self._hear)
+        self._loop = Deferred.fromCoroutine(self._run())
+
+    def stopService(self) -> Deferred[None]:
+        """Stop; what is not in Postgres yet stays in the journal."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._unsubscribe()
+        loop = self._loop
+        loop.cancel()
+        return loop
+
+    async def _prepare(self, link: Link) -> None:
+        await migrate(link)
+        await self._tenancy.take(link, self._journal.node)
+        link.listen(self._note)
+        await link.query(f"LISTEN {CHANNEL}")
+
+    # For those who read
+
+    async def passed(self, event_id: int, timeout: float) -> None:
+        """Wait until Postgres has everything up to an event.
+
+        :raise DatabaseDown: if it cannot be asked now.
+        :raise Behind: if that takes longer than ``timeout`` seconds.
+        """
+        if not self._database.up:
+            raise DatabaseDown(self._database.health.last_error or "not connected yet")
+        if self.position >= event_id:
+            return
+        waiting: Deferred[None] = Deferred()
+        entry = (event_id, waiting)
+        self._waiting.append(entry)
+        self._wake()
+        try:
+            await waiting.addTimeout(timeout, self._clock)
+        except TimeoutError:
+            raise Behind(f"Postgres is {self.health.backlog} events behind") from None
+        finally:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called when another daemon has written to the same Postgres."""
+        self._elsewhere.append(listener)
+
+    @property
+    def health(self) -> ShipperHealth:
+        """How far Postgres is behind."""
+        backlog = self._journal.head - max(self.position, 0)
+        return ShipperHealth(self.position, backlog, self._aside, self._error)
+
+    # The loop
+
+    async def _run(self) -> None:
+        failing: str | None = None
+        with suppress(CancelledError):
+            while True:
+                try:
+                    await self._database.when_up()
+                    await self._turn()
+                    failing = None
+                except (DatabaseDown, JournalBroken) as error:
+                    self._error = str(error)
+                    await self._sleep(AGAIN)
+                except Exception as error:
+                    self._error = f"{type(error).__name__}: {error}"
+                    if failing != self._error:
+                        self._log.failure("shipping to Postgres failed; it goes on being tried")
+                    failing = self._error
+                    await self._sleep(AGAIN)
+
+    async def _turn(self) -> None:
+        if self._session != self._database.session:
+            await self._orient()
+        await founding.lease(self._journal, self._database)
+        events = await self._journal.after(self.position, BATCH)
+        if events:
+            await self._ship(events)
+        if self._clock.seconds() - self._noted >= NOTE_EVERY:
+            await self._note_position()
+        if len(events) < BATCH:
+            await self._rest()
+
+    async def _orient(self) -> None:
+        """Find out where this database stands; it may be another one than before."""
+        session = self._database.session
+        await founding.found(self._journal, self._database)
+        position = await founding.position(self._journal, self._database)
+        self._aside = 0
+        for event, _ in await self._journal.aside(ASIDE):
+            await self._try_again(event)
+        self._advance(position)
+        await self._note_position()
+        self._session = session
+
+    async def _try_again(self, event: Event) -> None:
+        try:
+            await self._send([event], 0)
+        except (psycopg2.DataError, psycopg2.IntegrityError):
+            self._aside += 1
+        else:
+            await self._journal.take_back(event.event_id)
+
+    async def _ship(self, events: Sequence[Event]) -> None:
+        """Ship events; if Postgres refuses one for what it says, all but that one."""
+        try:
+            await self._send(events, events[-1].event_id)
+        except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+            if len(events) > 1:
+                middle = len(events) // 2
+                await self._ship(events[:middle])
+                await self._ship(events[middle:])
+                return
+            await self._set_aside(events[0], " ".join(str(error).split()))
+        self._advance(events[-1].event_id)
+
+    async def _set_aside(self, event: Event, reason: str) -> None:
+        await self._journal.set_aside(event.event_id, reason)
+        await self._send([], event.event_id)
+        self._aside += 1
+        self._error = f"event {event.event_id} was refused: {reason}"
+        self._log.error(
+            "Postgres refuses event {id} of call {call}: {reason}. It is kept in the journal, and"
+            " tried again after the next connection",
+            id=event.event_id,
+            call=event.fact.call_id,
+            reason=reason,
+        )
+
+    async def _send(self, events: Sequence[Event], upto: int) -> None:
+        shipped = [_Shipped(one.event_id, kind_of(one.fact), one.fact) for one in events]
+        facts = msgspec.json.encode(shipped).decode()
+        params = (self._journal.node, upto, facts)
+
+        async def ship(transaction: Transaction) -> None:
+            await transaction.query("SELECT ship(%s, %s, %s)", params)
+
+        await self._database.transaction(ship, SHIP)
+
+    def _advance(self, position: int) -> None:
+        self.position = position
+        for event_id, waiting in tuple(self._waiting):
+            if event_id <= position and not waiting.called:
+                waiting.callback(None)
+
+    async def _note_position(self) -> None:
+        await self._journal.set_position(READER, self.position)
+        self._noted = self._clock.seconds()
+
+    async def _rest(self) -> None:
+        """Wait until there is something to ship; then let some gather, if nobody waits."""
+        while self._journal.head <= self.position:
+            self._idle = True
+            try:
+                await self._sleep(None)
+            finally:
+                self._idle = False
+        if not self._waiting:
+            await self._sleep(EVERY)
+
+    async def _sleep(self, seconds: float | None) -> None:
+        self._nap = Deferred()
+        if seconds is None:
+            await self._nap
+            return
+        later = self._clock.callLater(seconds, self._wake)
+        try:
+            await self._nap
+        finally:
+            if later.active():
+                later.cancel()
+
+    def _wake(self) -> None:
+        if not self._nap.called:
+            self._nap.callback(None)
+
+    def _hear(self, events: Sequence[Event]) -> None:
+        if self._idle:
+            self._wake()
+
+    def _note(self, node: str) -> None:
+        if node != self._journal.node:
+            for listener in self._elsewhere:
+                listener()
