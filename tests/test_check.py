@@ -119,7 +119,7 @@ class DatabaseTests(SynchronousTestCase):
 
     def test_nobody_there(self) -> None:
         """A Postgres that is not there is told with libpq's words, in one line."""
-        [found] = try_database(Database(url="postgresql://u:pa55@127.0.0.1:1/d"), NOWHERE)
+        found = try_database(Database(url="postgresql://u:pa55@127.0.0.1:1/d"), NOWHERE)
         self.assertEqual(
             (found.level, found.part), (Level.FAIL, "database postgresql://u@127.0.0.1:1/d")
         )
@@ -128,7 +128,7 @@ class DatabaseTests(SynchronousTestCase):
 
     def test_password_is_not_shown(self) -> None:
         """An address that libpq refuses is told without its password."""
-        [found] = try_database(Database(url="postgresql://u:pa55@h/d?nonesuch=1"), NOWHERE)
+        found = try_database(Database(url="postgresql://u:pa55@h/d?nonesuch=1"), NOWHERE)
         self.assertEqual(found.level, Level.FAIL)
         self.assertNotIn("pa55", str(found))
 
@@ -137,7 +137,7 @@ class DatabaseTests(SynchronousTestCase):
         base = Path(self.mktemp()).absolute()
         (base / "postgres" / "data").mkdir(parents=True)
         (base / "postgres" / "data" / "PG_VERSION").write_text("7\n")
-        [found] = try_database(Database(url="embedded"), base)
+        found = try_database(Database(url="embedded"), base)
         self.assertEqual(found.level, Level.FAIL)
         self.assertIn("needs PostgreSQL 7 on this machine", found.what)
         self.assertEqual(len(list(base.rglob("*"))), 3)

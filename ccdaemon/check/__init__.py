@@ -29,7 +29,7 @@ async def find(config: Config, file: Path, reactor: object) -> list[Finding]:
     return [
         *try_files(config, file, os.geteuid()),
         *await try_http(config.http, reactor),
-        *try_database(config.database, config.state_dir),
+        try_database(config.database, config.state_dir),
         *await try_asterisk(config.asterisk, reactor),
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -16,46 +15,42 @@ CONNECT_TIMEOUT = 5
 #: The oldest that is still looked after by its makers.
 OLDEST = 130000
 
-_ASK = """
+_QUESTION = """
     SELECT current_setting('server_version'), current_setting('server_version_num')::int,
-           current_database(), current_schema(),
+           current_schema(),
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
 """
 
 
-def try_database(database: Database, state_dir: Path) -> Iterator[Finding]:
+def try_database(database: Database, state_dir: Path) -> Finding:
     """Connect and ask; blocks for a few seconds at most.
 
     :param state_dir: where the daemon would run a Postgres of its own.
     """
     part = f"database {database.shown}"
     if database.embedded:
-        yield _embedded(part, state_dir)
-        return
+        return _embedded(part, state_dir)
     try:
-        connection = psycopg2.connect(
-            database.url,
-            connect_timeout=CONNECT_TIMEOUT,
-            options=f"-c statement_timeout={CONNECT_TIMEOUT}s",
-        )
+        version, number, schema, may_create = _ask(database.url)
     except psycopg2.Error as error:
-        yield fail(part, _words(error, database))
-        return
+        return fail(part, _words(error, database))
+    if number < OLDEST:
+        return fail(part, f"PostgreSQL {version} is too old, 13 is needed")
+    if not may_create:
+        return fail(part, f"the user may not make tables in schema {schema or '(none)'}")
+    return ok(part, f"PostgreSQL {version}, may make tables in schema {schema}")
+
+
+def _ask(url: str) -> tuple[str, int, str | None, bool]:
+    timeout = f"-c statement_timeout={CONNECT_TIMEOUT}s"
+    connection = psycopg2.connect(url, connect_timeout=CONNECT_TIMEOUT, options=timeout)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_ASK)
-            version, number, name, schema, may_create = cursor.fetchone()
-    except psycopg2.Error as error:
-        yield fail(part, _words(error, database))
-        return
+            cursor.execute(_QUESTION)
+            version, number, schema, may_create = cursor.fetchone()
+            return version, number, schema, may_create
     finally:
         connection.close()
-    if number < OLDEST:
-        yield fail(part, f"PostgreSQL {version} is too old, 13 is needed")
-    elif not may_create:
-        yield fail(part, f"the user may not make tables in {name}.{schema or '(no schema)'}")
-    else:
-        yield ok(part, f"PostgreSQL {version}, may make tables in {name}.{schema}")
 
 
 def _words(error: psycopg2.Error, database: Database) -> str:
