@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,6 +18,7 @@ from ccdaemon.asterisk.agi_wire import (
     encode_command,
 )
 from ccdaemon.asterisk.wire import BadHeader
+from tests.asterisk.streams import cut
 
 ENVIRONMENT = (
     b"agi_network: yes\n"
@@ -59,13 +58,6 @@ def reply(line: bytes) -> Reply:
 def bytewise(parser: AGIParser, stream: bytes) -> list[AGIMessage]:
     """What ``parser`` makes of single bytes."""
     return [message for at in range(len(stream)) for message in parser.feed(stream[at : at + 1])]
-
-
-@st.composite
-def cut(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """``data`` in chunks, cut anywhere."""
-    places = draw(st.lists(st.integers(0, len(data)), max_size=12))
-    return [data[a:b] for a, b in pairwise(sorted({0, len(data), *places}))]
 
 
 class EnvironmentTests(SynchronousTestCase):

@@ -1,0 +1,38 @@
+"""One AMI session in memory, for the tests of what it does."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ccdaemon.asterisk.ami_session import AMIProtocol
+from ccdaemon.asterisk.ami_settings import Credentials, Settings
+from ccdaemon.asterisk.wire import Message
+from tests.asterisk.far_end import FarEnd
+
+
+class SessionCase(SynchronousTestCase):
+    """A session that is connected and was greeted."""
+
+    settings = Settings()
+
+    def setUp(self) -> None:
+        """Connects."""
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.session = AMIProtocol(self.clock, self.settings)
+        self.far_end = FarEnd(self.session)
+        self.far_end.greet()
+
+    def heard(self, name: str | None) -> list[Message]:
+        """A list that the events called ``name`` will be put on."""
+        events: list[Message] = []
+        self.session.registerEvent(name, lambda session, event: events.append(event))
+        return events
+
+    def log_in(self) -> None:
+        """Logs in with a plain secret."""
+        done = Deferred.fromCoroutine(self.session.login(Credentials("u", "s", challenge=False)))
+        self.far_end.answer()
+        self.successResultOf(done)
