@@ -133,7 +133,7 @@ class AGIParser:
                 message = self._take(line)
                 if message is not None:
                     messages.append(message)
-            self._check_size(len(self._buffer) + 1)
+            self._check_size(len(self._buffer))
         except AGIWireError as error:
             self.error = error
             self._buffer.clear()

@@ -102,6 +102,8 @@ class ActionTests(SessionCase):
         """The bytes of unanswered actions are bounded too: a peer may not read."""
         self.session.setVar(None, "A", "x" * 300)
         self.failureResultOf(self.session.setVar(None, "A", "x" * 100), TooManyActions)
+        self.far_end.answer()
+        self.assertNoResult(self.session.setVar(None, "A", "x" * 100))
 
     def test_ping_when_all_is_full(self) -> None:
         """A ping goes out just then."""

@@ -85,6 +85,17 @@ class DownTests(ClientCase):
         self.reactor.advance(5)
         self.assertEqual(self.tries, 3)
 
+    def test_secret_that_is_right_at_last(self) -> None:
+        """Once a login was taken, a lost session is tried again as soon as any."""
+        far_end = self.connect()
+        far_end.greet()
+        far_end.answer("Message: Authentication failed\n", "Error")
+        far_end.hang_up()
+        self.reactor.advance(60)
+        self.bring_up().hang_up()
+        self.reactor.advance(2)
+        self.assertEqual(self.tries, 3)
+
     def test_link_lost_while_logging_in(self) -> None:
         """A link that goes during the login is a failed try, and nothing raises."""
         far_end = self.connect()

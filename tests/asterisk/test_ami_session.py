@@ -104,6 +104,12 @@ class LoginTests(SessionCase):
         self.far_end.say("Event: FullyBooted\nUptime: 0\n\n")
         self.assertTrue(self.successResultOf(done))
 
+    def test_link_lost_while_booting(self) -> None:
+        """A link lost before FullyBooted ends the wait at once."""
+        done = Deferred.fromCoroutine(self.session.booted())
+        self.far_end.hang_up()
+        self.failureResultOf(done, LinkLost)
+
     def test_never_fully_booted(self) -> None:
         """A user without read class system is told nothing: the session goes on without."""
         done = Deferred.fromCoroutine(self.session.booted())

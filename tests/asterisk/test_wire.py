@@ -141,8 +141,8 @@ class ParserTests(SynchronousTestCase):
         """A message as long as the bound is taken, whether it comes whole or in bytes."""
         message = b"Event: E\r\nA: " + b"x" * 8
         limits = Limits(message_bytes=len(message))
-        for size in (1, 3, len(message) + 4):
-            data = message + b"\r\n\r\n"
+        data = b"\r\n" + message + b"\r\n\r\n"
+        for size in (1, 3, len(data)):
             chunks = [data[at : at + size] for at in range(0, len(data), size)]
             parser = greeted(limits=limits)
             self.assertEqual(len(fed(parser, chunks)), 1)
