@@ -6,6 +6,7 @@ Knows the command line, the configuration file and the HTTP address; nothing of 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import sys
@@ -82,7 +83,10 @@ class Daemon:
         argv = [sys.executable, twistd, "-n", "--pidfile", str(pidfile)]
         argv += ["ccdaemon", "--config", str(self.config)]
         here = Path(__file__).parent.parent
-        self._child = Child(argv, self.log, ledger=self._ledger, cwd=here)
+        # The checkout's, also where it is not installed.
+        path = os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": path}
+        self._child = Child(argv, self.log, ledger=self._ledger, cwd=here, env=environment)
         if wait:
             self.wait_ready()
 

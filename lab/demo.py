@@ -13,6 +13,7 @@ import time
 import urllib.request
 from typing import Any
 from urllib.parse import urlencode
+from xml.etree import ElementTree
 
 from lab import Unavailable
 from lab.daemon import Daemon, DaemonFailed
@@ -79,7 +80,9 @@ def _one_call(daemon: Daemon, say: Any) -> None:
     record = _recording(daemon, call_id)
     say(f"the recording: {record['duration']} s, {record['url']}")
     say("the same story as XML:")
-    print(_get(daemon, "callHistory", "xml", call_id=call_id).decode(), flush=True)
+    story = ElementTree.fromstring(_get(daemon, "callHistory", "xml", call_id=call_id))
+    ElementTree.indent(story)
+    print(ElementTree.tostring(story, encoding="unicode"), flush=True)
 
 
 def _follow(daemon: Daemon, call_id: int, say: Any) -> None:
@@ -90,8 +93,8 @@ def _follow(daemon: Daemon, call_id: int, say: Any) -> None:
         for state in page["response"]:
             if state["call_id"] != call_id:
                 continue
-            detail = f"  ({state['detail']})" if state["detail"] else ""
-            say(f"    {state['date']}  {state['state']}{detail}")
+            detail = f"  {state['detail']}" if state["detail"] else ""
+            say(f"    {state['date']}  {state['state']:16}{detail}".rstrip())
             if state["final"]:
                 return
     raise DaemonFailed(f"call {call_id} did not end\n{daemon.tail()}")
