@@ -45,10 +45,9 @@ CAUSE_OUTCOME: dict[int, Outcome] = {
     21: Outcome.BUSY,
 }
 
-#: Where neither SIP nor a cause speaks. ANSWER without a talk: the phone was picked up and put
-#: down at once.
+#: Where neither SIP nor a cause speaks. BUSY is not among them: a phone that is busy says so with
+#: cause 17, and Dial calls it BUSY, too, when it was told not to follow a phone's call forward.
 DIAL_STATUS_OUTCOME: dict[str, Outcome] = {
-    "BUSY": Outcome.BUSY,
     "NOANSWER": Outcome.NOANSWER,
     "CANCEL": Outcome.CANCELLED,
 }
@@ -113,6 +112,11 @@ def sip_code(tech: str) -> int | None:
     return code if code >= 300 and code != SIP_ECHO else None
 
 
+def own(cause: int | None, dial_status: str) -> int | None:
+    """The cause, where it is the leg's own: normal clearing of what Dial gave up is Dial's."""
+    return None if cause == NORMAL and dial_status else cause
+
+
 def outcome(*, tech: str = "", cause: int | None = None, dial_status: str = "") -> Outcome:
     """What the evidence stands for; what nobody foresaw is a failure."""
     if dial_status == "CANCEL":
@@ -120,15 +124,16 @@ def outcome(*, tech: str = "", cause: int | None = None, dial_status: str = "") 
     code = sip_code(tech)
     if code is not None:
         return SIP_OUTCOME.get(code, Outcome.FAILED)
-    # Normal clearing of a leg that Dial gave up is Dial's own doing: its status knows why.
-    if cause and not (cause == NORMAL and dial_status):
+    if cause := own(cause, dial_status):
         return CAUSE_OUTCOME.get(cause, Outcome.FAILED)
     return DIAL_STATUS_OUTCOME.get(dial_status, Outcome.FAILED)
 
 
-def words(cause: int | None, tech: str) -> str | None:
+def words(cause: int | None, tech: str, dial_status: str = "") -> str | None:
     """Cause and SIP answer for people: ``User busy (17), SIP 486 Busy Here``, or None."""
     parts = []
+    if not cause and dial_status == "BUSY":
+        parts.append("a call forward of the phone is not followed")
     if cause:
         parts.append(f"{CAUSE_WORDS.get(cause, 'Cause')} ({cause})")
     if sip_code(tech) is not None:

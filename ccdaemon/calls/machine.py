@@ -201,9 +201,9 @@ def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
         # From here on the anchor's own SIP answer is one that Asterisk made up from the cause.
         tech, dial_status = told.tech, told.dial_status
     outcome = causes.outcome(tech=tech, cause=cause, dial_status=dial_status)
-    if cause == causes.NORMAL and outcome is Outcome.NOANSWER:
-        cause = None
-    return [_end(call, outcome, signal.date, cause=cause, detail=causes.words(cause, tech))]
+    cause = causes.own(cause, dial_status)
+    detail = causes.words(cause, tech, dial_status)
+    return [_end(call, outcome, signal.date, cause=cause, detail=detail)]
 
 
 def _originate_failed(call: Call, signal: signals.OriginateFailed) -> list[StateTold]:

@@ -244,7 +244,7 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
         [*ASKED, State.ERROR],
     ),
     "the client's phone forwards": (
-        lambda: refused_by_client(23, "CHANUNAVAIL", "SIP 302 Moved"),
+        lambda: refused_by_client(16, "BUSY", ""),
         [*ASKED, State.ERROR],
     ),
     "the trunk has no address": (no_address, [*ASKED, State.ERROR]),

@@ -30,6 +30,9 @@ class OutcomeTests(SynchronousTestCase):
             ("SIP 404 Not Found", 1, "CHANUNAVAIL", Outcome.FAILED),
             ("SIP 503 Service Unavailable", 34, "CONGESTION", Outcome.FAILED),
             ("SIP 302 Moved", 127, "CHANUNAVAIL", Outcome.FAILED),
+            ("", 16, "BUSY", Outcome.FAILED),
+            ("SIP 100 Trying", 16, "BUSY", Outcome.FAILED),
+            ("", 17, "BUSY", Outcome.BUSY),
             ("", 3, "CHANUNAVAIL", Outcome.FAILED),
             ("SIP 200 OK", 16, "CANCEL", Outcome.CANCELLED),
             ("SIP 180 Ringing", None, "CANCEL", Outcome.CANCELLED),
@@ -58,6 +61,7 @@ class OutcomeTests(SynchronousTestCase):
         self.assertEqual(causes.words(255, ""), "Cause (255)")
         self.assertEqual(causes.words(None, "SIP 404 Not Found"), "SIP 404 Not Found")
         self.assertIsNone(causes.words(None, "SIP 180 Ringing"))
+        self.assertIn("forward", causes.words(None, "", "BUSY") or "")
 
     @given(st.text(), st.none() | st.integers(), st.text())
     def test_any_evidence_is_an_outcome(

@@ -120,6 +120,7 @@ class OutboundTests(SynchronousTestCase):
             ("the operator declines", 21, "Call rejected (21), SIP 603"),
             ("the trunk has no address", 3, "No route to destination (3)"),
             ("the client's phone rings out", None, None),
+            ("the client's phone forwards", None, "a call forward of the phone is not followed"),
         ):
             last = told(in_turn(row)).states[-1]
             self.assertEqual((last.cause, last.detail), (cause, detail), row)
