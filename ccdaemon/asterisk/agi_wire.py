@@ -17,7 +17,7 @@ from ccdaemon.asterisk.wire import BadHeader
 #: A command with its line feed. Asterisk 16 cuts a longer one and runs the rest as the next
 #: command, so that every later reply answers the wrong one; 22 does so past 8,191.
 COMMAND_BYTES: Final = 2047
-#: Asterisk 22 dies of a command of some 128 words.
+#: A command of 129 words ends Asterisk itself, 16 as 22, with every call on it.
 MOST_WORDS: Final = 100
 
 _BREAKS = re.compile(r"[\r\n\0]")

@@ -303,6 +303,6 @@ class EncodeTests(SynchronousTestCase):
         self.assertIn("2048 bytes", error.problem)
 
     def test_most_words(self) -> None:
-        """100 words are taken; of 128 Asterisk 22 dies."""
+        """100 words are taken; of 129 Asterisk itself dies."""
         self.assertEqual(len(as_asterisk_reads(encode_command("EXEC", *["x"] * 99))), 100)
         self.assertRaises(BadHeader, encode_command, "EXEC", *["x"] * 100)
