@@ -153,6 +153,10 @@ class AMIClient(Service, AMIActions):
             session.abort(error)
             self._note_trouble(session.why_lost or error)
             raise
+        return self._hand_over(session, factory)
+
+    def _hand_over(self, session: AMIProtocol, factory: IProtocolFactory) -> IProtocol:
+        """What ClientService holds for a session, and is told the end of."""
         link = cast(IProtocol, factory.buildProtocol(None))  # type: ignore[arg-type]
         link.makeConnection(cast(ITransport, session.transport))
         self._note_up(session)
