@@ -160,6 +160,8 @@ class Shipper(Service):
                     await self._database.when_up()
                     await self._turn()
                     failing = None
+                except CancelledError:
+                    raise
                 except (DatabaseDown, JournalBroken) as error:
                     self._error = str(error)
                     await self._sleep(AGAIN)
