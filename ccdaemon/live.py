@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.asterisk.ami_actions import AMIActions
+from ccdaemon.asterisk.ami_errors import AMIError
 from ccdaemon.asterisk.looks import look_at_channels
 from ccdaemon.asterisk.signals import from_event
 from ccdaemon.asterisk.wire import Message
@@ -29,6 +31,8 @@ from ccdaemon.recordings import Recordings, relative_path
 
 #: Seconds after which a channel that a look did not find is looked for again.
 SECOND_LOOK = 2.0
+#: Seconds between two looks at all live calls.
+LOOK_EVERY = 60.0
 #: Events read from the journal at one time.
 PAGE = 1000
 
@@ -50,6 +54,7 @@ class LiveCalls:
         self._board = Board()
         self._recordings = recordings
         self._clock = clock
+        self._looks: LoopingCall | None = None
 
     def __len__(self) -> int:
         return len(self._board)
@@ -193,11 +198,32 @@ class LiveCalls:
     def _anchor(self, call_id: int) -> str:
         return f"cc-{self._journal.node}-{call_id}-o"
 
-    async def catch_up(self, session: AMIActions) -> None:
-        """A session has begun: bring every call to where its channels are.
+    async def up(self, session: AMIActions) -> None:
+        """A session has begun: bring every call to where its channels are, and keep looking.
+
+        Events tell everything while a session stands, but for an Originate of which neither the
+        answer nor a channel ever came: unlooked for, it would keep its operator busy for ever.
 
         :raises AMIError: if Asterisk cannot be asked.
         """
+        await self._catch_up(session)
+        self._looks = LoopingCall(lambda: Deferred.fromCoroutine(self._look_again(session)))
+        self._looks.clock = self._clock
+        self._looks.start(LOOK_EVERY, now=False)
+
+    def down(self) -> None:
+        """The session is over; live calls go on in Asterisk."""
+        if self._looks is not None and self._looks.running:
+            self._looks.stop()
+
+    async def _look_again(self, session: AMIActions) -> None:
+        try:
+            if len(self):
+                await self._catch_up(session)
+        except AMIError as error:
+            self.log.warn("could not look at the live calls: {error}", error=error)
+
+    async def _catch_up(self, session: AMIActions) -> None:
         missing = await self._look(session, list(self._board))
         if not missing:
             return

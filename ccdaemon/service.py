@@ -187,11 +187,12 @@ class Daemon(MultiService):
 
     async def _session_up(self, session: AMIProtocol) -> None:
         await self._presence.up(session)
-        await self._live.catch_up(session)
+        await self._live.up(session)
         self._switchboard.up()
 
     def _session_down(self, why: BaseException) -> None:
         self._switchboard.down()
+        self._live.down()
         self._presence.down(f"no session with Asterisk: {why}")
 
     def _device_changed(self, session: AMIProtocol, event: Message) -> None:

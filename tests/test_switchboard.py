@@ -16,7 +16,7 @@ from ccdaemon.calls.model import Direction, State
 from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.journal import Journal
-from ccdaemon.live import SECOND_LOOK, LiveCalls
+from ccdaemon.live import LOOK_EVERY, SECOND_LOOK, LiveCalls
 from ccdaemon.operators import Operators
 from ccdaemon.presence import Presence
 from ccdaemon.switchboard import Switchboard
@@ -305,7 +305,7 @@ class GapTests(SwitchboardCase):
         anchor = self.anchor(call_id)
         self.channel({"Uniqueid": "17.1", "Linkedid": anchor["Linkedid"]}, "PJSIP/trunk-2")
         self.channel(anchor, "PJSIP/1000-1", app="Dial")
-        await self.live.catch_up(self.asterisk)
+        await self.live.up(self.asterisk)
         self.assertEqual((await self.chain(call_id))[-1], State.CLIENT_PICKUP)
         self.hear("Hangup", Cause="16", **anchor)
         self.assertEqual((await self.chain(call_id))[-1], State.FINISH)
@@ -313,7 +313,7 @@ class GapTests(SwitchboardCase):
     async def test_a_call_that_is_gone(self) -> None:
         """No channel at two looks: its end was not seen, and that is said."""
         call_id = await self.make_call()
-        looking = Deferred.fromCoroutine(self.live.catch_up(self.asterisk))
+        looking = Deferred.fromCoroutine(self.live.up(self.asterisk))
         self.assertNoResult(looking)
         self.clock.advance(SECOND_LOOK)
         await looking
@@ -322,7 +322,7 @@ class GapTests(SwitchboardCase):
     async def test_a_channel_that_was_just_on_its_way(self) -> None:
         """A channel that is there at the second look is not lost."""
         call_id = await self.make_call()
-        looking = Deferred.fromCoroutine(self.live.catch_up(self.asterisk))
+        looking = Deferred.fromCoroutine(self.live.up(self.asterisk))
         self.channel(self.anchor(call_id), "PJSIP/1000-1", state="5")
         self.clock.advance(SECOND_LOOK)
         await looking
@@ -341,8 +341,23 @@ class GapTests(SwitchboardCase):
         await self.live.expect_recordings()
         self.assertEqual(self.recordings.expected, before)
 
+    async def test_an_originate_that_never_was(self) -> None:
+        """While the session stands a call without a channel is found within a minute."""
+        await self.live.up(self.asterisk)
+        self.addCleanup(self.live.down)
+        self.clock.advance(LOOK_EVERY)
+        self.asterisk.answer = ActionTimeout("Originate", 10)
+        call_id = await self.make_call()
+        self.asterisk.trouble = LinkLost("gone")
+        self.clock.advance(LOOK_EVERY)
+        self.asterisk.trouble = None
+        self.assertEqual(await self.chain(call_id), [State.CALL])
+        self.clock.advance(LOOK_EVERY)
+        self.clock.advance(SECOND_LOOK)
+        self.assertEqual(await self.chain(call_id), [State.CALL, State.ERROR])
+
     async def test_nothing_to_restore(self) -> None:
         """A start without live calls looks once."""
         self.live.restore([])
-        await self.live.catch_up(self.asterisk)
+        await self.live.up(self.asterisk)
         self.assertEqual(len(self.live), 0)
