@@ -13,9 +13,9 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from inspect import isawaitable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, overload
 from urllib.parse import urlencode
 
 import treq
@@ -206,9 +206,15 @@ class LiveTestCase(TestCase):
 
         return await self.wait_for(final, timeout, f"the final state of call {call_id}")
 
+    @overload
     async def wait_for(
-        self, predicate: Callable[[], T | Awaitable[T]], timeout: float, what: str
-    ) -> T:
+        self, predicate: Callable[[], Coroutine[Any, Any, T]], timeout: float, what: str
+    ) -> T: ...
+
+    @overload
+    async def wait_for(self, predicate: Callable[[], T], timeout: float, what: str) -> T: ...
+
+    async def wait_for(self, predicate: Callable[[], Any], timeout: float, what: str) -> Any:
         """Ask every 50 ms until the answer is a true one, and return it.
 
         :raises AssertionError: not so within ``timeout`` seconds; with the last answer.
@@ -216,7 +222,7 @@ class LiveTestCase(TestCase):
         end = time.monotonic() + timeout
         while True:
             answer = predicate()
-            value: T = await answer if isawaitable(answer) else answer
+            value = await answer if isawaitable(answer) else answer
             if value:
                 return value
             if time.monotonic() > end:
