@@ -52,6 +52,13 @@ DIAL_STATUS_OUTCOME: dict[str, Outcome] = {
     "CANCEL": Outcome.CANCELLED,
 }
 
+#: What is said where there is no cause.
+DIAL_STATUS_WORDS: dict[str, str] = {
+    "BUSY": "a call forward of the phone is not followed",
+    "NOANSWER": "no answer in time",
+    "CANCEL": "the operator hung up",
+}
+
 #: Q.850, as Asterisk words it.
 CAUSE_WORDS: dict[int, str] = {
     1: "Unallocated (unassigned) number",
@@ -132,8 +139,8 @@ def outcome(*, tech: str = "", cause: int | None = None, dial_status: str = "") 
 def words(cause: int | None, tech: str, dial_status: str = "") -> str | None:
     """Cause and SIP answer for people: ``User busy (17), SIP 486 Busy Here``, or None."""
     parts = []
-    if not cause and dial_status == "BUSY":
-        parts.append("a call forward of the phone is not followed")
+    if not cause and dial_status in DIAL_STATUS_WORDS:
+        parts.append(DIAL_STATUS_WORDS[dial_status])
     if cause:
         parts.append(f"{CAUSE_WORDS.get(cause, 'Cause')} ({cause})")
     if sip_code(tech) is not None:

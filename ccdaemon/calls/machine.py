@@ -59,6 +59,9 @@ ANSWERED: dict[tuple[Direction, Role], State] = {
 #: The rung on which both talk.
 TALK: dict[Direction, State] = {Direction.OUTBOUND: State.CLIENT_PICKUP}
 
+#: Originate's reason for a failure, in Dial's words: 3 is a time that was over.
+ORIGINATE_STATUS: dict[int, str] = {3: "NOANSWER"}
+
 #: How a call ends: from the rung it stood on and the outcome of the leg that was being asked.
 VERDICT: dict[tuple[Direction, State], dict[Outcome, State]] = {
     **dict.fromkeys(
@@ -105,6 +108,8 @@ class Call:
     """A live call: who, the states told so far, and what its channels have shown.
 
     ``anchor`` is the uniqueid of the channel that the call hangs on: its end is the call's end.
+    ``originate_reason`` is Asterisk's reason for a failed Originate; ``unexplained`` the end of an
+    anchor that waits for it.
     """
 
     call_id: int
@@ -119,6 +124,8 @@ class Call:
         default_factory=lambda: {OPERATOR: Leg("operator-1"), CLIENT: Leg("client")}
     )
     hung_up_by: str | None = None
+    originate_reason: int | None = None
+    unexplained: signals.Ended | None = None
 
     @property
     def final(self) -> bool:
@@ -193,22 +200,47 @@ def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
     # The other party's channel may go before or after: the anchor's end decides.
     if signal.channel != call.anchor:
         return []
-    cause, tech, dial_status = signal.cause, "", ""
     if not _reached(call, State.OPERATOR_PICKUP):
-        # Only Asterisk's own giving up leaves no cause, or no better one than 16.
-        tech, dial_status = signal.tech, "NOANSWER"
-    elif call.state is State.CLIENT_CALLTO and (told := call.legs[CLIENT].outcome):
+        return _ended_unanswered(call, signal)
+    tech, dial_status = "", ""
+    if call.state is State.CLIENT_CALLTO and (told := call.legs[CLIENT].outcome):
         # From here on the anchor's own SIP answer is one that Asterisk made up from the cause.
         tech, dial_status = told.tech, told.dial_status
-    outcome = causes.outcome(tech=tech, cause=cause, dial_status=dial_status)
-    cause = causes.own(cause, dial_status)
+    if call.state is not TALK[call.direction] and call.hung_up_by == OPERATOR:
+        # Also where he was too quick for Dial to say so.
+        dial_status = dial_status or "CANCEL"
+    return [_end_with(call, signal, tech, dial_status)]
+
+
+def _ended_unanswered(call: Call, signal: signals.Ended) -> list[StateTold]:
+    """The operator's phone was asked and did not answer."""
+    dial_status = "NOANSWER"
+    if not signal.cause:
+        # One that rang out (Asterisk 16) or one that forwards (22, if it is quick): only what
+        # Originate is answered can tell, and it may come later.
+        if call.originate_reason is None:
+            call.unexplained = signal
+            return []
+        dial_status = ORIGINATE_STATUS.get(call.originate_reason, "BUSY")
+    # Where the phone itself did not end it, the SIP answer is one that Asterisk made up.
+    tech = signal.tech if call.hung_up_by else ""
+    if call.hung_up_by is None:
+        outcome = causes.outcome(tech=tech, cause=signal.cause, dial_status=dial_status)
+        call.hung_up_by = "asterisk" if outcome is Outcome.NOANSWER else OPERATOR.value
+    return [_end_with(call, signal, tech, dial_status)]
+
+
+def _end_with(call: Call, signal: signals.Ended, tech: str, dial_status: str) -> StateTold:
+    outcome = causes.outcome(tech=tech, cause=signal.cause, dial_status=dial_status)
+    cause = causes.own(signal.cause, dial_status)
     detail = causes.words(cause, tech, dial_status)
-    return [_end(call, outcome, signal.date, cause=cause, detail=detail)]
+    return _end(call, outcome, signal.date, cause=cause, detail=detail)
 
 
 def _originate_failed(call: Call, signal: signals.OriginateFailed) -> list[StateTold]:
-    if call.legs[OPERATOR].channel is not None:
-        return []
+    if _reached(call, State.OPERATOR_CALLTO):
+        call.originate_reason = signal.reason
+        return _ended_unanswered(call, call.unexplained) if call.unexplained else []
     detail = f"no phone was asked: Asterisk could not reach the operator (reason {signal.reason})"
     return [_end(call, Outcome.OFFLINE, signal.date, detail=detail)]
 

@@ -89,16 +89,24 @@ def refused_by_client(cause: int | None, status: str, tech: str) -> list[list[St
     ]
 
 
-def refused_by_operator(cause: int | None, tech: str) -> list[list[Step]]:
+def refused_by_operator(
+    cause: int | None, tech: str, reason: int = 0, *, hangs_up: bool = True
+) -> list[list[Step]]:
     """The operator's leg fails; the answer to Originate comes whenever it likes."""
     return [
         [
             on_anchor(signals.Started, OPERATOR_NAME),
             Barrier("operator dialled"),
+            *([on_anchor(signals.HungUp)] if hangs_up else []),
             on_anchor(signals.Ended, cause, tech),
         ],
-        [Barrier("operator dialled"), on_anchor(signals.OriginateFailed, 0)],
+        [Barrier("operator dialled"), on_anchor(signals.OriginateFailed, reason)],
     ]
+
+
+def rung_out_by_operator(cause: int | None, tech: str) -> list[list[Step]]:
+    """The operator's phone rings until its time is over."""
+    return refused_by_operator(cause, tech, 3, hangs_up=False)
 
 
 def talk(source: str) -> list[list[Step]]:
@@ -172,11 +180,11 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
         [*ASKED, State.CLIENT_PICKUP, State.FINISH],
     ),
     "the operator's phone rings out on 22": (
-        lambda: refused_by_operator(19, "480"),
+        lambda: rung_out_by_operator(19, "480"),
         [*BEGUN, State.OPERATOR_NOANSWER],
     ),
     "the operator's phone rings out on 16": (
-        lambda: refused_by_operator(None, ""),
+        lambda: rung_out_by_operator(None, ""),
         [*BEGUN, State.OPERATOR_NOANSWER],
     ),
     "the operator's phone says 408": (
@@ -193,6 +201,18 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
     ),
     "the operator's phone forwards on 22": (
         lambda: refused_by_operator(23, "302"),
+        [*BEGUN, State.ERROR],
+    ),
+    "the operator's phone says 480": (
+        lambda: refused_by_operator(19, "480"),
+        [*BEGUN, State.OPERATOR_NOANSWER],
+    ),
+    "the operator is busy on 16": (
+        lambda: refused_by_operator(17, "", hangs_up=False),
+        [*BEGUN, State.OPERATOR_BUSY],
+    ),
+    "the operator's phone forwards at once on 22": (
+        lambda: refused_by_operator(None, "", hangs_up=False),
         [*BEGUN, State.ERROR],
     ),
     "the operator's phone forwards on 16": (
@@ -213,6 +233,18 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
             ]
         ],
         [*PICKED_UP, State.OPERATOR_BUSY],
+    ),
+    "the operator hangs up before Dial can say so": (
+        lambda: [
+            [
+                *operator_up(),
+                on_anchor(signals.Asked, Role.CLIENT),
+                on_anchor(signals.HungUp),
+                on_anchor(signals.Outcome, "", "", OPERATOR_NAME),
+                on_anchor(signals.Ended, None, ""),
+            ]
+        ],
+        [*ASKED, State.OPERATOR_BUSY],
     ),
     "the operator gives up": (given_up_by_operator, [*ASKED, State.OPERATOR_BUSY]),
     "the client's phone rings out": (

@@ -81,6 +81,11 @@ class OutboundTests(SynchronousTestCase):
             ("the operator hangs up", "operator"),
             ("the operator gives up", "operator"),
             ("the client's phone rings out", "asterisk"),
+            ("the operator's phone rings out on 16", "asterisk"),
+            ("the operator's phone rings out on 22", "asterisk"),
+            ("the operator's phone says 480", "operator"),
+            ("the operator is busy", "operator"),
+            ("the operator is busy on 16", "operator"),
         ):
             self.assertEqual(machine.view(told(in_turn(row))).hung_up_by, who, row)
 
@@ -119,7 +124,12 @@ class OutboundTests(SynchronousTestCase):
             ("the client is busy", 17, "User busy (17), SIP 486 Busy Here"),
             ("the operator declines", 21, "Call rejected (21), SIP 603"),
             ("the trunk has no address", 3, "No route to destination (3)"),
-            ("the client's phone rings out", None, None),
+            ("the client's phone rings out", None, "no answer in time"),
+            ("the operator gives up", None, "the operator hung up"),
+            # The 480 of a phone that only rang is Asterisk's own.
+            ("the operator's phone rings out on 22", 19, "User alerting, no answer (19)"),
+            ("the operator's phone rings out on 16", None, "no answer in time"),
+            ("the operator's phone says 480", 19, "User alerting, no answer (19), SIP 480"),
             ("the client's phone forwards", None, "a call forward of the phone is not followed"),
         ):
             last = told(in_turn(row)).states[-1]
