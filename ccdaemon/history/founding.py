@@ -23,15 +23,15 @@ WHERE call_id > %s AND external_key IS NOT NULL ORDER BY call_id LIMIT %s
 # The newest row of each operator by one look into the index each, however long the log is.
 _LAST_CHANGES = """
 WITH RECURSIVE one AS (
-    (SELECT o FROM operator_change o ORDER BY o.sip DESC, o.date DESC, o.event_id DESC LIMIT 1)
+    SELECT max(sip) AS sip FROM operator_change
     UNION ALL
-    SELECT (
-        SELECT o FROM operator_change o WHERE o.sip < (one.o).sip
-        ORDER BY o.sip DESC, o.date DESC, o.event_id DESC LIMIT 1
-    ) FROM one WHERE (one.o).sip IS NOT NULL
+    SELECT (SELECT max(c.sip) FROM operator_change c WHERE c.sip < one.sip)
+    FROM one WHERE one.sip IS NOT NULL
 )
-SELECT (o).sip, (o).state, (o).device_state, (o).call_id, ms((o).date), (o).detail
-FROM one WHERE (o).sip IS NOT NULL
+SELECT c.sip, c.state, c.device_state, c.call_id, ms(c.date), c.detail
+FROM one CROSS JOIN LATERAL (
+    SELECT * FROM operator_change c WHERE c.sip = one.sip ORDER BY date DESC, event_id DESC LIMIT 1
+) c
 """
 
 _log = Logger()

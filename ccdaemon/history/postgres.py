@@ -85,6 +85,7 @@ class Database(Service):
         self._pool = Pool(clock, self._link, self._open)
         self._backoff = backoffPolicy(initialDelay=0.1, maxDelay=10.0, factor=1.7)
         self._preparations: list[Preparation] = []
+        self._listeners: list[Callable[[], None]] = []
         self._waiting: list[Deferred[None]] = []
         self._pausing: Deferred[None] = succeed(None)
         self._keeping: Deferred[None] = succeed(None)
@@ -137,6 +138,10 @@ class Database(Service):
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         return waiting
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called each time Postgres has come up."""
+        self._listeners.append(listener)
 
     # Use
 
@@ -227,6 +232,8 @@ class Database(Service):
         await link.open(words, CONNECT)
 
     async def _pause(self, seconds: float) -> None:
+        if not self.running:
+            return
         self._pausing = Deferred()
         later = self._clock.callLater(seconds, self._pausing.callback, None)
         try:
@@ -238,6 +245,8 @@ class Database(Service):
         self.session += 1
         self._health = DatabaseHealth(True, self._now(), self._health.last_error)
         self._log.info("Postgres is up: {address}", address=self._address)
+        for listener in self._listeners:
+            listener()
         while self._waiting:
             self._waiting.pop(0).callback(None)
 

@@ -93,6 +93,7 @@ class Shipper(Service):
         self._error: str | None = None
         self.position = -1
         database.prepare(self._prepare)
+        database.subscribe(self._hear)
 
     # Life
 
@@ -153,24 +154,30 @@ class Shipper(Service):
     # The loop
 
     async def _run(self) -> None:
-        failing: str | None = None
+        told: str | None = None
         with suppress(CancelledError):
             while True:
                 try:
                     await self._database.when_up()
                     await self._turn()
-                    failing = None
+                    told = None
                 except CancelledError:
                     raise
-                except (DatabaseDown, JournalBroken) as error:
-                    self._error = str(error)
-                    await self._sleep(AGAIN)
                 except Exception as error:
                     self._error = f"{type(error).__name__}: {error}"
-                    if failing != self._error:
-                        self._log.failure("shipping to Postgres failed; it goes on being tried")
-                    failing = self._error
+                    if self._error != told:
+                        self._say(error)
+                    told = self._error
                     await self._sleep(AGAIN)
+
+    def _say(self, error: Exception) -> None:
+        what = "shipping to Postgres failed, and goes on being tried"
+        if isinstance(error, DatabaseDown) and not self._database.up:
+            return  # That has been said.
+        if isinstance(error, DatabaseDown | JournalBroken):
+            self._log.error("{what}: {error}", what=what, error=error)
+        else:
+            self._log.failure(what)
 
     async def _turn(self) -> None:
         if self._session != self._database.session:
@@ -189,20 +196,21 @@ class Shipper(Service):
         session = self._database.session
         await founding.found(self._journal, self._database)
         position = await founding.position(self._journal, self._database)
-        self._aside = 0
+        refused = 0
         for event, _ in await self._journal.aside(ASIDE):
-            await self._try_again(event)
+            refused += not await self._try_again(event)
+        self._aside = refused
         self._advance(position)
         await self._note_position()
         self._session = session
 
-    async def _try_again(self, event: Event) -> None:
+    async def _try_again(self, event: Event) -> bool:
         try:
             await self._send([event], 0)
         except (psycopg2.DataError, psycopg2.IntegrityError):
-            self._aside += 1
-        else:
-            await self._journal.take_back(event.event_id)
+            return False
+        await self._journal.take_back(event.event_id)
+        return True
 
     async def _ship(self, events: Sequence[Event]) -> None:
         """Ship events; if Postgres refuses one for what it says, all but that one."""
@@ -252,7 +260,7 @@ class Shipper(Service):
 
     async def _rest(self) -> None:
         """Wait until there is something to ship; then let some gather, if nobody waits."""
-        while self._journal.head <= self.position:
+        while self._journal.head <= self.position and self._session == self._database.session:
             self._idle = True
             try:
                 await self._sleep(None)
@@ -262,6 +270,8 @@ class Shipper(Service):
             await self._sleep(EVERY)
 
     async def _sleep(self, seconds: float | None) -> None:
+        if not self.running:
+            raise CancelledError
         self._nap = Deferred()
         if seconds is None:
             await self._nap
@@ -277,7 +287,7 @@ class Shipper(Service):
         if not self._nap.called:
             self._nap.callback(None)
 
-    def _hear(self, events: Sequence[Event]) -> None:
+    def _hear(self, events: Sequence[Event] = ()) -> None:
         if self._idle:
             self._wake()
 

@@ -33,7 +33,7 @@ async def until(ready: Callable[[], object]) -> None:
 class PostgresCase(JournalCase):
     """A test with a database of its own on a real server."""
 
-    timeout = 60
+    timeout = 15
 
     def setUp(self) -> None:
         """Make the database."""

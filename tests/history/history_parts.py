@@ -1,0 +1,83 @@
+"""A daemon's whole history: journal, Postgres, shipper and what reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from ccdaemon.history.history import History
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.postgres import Database
+from ccdaemon.history.rows import Filter
+from ccdaemon.history.shipper import Shipper
+from ccdaemon.history.tenancy import Tenancy
+from tests.history.pg_parts import PostgresCase, until
+
+ALL = Filter()
+
+
+@dataclass
+class Daemon:
+    """The history's part of a daemon."""
+
+    journal: Journal
+    database: Database
+    tenancy: Tenancy
+    shipper: Shipper
+    history: History
+
+    async def stop(self) -> None:
+        """Stop everything, in order."""
+        await self.shipper.stopService()
+        await self.database.stopService()
+        await self.journal.stopService()
+
+    async def shipped(self) -> None:
+        """Wait until Postgres has everything."""
+        await until(lambda: self.shipper.position >= self.journal.head)
+
+
+class HistoryCase(PostgresCase):
+    """A test with daemons on one database."""
+
+    def setUp(self) -> None:
+        """Ship without waiting."""
+        super().setUp()
+        from ccdaemon.history import shipper
+
+        self.patch(shipper, "EVERY", 0.01)
+        self.patch(shipper, "AGAIN", 0.02)
+
+    def daemon(
+        self, state_dir: Path | None = None, asterisk: str = "pbx", url: str | None = None
+    ) -> Daemon:
+        """Make a daemon and start it; it is stopped at the end."""
+        journal = self.journal(state_dir)
+        database = self.database(url)
+        tenancy = Tenancy(asterisk)
+        shipper = Shipper(reactor, journal, database, tenancy)
+        history = History(reactor, journal, database, shipper)
+        shipper.startService()
+        self.addCleanup(lambda: shipper.stopService() if shipper.running else None)
+        database.startService()
+        return Daemon(journal, database, tenancy, shipper, history)
+
+    async def ready(
+        self, state_dir: Path | None = None, asterisk: str = "pbx", url: str | None = None
+    ) -> Daemon:
+        """A daemon that may open calls."""
+        daemon = self.daemon(state_dir, asterisk, url)
+        await until(lambda: daemon.journal.not_ready is None)
+        return daemon
+
+    def folder(self) -> Path:
+        """Another state_dir."""
+        return Path(self.mktemp())
+
+
+def begin(coroutine: object) -> Deferred[object]:
+    """Run a coroutine beside the test."""
+    return Deferred.fromCoroutine(coroutine)  # type: ignore[arg-type]
