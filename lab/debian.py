@@ -85,10 +85,9 @@ def _build(suite: Suite, root: Path, progress: Progress) -> None:
     started = time.monotonic()
 
     def say(step: str) -> None:
-        progress(
-            f"building {_TITLES[suite]} (about {_USUAL[suite]} s):"
-            f" {step} [{time.monotonic() - started:.0f} s]"
-        )
+        progress(f"{_TITLES[suite]}: {step}")
+
+    say(f"building it in {root}, about {_USUAL[suite]} s, once")
 
     unfinished = root.with_name(f"{root.name}.unfinished")
     log = root.with_name(f"{root.name}.log")
@@ -107,7 +106,7 @@ def _build(suite: Suite, root: Path, progress: Progress) -> None:
     if root.exists():  # of a time before it was finished
         shutil.rmtree(root)
     unfinished.rename(root)
-    say("done")
+    say(f"built in {time.monotonic() - started:.0f} s")
 
 
 def _need_debootstrap(log: Path, say: Progress) -> None:
@@ -201,10 +200,11 @@ def _step(
 def _ticking(say: Progress, what: str) -> Iterator[None]:
     """Say something every ten seconds, so that nobody takes a long step for a dead one."""
     over = threading.Event()
+    started = time.monotonic()
 
     def tick() -> None:
         while not over.wait(10):
-            say(f"{what} at work")
+            say(f"{what} at work, {time.monotonic() - started:.0f} s so far")
 
     ticker = threading.Thread(target=tick, daemon=True)
     ticker.start()

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
@@ -58,11 +59,14 @@ def _show(lab: Lab, say: Any) -> None:
         "asterisk": lab.asterisk_settings(),
         "database": {"url": lab.postgres.create_database("ccdaemon")},
     }
-    daemon = Daemon(folder, tables, lab.ledger, port=_free(_PORT))
+    port = _free(_PORT)
+    if port is None:
+        say(f"port {_PORT} is taken by somebody else: HTTP gets another one this time")
+    daemon = Daemon(folder, tables, lab.ledger, port=port)
     daemon.start()
     try:
         _one_call(daemon, say)
-        print(_AFTERWARDS.format(url=daemon.url, config=daemon.config, log=daemon.log), flush=True)
+        print(_afterwards(daemon), flush=True)
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
         signal.sigwait(_ENDS)
         print()
@@ -78,7 +82,7 @@ def _one_call(daemon: Daemon, say: Any) -> None:
     say(f"Asterisk has taken it as call {call_id}; its states as they come:")
     _follow(daemon, call_id, say)
     record = _recording(daemon, call_id)
-    say(f"the recording: {record['duration']} s, {record['url']}")
+    say(f"the recording: {record['duration']} s, {record['size']:,} bytes, {record['url']}")
     say("the same story as XML:")
     story = ElementTree.fromstring(_get(daemon, "callHistory", "xml", call_id=call_id))
     ElementTree.indent(story)
@@ -94,7 +98,7 @@ def _follow(daemon: Daemon, call_id: int, say: Any) -> None:
             if state["call_id"] != call_id:
                 continue
             detail = f"  {state['detail']}" if state["detail"] else ""
-            say(f"    {state['date']}  {state['state']:16}{detail}".rstrip())
+            say(f"    {state['date'][11:23]}  {state['state']:15}{detail}".rstrip())
             if state["final"]:
                 return
     raise DaemonFailed(f"call {call_id} did not end\n{daemon.tail()}")
@@ -127,6 +131,8 @@ def _get(daemon: Daemon, method: str, form: str, **parameters: object) -> bytes:
 def _free(port: int) -> int | None:
     """The port itself if nobody has it."""
     with socket.socket() as probe:
+        # Connections of the demo before this one may linger; they are in nobody's way.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
@@ -134,24 +140,40 @@ def _free(port: int) -> int | None:
     return port
 
 
+def _afterwards(daemon: Daemon) -> str:
+    python = Path(sys.executable)
+    return _AFTERWARDS.format(
+        url=daemon.url, config=daemon.config, log=daemon.log, bin=python.parent
+    )
+
+
 _AFTERWARDS = """
 Everything goes on running. Try, in another window:
 
-  curl '{url}/api/makeCall.json?sip=1000&phone=380440000000&order_id=16&external_key=1'
-  curl '{url}/api/orderHistory.json?order_id=16&group_by_call=1'
-  curl '{url}/api/callHistory.xml?external_key=1'
-  curl '{url}/api/sipList.json?status=inuse'
-  curl '{url}/api/operatorHistory.json?sip=1000'
-  curl '{url}/api/recordList.json'
+  a call to a client who hangs up after 10 s; the same line again is refused: the key is used up
+    curl '{url}/api/makeCall.json?sip=1000&phone=380440000004&order_id=16&external_key=1'
+  who is on the phone now, and what operator 1000 did
+    curl '{url}/api/sipList.json?status=inuse'
+    curl '{url}/api/operatorHistory.json?sip=1000'
+  the call's states, also while it goes on; all calls of the order, as XML
+    curl '{url}/api/callHistory.json?external_key=1'
+    curl '{url}/api/orderHistory.xml?order_id=16&group_by_call=1'
+  the recordings of the order, of all orders, and that of call 1 as mp3
+    curl '{url}/api/orderRecords.json?order_id=16'
+    curl '{url}/api/recordList.json'
+    curl -o call.mp3 '{url}/api/record/1.mp3'
+  all methods and their parameters (OpenAPI)
+    curl '{url}/api/openapi.json'
 
 What a phone does is in the last two digits of its number, operators 1000 to 1059 and clients
-alike: 00 talks, 01 hangs up after 2 s, 05 is busy, 06 rings for ever, 07 declines, 11 is not
-found (all of them: lab/behaviours.py).
+alike: 00 talks until the other hangs up, 01 hangs up after 2 s, 05 is busy, 06 rings for ever,
+07 declines, 11 is not found (all of them: lab/behaviours.py).
 
   configuration  {config}
   log            {log}
+  self-check     {bin}/ccdaemon check {config}
 
-Ctrl-C ends it.
+Ctrl-C ends it all.
 """
 
 if __name__ == "__main__":

@@ -5,17 +5,21 @@
     python -m tests.run tests.x …    only these modules, classes or methods; no coverage
 
 Exit status 1: a test failed, a module that has to be covered as a whole is not, or, with
-CI=true in the environment, a live test was skipped or none was there.
+CI=true in the environment, a live test was skipped or none was there. A test that hangs ends the
+run: every thread's stack is shown, and the test counts as failed.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import os
 import sys
+import threading
+import time
 import unittest
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ import coverage
 from twisted.trial.reporter import TreeReporter
 from twisted.trial.runner import TestLoader, TrialRunner
 
+#: Seconds. trial ends a test that waits; these end one that blocks, which trial cannot.
+TEST_TIMEOUT, RUN_TIMEOUT = 480.0, 2400.0
 ROOT = Path(__file__).resolve().parent.parent
 LIVE = "tests.live."
 
@@ -34,6 +40,52 @@ WHOLE = [
     "ccdaemon/asterisk/cel.py",
     "ccdaemon/asterisk/signals.py",
 ]
+
+
+class Reporter(TreeReporter):
+    """trial's, which also knows what runs and since when."""
+
+    running: tuple[str, float] | None = None
+
+    def startTest(self, test: Any) -> None:
+        """Note it."""
+        self.running = (test.id(), time.monotonic())
+        super().startTest(test)
+
+    def stopTest(self, test: Any) -> None:
+        """Forget it."""
+        super().stopTest(test)
+        self.running = None
+
+
+def watch(result: Reporter) -> None:
+    """End the process when a test, or all of them, take too long."""
+    started = time.monotonic()
+
+    def look() -> None:
+        while True:
+            time.sleep(1.0)
+            now = time.monotonic()
+            test, since = result.running or ("the run", now)
+            if now - since > TEST_TIMEOUT or now - started > RUN_TIMEOUT:
+                break
+        sys.stdout.flush()
+        print(f"\nFAILED: {test} hangs, after {now - since:.0f} s of {now - started:.0f} s:")
+        sys.stdout.flush()
+        faulthandler.dump_traceback(sys.stdout, all_threads=True)
+        summary(result, hanging={test})
+        sys.stdout.flush()
+        os._exit(1)  # what it has started dies with it
+
+    threading.Thread(target=look, name="watch", daemon=True).start()
+
+
+def summary(result: Any, hanging: Collection[str] = ()) -> None:
+    """Print the last line."""
+    bad = {test.id() for test, _ in [*result.failures, *result.errors]}
+    bad.update(test.id() for test, _ in result.unexpectedSuccesses)
+    bad.update(hanging)
+    print(f"\n{result.successes} passed, {len(bad)} failed, {len(result.skips)} skipped")
 
 
 def find_modules(fast: bool) -> list[str]:
@@ -77,6 +129,25 @@ def live_as_asked(result: Any, live: int) -> bool:
     return True
 
 
+def run(suite: unittest.TestSuite) -> tuple[Reporter, bool]:
+    """Run it; what came of it, and whether it ran to its end. Errors are shown at once."""
+
+    def observed(*arguments: Any) -> Reporter:
+        result = Reporter(*arguments)
+        watch(result)
+        reporters.append(result)
+        return result
+
+    reporters: list[Reporter] = []
+    runner = TrialRunner(observed, realTimeErrors=True, workingDirectory=str(ROOT / "_trial_temp"))
+    try:
+        runner.run(suite)
+    except KeyboardInterrupt:
+        print("\nFAILED: interrupted")
+        return reporters[0], False
+    return reporters[0], bool(reporters[0].wasSuccessful())
+
+
 def main(arguments: list[str]) -> int:
     """Run, report, and return the exit status."""
     fast = "--fast" in arguments
@@ -84,21 +155,16 @@ def main(arguments: list[str]) -> int:
     measured = None if chosen else coverage.Coverage(config_file=str(ROOT / "pyproject.toml"))
     if measured:
         measured.start()
-    names = chosen or find_modules(fast)
-    suite = TestLoader().loadByNames(names)
+    suite = TestLoader().loadByNames(chosen or find_modules(fast))
     live = sum(test.id().startswith(LIVE) for test in each_test(suite))
-    runner = TrialRunner(TreeReporter, workingDirectory=str(ROOT / "_trial_temp"))
-    result: Any = runner.run(suite)
-    good = bool(result.wasSuccessful())
+    result, good = run(suite)
     if measured:
         measured.stop()
         os.chdir(ROOT)
         good = covered_as_a_whole(measured) and good
     if not fast and not chosen:
         good = live_as_asked(result, live) and good
-    bad = {test.id() for test, _ in [*result.failures, *result.errors]}
-    bad.update(test.id() for test, _ in result.unexpectedSuccesses)
-    print(f"\n{result.successes} passed, {len(bad)} failed, {len(result.skips)} skipped")
+    summary(result)
     return 0 if good else 1
 
 

@@ -235,7 +235,10 @@ class _Gate(Resource):
 
 
 def _unknown() -> Refused:
-    return Refused(Code.UNKNOWN_METHOD, "there is nothing at this address")
+    return Refused(
+        Code.UNKNOWN_METHOD,
+        "there is nothing at this address; /api/openapi.json says what there is",
+    )
 
 
 def _bearer(authorization: str | None) -> str | None:
