@@ -91,12 +91,16 @@ class Presence:
 
     def down(self, why: str) -> None:
         """The session is over: from now on nobody can tell what operators do."""
+        self.end()
+        self._changed(self._operators.blind(self._now(), why))
+
+    def end(self) -> None:
+        """Look no more. Nothing is told of it: what has changed meanwhile the next start tells."""
         self._session = None
         if self._next is not None and self._next.active():
             self._next.cancel()
         if self._looking is not None:
             self._looking.cancel()
-        self._changed(self._operators.blind(self._now(), why))
 
     def device_changed(self, event: Message) -> None:
         """A DeviceStateChange was heard."""

@@ -193,7 +193,10 @@ class Daemon(MultiService):
     def _session_down(self, why: BaseException) -> None:
         self._switchboard.down()
         self._live.down()
-        self._presence.down(f"no session with Asterisk: {why}")
+        if self.running:
+            self._presence.down(f"no session with Asterisk: {why}")
+        else:
+            self._presence.end()
 
     def _device_changed(self, session: AMIProtocol, event: Message) -> None:
         self._presence.device_changed(event)

@@ -156,6 +156,14 @@ class PjsipTests(PresenceCase):
         self.up()
         self.assertEqual(self.told(), [("1000", "online"), ("1001", "offline")])
 
+    def test_the_end(self) -> None:
+        """When the daemon ends, looking ends, and no row says so."""
+        self.up()
+        self.told()
+        self.presence.end()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.told(), [])
+
     def test_the_session_goes_during_a_look(self) -> None:
         """A look that is under way ends with its session."""
         self.up()

@@ -102,6 +102,8 @@ class History:
         return await _answered(self._behind_barrier(ask))
 
     async def _behind_barrier(self, ask: Callable[[], Awaitable[T]]) -> T:
+        # What operators do is shown from memory before it is committed.
+        await self._journal.settled()
         await self._shipper.passed(self._journal.head, BARRIER)
         return await ask()
 

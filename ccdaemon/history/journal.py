@@ -172,6 +172,12 @@ class Journal(JournalReading, Service):
         written = self._writer.submit(lambda db: writes.append(db, entries), keep=keep)
         return written.addBoth(self._appended, facts)
 
+    def settled(self) -> Deferred[None]:
+        """Fires once all that was appended so far is committed; at once where the disk fails."""
+        if not self._waiting or self._broken is not None:
+            return succeed(None)
+        return self._writer.submit(lambda db: None).addErrback(lambda _: None)
+
     def _refuse(self, error: Exception) -> Deferred[Any]:
         self._refused += 1
         return fail(error)

@@ -43,6 +43,15 @@ class AppendTests(JournalCase):
         assert told is not None
         self.assertEqual([facts[0].state], [row.state for row in told.states])
 
+    async def test_settled(self) -> None:
+        """Once settled, all that was appended before is committed; at once if nothing waits."""
+        journal = await self.begun()
+        self.assertTrue(journal.settled().called)
+        appended = journal.append([change("1000")])
+        await journal.settled()
+        self.assertTrue(appended.called)
+        self.assertEqual(1, journal.head)
+
     async def test_every_kind_of_fact_survives(self) -> None:
         """States, operator changes and recordings are read as they were written."""
         journal = await self.begun()

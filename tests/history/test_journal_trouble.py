@@ -58,6 +58,7 @@ class FullDiskTests(JournalCase):
         waiting = journal.append(facts[1:3])
         await self.fails(journal.append(chain(view(999))), JournalBroken)
         self.assertNoResult(waiting)
+        self.assertTrue(journal.settled().called)
         self.assertEqual(2, journal.health.waiting)
         told = await journal.chain(1)
         assert told is not None
