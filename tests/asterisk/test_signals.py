@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,5 +120,5 @@ class CelTests(SynchronousTestCase):
     @given(st.lists(st.text(), min_size=15, max_size=15))
     def test_any_cells(self, cells: list[str]) -> None:
         """Whatever fifteen cells hold, they are a row or a BadRow."""
-        with suppress(cel.BadRow):
+        with contextlib.suppress(cel.BadRow):
             list(cel.from_row(cel.parse_row(cells)))
