@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 CODE := ccdaemon twisted tests setup.py $(wildcard lab bench)
 
-.PHONY: help demo test fast lint types venv constraints clean
+.PHONY: help demo test fast lint types debians venv constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -16,7 +16,7 @@ demo: $(VENV)/ready  ## a real Asterisk with phones, a Postgres and the daemon; 
 	@$(RUN) -m lab.demo
 
 test: $(VENV)/ready  ## lint, types and all tests; the live ones on a real Asterisk (needs root)
-	@$(MAKE) --no-print-directory -j2 lint types
+	@$(MAKE) --no-print-directory -j3 debians lint types
 	@echo "== tests"
 	@$(RUN) -m tests.run
 
@@ -33,6 +33,11 @@ lint: $(VENV)/ready  ## ruff: rules and format
 types: $(VENV)/ready  ## mypy, strict
 	@echo "== mypy"
 	@$(VENV)/bin/mypy --no-error-summary
+
+# Where they cannot be had the live tests say so, each for itself.
+debians: $(VENV)/ready
+	@echo "== the Debians with Asterisk for the live tests"
+	@$(RUN) -m lab bake || true
 
 venv: $(VENV)/ready  ## the private Python environment, made anew when its parts change
 

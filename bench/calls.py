@@ -37,14 +37,16 @@ def cpu(pid: int) -> float:
 
 def ask(daemon: Daemon, method: str, **parameters: object) -> dict[str, object]:
     """Ask the API; the envelope."""
-    with urllib.request.urlopen(f"{daemon.url}/api/{method}.json?{urlencode(parameters)}") as answer:
+    with urllib.request.urlopen(
+        f"{daemon.url}/api/{method}.json?{urlencode(parameters)}"
+    ) as answer:
         envelope: dict[str, object] = json.load(answer)
         return envelope
 
 
 def run(daemon: Daemon, calls: int) -> int:
     """Make the calls, all operators at once, round after round; how many finished."""
-    made = []
+    made: list[object] = []
     while len(made) < calls:
         begun = time.monotonic()
         for sip in OPERATORS[: calls - len(made)]:
