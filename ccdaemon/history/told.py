@@ -77,23 +77,24 @@ class Told:
 
     async def _own(self, position: int, limit: int, filter: Filter, until: float) -> Found:
         rows: list[StateRow] = []
-        while len(rows) < limit and self._clock.seconds() <= until:
+        more: list[StateRow] = []
+        while len(rows) < limit:
             room = limit - len(rows)
-            if position < self._journal.floor:
-                await self._shipper.passed(self._journal.floor, BARRIER)
-                more, position = await self._search(
-                    self._journal.node, position, self._shipper.position, room, filter, until
-                )
-                rows += more
-                continue
             try:
-                events = await self._journal.after(position, max(room, 100))
+                if position < self._journal.floor:
+                    await self._shipper.passed(self._journal.floor, BARRIER)
+                    more, position = await self._search(
+                        self._journal.node, position, self._shipper.position, room, filter, until
+                    )
+                elif events := await self._journal.after(position, max(room, 100)):
+                    more, position = _pick(events, room, filter)
+                else:
+                    break
             except BelowFloor:
-                continue  # It rose just now.
-            if not events:
-                break
-            more, position = _pick(events, room, filter)
+                continue  # It rose just now, and the journal will say so.
             rows += more
+            if self._clock.seconds() > until:
+                break
         return rows, position
 
     async def _search(
@@ -103,10 +104,12 @@ class Told:
         # Without a filter, or by the index of one that picks few, one look is enough.
         step = WINDOW if filter.sip or filter.direction or filter.from_ms or filter.to_ms else upto
         rows: list[StateRow] = []
-        while position < upto and len(rows) < limit and self._clock.seconds() <= until:
+        while position < upto and len(rows) < limit:
             edge = min(upto, position + step)
             rows += await self._queries.after(node, position, edge, limit - len(rows), filter)
             position = rows[-1].event_id if len(rows) == limit else edge
+            if self._clock.seconds() > until:
+                break
         return rows, position
 
     def changed(self) -> Deferred[None]:

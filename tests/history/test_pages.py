@@ -1,0 +1,180 @@
+"""Pages of the lists: the same rows as by sorting and cutting, whatever the filter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ccdaemon.calls.model import Direction, State
+from ccdaemon.history.facts import Fact, StateFact
+from ccdaemon.history.queries import OPERATORS, RECORDS, STATES
+from ccdaemon.history.rows import Filter, OperatorRow, RecordRow, StateRow
+from tests.history.history_parts import ALL, HistoryCase
+from tests.history.parts import NOON, chain, change, recording, view
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+
+
+def some_calls(count: int, seed: int) -> list[StateFact]:
+    """Calls over a few days, many of them at the very edges of hours and days."""
+    dice = random.Random(seed)
+    midnight = NOON // DAY * DAY
+    facts = []
+    for call_id in range(1, count + 1):
+        edge = midnight + dice.randrange(-2, 3) * DAY + dice.choice([0, 0, 1, 2, 23]) * HOUR
+        date = edge + dice.choice([-1, 0, 1, dice.randrange(HOUR)])
+        call = view(
+            call_id,
+            date=date,
+            sip=dice.choice(["1000", "1001", None]),
+            phone=dice.choice(["380", "381"]),
+            order_id=dice.choice(["a", "b", None]),
+            direction=dice.choice(list(Direction)),
+        )
+        facts += chain(
+            call, (State.CALL, State.OPERATOR_CALLTO, State.FINISH)[: dice.randint(1, 3)]
+        )
+    return facts
+
+
+def filters(dice: random.Random) -> Filter:
+    """Any filter, with edges where the rows' are."""
+    midnight = NOON // DAY * DAY
+
+    def moment() -> int | None:
+        edge = midnight + dice.randrange(-3, 4) * DAY + dice.choice([0, 0, 1, 23]) * HOUR
+        return dice.choice([None, edge + dice.choice([-1, 0, 1, dice.randrange(HOUR)])])
+
+    return Filter(
+        from_ms=moment(),
+        to_ms=moment(),
+        sip=dice.choice([None, None, "1000", "1001", "9"]),
+        phone=dice.choice([None, None, None, "380"]),
+        order_id=dice.choice([None, None, None, "a"]),
+        direction=dice.choice([None, None, *Direction]),
+    )
+
+
+class PageTests(HistoryCase):
+    """Pages against a plain sort."""
+
+    async def compare(
+        self,
+        ask: Callable[..., Any],
+        rows: Sequence[tuple[Any, int, int, Any, Any]],
+        seed: int,
+    ) -> None:
+        """Ask for many pages; rows are (row, date, event id, sip, call)."""
+        dice = random.Random(seed)
+        ordered = sorted(rows, key=lambda row: (row[1], row[2]), reverse=True)
+        for _ in range(150):
+            wanted = filters(dice)
+            fitting = [row for row in ordered if fits(wanted, row)]
+            per_page = dice.choice([1, 2, 7, 50])
+            pages = max(1, -(-len(fitting) // per_page))
+            page = dice.choice([1, 2, pages, pages + 1, dice.randint(1, pages)])
+            got = await ask(page, per_page, wanted)
+            expected = [row[0] for row in fitting[(page - 1) * per_page : page * per_page]]
+            context = f"{wanted} page {page} of {per_page}"
+            self.assertEqual(len(fitting), got.total, context)
+            self.assertEqual(expected, list(got.rows), context)
+
+    async def test_states(self) -> None:
+        """Any page of states by any filter is what sorting and cutting gives."""
+        daemon = await self.ready()
+        facts = some_calls(120, seed=1)
+        ids = await daemon.journal.append(facts)
+        calls = {fact.call.call_id: fact.call for fact in facts}
+        rows = [
+            (
+                StateRow(id_, fact.state, fact.call.order_id, fact.call.external_key),
+                fact.state.date,
+                id_,
+                fact.state.sip,
+                calls[fact.call.call_id],
+            )
+            for id_, fact in zip(ids, facts, strict=True)
+        ]
+        await self.compare(daemon.history.states_page, rows, seed=2)
+
+    async def test_records(self) -> None:
+        """Any page of recordings by any filter is what sorting and cutting gives."""
+        daemon = await self.ready()
+        dice = random.Random(3)
+        facts: list[Fact] = list(some_calls(80, seed=4))
+        calls = {fact.call.call_id: fact.call for fact in facts if isinstance(fact, StateFact)}
+        made = [recording(n, calls[n].date + dice.randrange(DAY)) for n in calls]
+        await daemon.journal.append(facts)
+        ids = await daemon.journal.append(made)
+        rows = [
+            (
+                RecordRow(fact.record, calls[fact.record.call_id]),
+                fact.record.date,
+                id_,
+                calls[fact.record.call_id].sip,
+                calls[fact.record.call_id],
+            )
+            for id_, fact in zip(ids, made, strict=True)
+        ]
+        await self.compare(daemon.history.records_page, rows, seed=5)
+
+    async def test_operators(self) -> None:
+        """Any page of the operators' log; what it has not cannot filter it."""
+        daemon = await self.ready()
+        dice = random.Random(6)
+        midnight = NOON // DAY * DAY
+        facts = [
+            change(
+                dice.choice(["1000", "1001", "1002"]),
+                date=midnight + dice.randrange(-3, 3) * DAY + dice.choice([-1, 0, 1, HOUR, 5]),
+            )
+            for _ in range(200)
+        ]
+        ids = await daemon.journal.append(facts)
+        rows = [
+            (OperatorRow(id_, fact.change), fact.change.date, id_, fact.change.sip, None)
+            for id_, fact in zip(ids, facts, strict=True)
+        ]
+        await self.compare(daemon.history.operator_page, rows, seed=7)
+
+    async def test_the_tally_follows_deletions(self) -> None:
+        """Rows that are removed are no longer counted, and pages stay right."""
+        daemon = await self.ready()
+        facts = some_calls(60, seed=8)
+        await daemon.journal.append(facts)
+        await daemon.shipped()
+        self.sql("DELETE FROM state WHERE call_id % 3 = 0")
+        kept = [fact for fact in facts if fact.call.call_id % 3]
+        page = await daemon.history.states_page(2, 10, ALL)
+        self.assertEqual((len(kept), 10), (page.total, len(page.rows)))
+        self.sql("DELETE FROM state; DELETE FROM call")
+        self.assertNotEqual([], self.sql("SELECT * FROM tally"))
+        self.assertEqual([], self.sql("SELECT * FROM tally WHERE n <> 0"))
+
+    async def test_an_empty_history(self) -> None:
+        """Lists of nothing are empty, on every page."""
+        daemon = await self.ready()
+        for what in (STATES, RECORDS, OPERATORS):
+            for page in (1, 2000):
+                got = await daemon.history._queries.page(what, page, 50, ALL)
+                self.assertEqual(([], 0), (got.rows, got.total))
+
+
+def fits(wanted: Filter, row: tuple[Any, int, int, Any, Any]) -> bool:
+    """Whether a row is wanted."""
+    _, date, _, sip, call = row
+    mine = (
+        (wanted.from_ms is None or date >= wanted.from_ms)
+        and (wanted.to_ms is None or date <= wanted.to_ms)
+        and wanted.sip in (None, sip)
+    )
+    if call is None:
+        return mine
+    return (
+        mine
+        and wanted.phone in (None, call.phone)
+        and wanted.order_id in (None, call.order_id)
+        and wanted.direction in (None, call.direction)
+    )
