@@ -206,6 +206,9 @@ def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
     if call.state is State.CLIENT_CALLTO and (told := call.legs[CLIENT].outcome):
         # From here on the anchor's own SIP answer is one that Asterisk made up from the cause.
         tech, dial_status = told.tech, told.dial_status
+        if causes.sip_code(tech) is not None and call.hung_up_by != OPERATOR:
+            # chan_sip takes most refusals for Dial's own doing.
+            call.hung_up_by = CLIENT.value
     if call.state is not TALK[call.direction] and call.hung_up_by == OPERATOR:
         # Also where he was too quick for Dial to say so.
         dial_status = dial_status or "CANCEL"
@@ -215,9 +218,9 @@ def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
 def _ended_unanswered(call: Call, signal: signals.Ended) -> list[StateTold]:
     """The operator's phone was asked and did not answer."""
     dial_status = "NOANSWER"
-    if not signal.cause:
-        # One that rang out (Asterisk 16) or one that forwards (22, if it is quick): only what
-        # Originate is answered can tell, and it may come later.
+    if not signal.cause or (signal.cause == causes.NORMAL and not call.hung_up_by):
+        # One that rang out (Asterisk 16) or one that forwards (22, if it is quick; chan_sip): only
+        # what Originate is answered can tell, and it may come later.
         if call.originate_reason is None:
             call.unexplained = signal
             return []

@@ -187,6 +187,10 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
         lambda: rung_out_by_operator(None, ""),
         [*BEGUN, State.OPERATOR_NOANSWER],
     ),
+    "the operator's phone rings out with chan_sip": (
+        lambda: rung_out_by_operator(16, ""),
+        [*BEGUN, State.OPERATOR_NOANSWER],
+    ),
     "the operator's phone says 408": (
         lambda: refused_by_operator(18, "408"),
         [*BEGUN, State.OPERATOR_NOANSWER],
@@ -217,6 +221,10 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
     ),
     "the operator's phone forwards on 16": (
         lambda: refused_by_operator(127, ""),
+        [*BEGUN, State.ERROR],
+    ),
+    "the operator's phone forwards with chan_sip": (
+        lambda: refused_by_operator(16, "", hangs_up=False),
         [*BEGUN, State.ERROR],
     ),
     "the operator is not registered": (

@@ -86,6 +86,10 @@ class OutboundTests(SynchronousTestCase):
             ("the operator's phone says 480", "operator"),
             ("the operator is busy", "operator"),
             ("the operator is busy on 16", "operator"),
+            ("the operator's phone rings out with chan_sip", "asterisk"),
+            ("the operator's phone forwards with chan_sip", "operator"),
+            ("the client is busy", "client"),
+            ("the trunk has no address", "asterisk"),
         ):
             self.assertEqual(machine.view(told(in_turn(row))).hung_up_by, who, row)
 
