@@ -6,7 +6,7 @@ Knows parameters, objects and the ports; neither HTTP nor the spelling of answer
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -94,13 +94,14 @@ class Methods:
 
     async def order_history(self, values: Values, asking: Asking) -> Answer:
         """List an order's states, oldest first, call by call if so asked."""
-        chains = await self._order_chains(values)
+        filter = p.filter_of(values)
         if values[p.GROUP_BY_CALL]:
-            return Answer([call_with_states(chain) for chain in chains])
-        rows = sorted(
-            (row for chain in chains for row in chain.states),
-            key=lambda row: (row.state.date, row.event_id),
-        )
+            return Answer([call_with_states(chain) for chain in await self._order_chains(values)])
+        # The rows are states here: what restricts them is put to each, not to its call.
+        calls = replace(filter, from_ms=None, to_ms=None, sip=None)
+        chains = await self._history.order_chains(values[p.ORDER_ID], calls)
+        rows = [row for chain in chains for row in chain.states if filter.wants(row.state)]
+        rows.sort(key=lambda row: (row.state.date, row.event_id))
         return Answer([state_object(row) for row in rows])
 
     async def _order_chains(self, values: Values) -> Sequence[Chain]:

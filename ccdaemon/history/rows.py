@@ -71,3 +71,11 @@ class Filter:
     phone: str | None = None
     order_id: str | None = None
     direction: Direction | None = None
+
+    def wants(self, state: StateTold) -> bool:
+        """Whether a state is wanted, as far as it can tell: by its moment and its operator."""
+        return (
+            (self.from_ms is None or state.date >= self.from_ms)
+            and (self.to_ms is None or state.date <= self.to_ms)
+            and self.sip in (None, state.sip)
+        )

@@ -161,11 +161,9 @@ def _pick(events: Sequence[Event], room: int, filter: Filter) -> Found:
 
 
 def _wants(filter: Filter, fact: StateFact) -> bool:
-    state, call = fact.state, fact.call
+    call = fact.call
     return (
-        (filter.from_ms is None or state.date >= filter.from_ms)
-        and (filter.to_ms is None or state.date <= filter.to_ms)
-        and filter.sip in (None, state.sip)
+        filter.wants(fact.state)
         and filter.phone in (None, call.phone)
         and filter.order_id in (None, call.order_id)
         and filter.direction in (None, call.direction)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ccdaemon.calls.model import Direction, State
 from ccdaemon.history.rows import Filter
 from tests.api.asking import CALL_KEYS, RECORD_KEYS, STATE_KEYS, MethodsTestCase
@@ -113,6 +115,30 @@ class OrderHistory(MethodsTestCase):
         self.world.history.add(call_view(30, order_id="18"), both)
         response = self.ok("/api/orderHistory.json?order_id=18")["response"]
         self.assertEqual([row["seq"] for row in response], [1, 1, 2, 2])
+
+    def test_moments_and_operators_restrict_states_where_states_are_listed(self) -> None:
+        """A call that began before the moment has its later states in the flat list."""
+        states = [State.CALL, State.OPERATOR_CALLTO, State.FINISH]
+        chain = self.world.history.add(call_view(40, order_id="19"), states)
+        other = replace(chain.states[2], state=replace(chain.states[2].state, sip="1001"))
+        self.world.history.chains[-1] = replace(chain, states=[*chain.states[:2], other])
+        for restriction, seqs in [
+            ("from=2026-11-23T08:00:00.165Z", [2, 3]),
+            ("to=2026-11-23T08:00:00.165Z", [1, 2]),
+            ("sip=1000", [1, 2]),
+            ("sip=1001", [3]),
+        ]:
+            path = f"/api/orderHistory.json?order_id=19&{restriction}"
+            self.assertEqual([row["seq"] for row in self.ok(path)["response"]], seqs)
+        (flat,) = set(self.world.history.filters)
+        self.assertEqual(flat, Filter(order_id="19"))
+
+    def test_moments_and_operators_restrict_calls_where_calls_are_listed(self) -> None:
+        """Grouped, a call is there with its whole chain or not at all."""
+        path = "/api/orderHistory.json?order_id=15&group_by_call=1&sip=1000&to=2026-11-23"
+        self.ok(path)
+        (grouped,) = self.world.history.filters
+        self.assertEqual((grouped.sip, grouped.to_ms), ("1000", MOMENT - 8 * 3600_000 - 123))
 
     def test_grouped_by_call(self) -> None:
         """Calls oldest first, each with its chain."""
