@@ -201,8 +201,10 @@ class Switchboard:
 
     def _caller_name(self, call: Call) -> str:
         """What the operator's phone shows: printable, and nothing that ends the quotes."""
-        name = self._config.asterisk.caller_id_name.replace("{order_id}", call.order_id or "")
-        return re.sub(r"[^ !#-;=?-\[\]-~]", "?", name)
+        name = self._config.asterisk.caller_id_name.replace("{phone}", call.phone)
+        # Last, for an order may be called anything, {phone} as well.
+        name = name.replace("{order_id}", call.order_id or "")
+        return re.sub(r'["<>\\]', "?", name)
 
     def _recording(self, call: Call) -> str:
         if not self._config.asterisk.record:

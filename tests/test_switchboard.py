@@ -157,6 +157,15 @@ class MakeCallTests(SwitchboardCase):
             self.assertIn(part.partition("=")[0], variables)
             self.assertIn(part.partition("=")[2], variables)
 
+    async def test_the_name_that_the_operator_sees(self) -> None:
+        """Order and number stand where the configuration has them, in any alphabet."""
+        config = parse(CONFIG)
+        named = evolve(config.asterisk, caller_id_name="Заказ {order_id}: {phone}")
+        await self.start(self.log, evolve(config, asterisk=named))
+        await self.make_call(order_id="{phone}")
+        (asked,) = self.asterisk.originated()
+        self.assertEqual(asked["CallerID"], '"Заказ {phone}: 380639920000" <380639920000>')
+
     async def test_the_call_is_kept_before_asterisk_is_asked(self) -> None:
         """CALL is committed before Originate is written."""
         self.asterisk.answer = Deferred()
