@@ -174,6 +174,8 @@ def _lines(content: str) -> dict[str, int]:
         if head := _HEAD.match(line):
             where = head[2]
             if head[1] == "[[":
+                # A list that nobody knows is refused as a whole, where it begins.
+                lines.setdefault(where, number)
                 counts[where] = counts.get(where, 0) + 1
                 where = f"{where}[{counts[where]}]"
             lines.setdefault(where, number)

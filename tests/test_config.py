@@ -253,6 +253,13 @@ class ReadingTests(SynchronousTestCase):
         )
         self.assertIn("c.toml:2: asterisk.port: expected a whole number", str(error))
 
+    def test_tables_that_nobody_knows_are_named_where_they_begin(self) -> None:
+        """A strange table and a strange list of tables are refused with their first line."""
+        error = self.refused("[[hooks]]\na = 1\n[[hooks]]\n[mail]\n" + SMALLEST)
+        self.assertEqual(
+            [(problem.line, problem.key) for problem in error.problems], [(1, "hooks"), (4, "mail")]
+        )
+
     def test_beyond_loopback(self) -> None:
         """Who listens beyond loopback has to say who may ask; local sockets and loopback not."""
         somebody = '[[clients]]\nname = "crm"\nnetworks = ["10.0.0.0/8"]\n'
