@@ -25,6 +25,7 @@ from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.machine import Call
 from ccdaemon.calls.model import Direction, State, StateTold
 from ccdaemon.history.facts import Fact, RecordFact, StateFact
+from ccdaemon.history.failures import BelowFloor
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.rows import Chain
 from ccdaemon.recordings import Recordings, relative_path
@@ -52,6 +53,7 @@ class LiveCalls:
     ) -> None:
         self._journal = journal
         self._board = Board()
+        self._opening: set[int] = set()
         self._recordings = recordings
         self._clock = clock
         self._looks: LoopingCall | None = None
@@ -83,11 +85,14 @@ class LiveCalls:
         """
         states = machine.open_call(call, self._now())
         self._board.add(call)
+        self._opening.add(call.call_id)
         try:
             await self._commit_opening(call, [StateFact(states[0], machine.view(call))])
         except BaseException:
             self._board.remove(call)
             raise
+        finally:
+            self._opening.discard(call.call_id)
 
     async def open_unable(self, call: Call, outcome: Outcome, words: str) -> None:
         """Tell a call that ends before anybody's phone rings.
@@ -181,7 +186,14 @@ class LiveCalls:
         """Wait again for the recordings of talks of which the journal knows no recording."""
         began: dict[int, int] = {}
         position = self._journal.floor
-        while events := await self._journal.after(position, PAGE):
+        while True:
+            try:
+                events = await self._journal.after(position, PAGE)
+            except BelowFloor as risen:
+                position = risen.floor  # What is forgotten meanwhile is more than a day old.
+                continue
+            if not events:
+                break
             position = events[-1].event_id
             for fact in (event.fact for event in events):
                 if isinstance(fact, RecordFact):
@@ -224,7 +236,9 @@ class LiveCalls:
             self.log.warn("could not look at the live calls: {error}", error=error)
 
     async def _catch_up(self, session: AMIActions) -> None:
-        missing = await self._look(session, list(self._board))
+        # A call that still waits for the disk has not been asked for: it cannot have a channel.
+        asked = [call for call in self._board if call.call_id not in self._opening]
+        missing = await self._look(session, asked)
         if not missing:
             return
         # An originate that was just on its way has a channel by then.

@@ -1,0 +1,72 @@
+"""Live calls while the disk is slow, fails, or forgets: over a real journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+
+from ccdaemon.calls.model import State
+from ccdaemon.errors import Code, Refused
+from ccdaemon.history.facts import Event, Fact
+from ccdaemon.history.failures import BelowFloor, JournalBroken
+from ccdaemon.live import SECOND_LOOK
+from tests.test_switchboard import SwitchboardCase
+
+
+class SlowDiskTests(SwitchboardCase):
+    """A call whose CALL waits for the disk."""
+
+    async def look_while_it_waits(self) -> tuple[Deferred[Any], Deferred[None]]:
+        """Asterisk is looked at twice while a call waits; what it was asked for, and the disk."""
+        disk: Deferred[None] = Deferred()
+        append = self.log.append
+
+        async def slowly(facts: Sequence[Fact]) -> list[int]:
+            if facts[0].opens:
+                await disk
+            return await append(facts)
+
+        self.patch(self.log, "append", lambda facts: Deferred.fromCoroutine(slowly(facts)))
+        made: Deferred[Any] = self.make_call()
+        made.addErrback(lambda failure: failure.value)
+        await self.wait_until(lambda: len(self.live))
+        looking = Deferred.fromCoroutine(self.live.up(self.asterisk))
+        self.addCleanup(self.live.down)
+        self.clock.advance(SECOND_LOOK)
+        await looking
+        return made, disk
+
+    async def test_it_is_not_lost(self) -> None:
+        """Nobody's phone was asked yet, so a look that finds no channel does not end it."""
+        made, disk = await self.look_while_it_waits()
+        disk.callback(None)
+        call_id = await made
+        self.assertEqual(len(self.asterisk.originated()), 1)
+        self.assertEqual(self.live.of_operator("1000"), call_id)
+        self.assertEqual(await self.chain(call_id), [State.CALL])
+
+    async def test_it_fails(self) -> None:
+        """A disk that does not take it after all: refused, nobody is called, nothing is left."""
+        made, disk = await self.look_while_it_waits()
+        disk.errback(JournalBroken("full"))
+        error = await made
+        self.assertIsInstance(error, Refused)
+        self.assertEqual(error.code, Code.NOT_READY)
+        self.assertEqual((self.asterisk.originated(), len(self.live)), ([], 0))
+
+
+class ForgettingTests(SwitchboardCase):
+    """A journal that forgets old calls while it is read at the start."""
+
+    async def test_a_floor_that_rises(self) -> None:
+        """Recordings are waited for all the same: the reading goes on above the new floor."""
+        await self.talk(await self.make_call())
+        before = list(self.recordings.expected)
+        self.recordings.expected.clear()
+        after, floor = self.log.after, self.log.floor
+        answers: list[Deferred[list[Event]]] = [fail(BelowFloor(floor))]
+        self.patch(self.log, "after", lambda *place: answers.pop() if answers else after(*place))
+        await self.live.expect_recordings()
+        self.assertEqual((self.recordings.expected, answers), (before, []))
