@@ -168,10 +168,11 @@ class GroupCommit:
             if not jobs:
                 self._probe(db)
             done = [_do(db, job) for job in jobs]
-            db.execute("COMMIT")
-            # SQLite goes on writing into a file that has been removed, and says nothing.
+            # SQLite goes on writing into a file that has been removed, and says nothing. Asked
+            # before the commit: what was committed must not be done again when the file is back.
             if os.stat(self._path).st_ino != inode:
                 raise FileNotFoundError("another file has taken its place")
+            db.execute("COMMIT")
         except Exception as error:
             if db.in_transaction:
                 with suppress(sqlite3.Error):

@@ -184,6 +184,17 @@ class GroupCommitTests(JournalCase):
         error = await self.fails(writer.submit(write(2)), JournalBroken)
         self.assertIn("No such file", error.reason)
 
+    async def test_a_file_that_was_away(self) -> None:
+        """What waits while the file is away is written once when it is back."""
+        writer = self.writer()
+        await writer.submit(write(1))
+        away = self.path.rename(self.path.with_suffix(".away"))
+        kept = writer.submit(write(2), keep=True)
+        await self.fails(writer.submit(write(3)), JournalBroken)
+        away.rename(self.path)
+        self.assertEqual(2, await kept)
+        self.assertEqual([1, 2], self.numbers())
+
     async def test_a_file_that_was_replaced(self) -> None:
         """Nor is writing into a file that another one has replaced."""
         writer = self.writer()
