@@ -6,6 +6,7 @@ Asks the daemon over HTTP as a CRM would; knows nothing else of it.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -43,6 +44,8 @@ def main() -> int:
             lab.close()
     except (Unavailable, DaemonFailed) as error:
         print(f"\nThe demo cannot be shown: {error}", file=sys.stderr)
+        if os.geteuid() != 0:
+            print(_WITHOUT_ROOT, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -146,6 +149,10 @@ def _afterwards(daemon: Daemon) -> str:
         url=daemon.url, config=daemon.config, log=daemon.log, bin=python.parent
     )
 
+
+_WITHOUT_ROOT = """
+Run as root it gets itself what is missing. Without root: install asterisk and SIPp 3.7 or later,
+or name an Asterisk that is not on PATH in CCDAEMON_ASTERISK."""
 
 _AFTERWARDS = """
 Everything goes on running. Try, in another window:
