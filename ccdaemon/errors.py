@@ -26,6 +26,7 @@ class Code(str, Enum):
     EXTERNAL_KEY_USED = "external_key_used"
     CALL_UNKNOWN = "call_unknown"
     RECORD_UNKNOWN = "record_unknown"
+    BAD_RANGE = "bad_range"
     TOO_MANY_CALLS = "too_many_calls"
     ASTERISK_UNAVAILABLE = "asterisk_unavailable"
     ASTERISK_REFUSED = "asterisk_refused"

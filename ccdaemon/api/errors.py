@@ -30,6 +30,7 @@ STATUS: Mapping[Code, int] = {
     Code.EXTERNAL_KEY_USED: 409,
     Code.CALL_UNKNOWN: 404,
     Code.RECORD_UNKNOWN: 404,
+    Code.BAD_RANGE: 416,
     Code.TOO_MANY_CALLS: 429,
     Code.ASTERISK_UNAVAILABLE: 503,
     Code.ASTERISK_REFUSED: 502,

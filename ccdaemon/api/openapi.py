@@ -198,7 +198,8 @@ def _error_schema() -> Document:
 
 def _record_paths() -> Document:
     def path(name: str, schema: Document, media_type: str) -> Document:
-        responses = _responses({}, (*_ALWAYS, Code.RECORD_UNKNOWN, Code.HISTORY_UNAVAILABLE))
+        refusals = (Code.RECORD_UNKNOWN, Code.BAD_RANGE, Code.HISTORY_UNAVAILABLE, Code.NOT_READY)
+        responses = _responses({}, (*_ALWAYS, *refusals))
         sound = {media_type: {"schema": {"type": "string", "format": "binary"}}}
         responses["200"] = {"description": "the recording", "content": sound}
         responses["206"] = {"description": "a part of it, by Range", "content": sound}

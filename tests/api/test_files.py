@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
+from twisted.web.static import File
 
 from ccdaemon.api.files import plain_ranges
 from ccdaemon.calls.model import State
@@ -176,11 +177,17 @@ class Sending(TestCase):
             self.assertIn(b"\r\n\r\n" + piece + b"\r\n--", body)
 
     async def test_a_range_beyond_the_end(self) -> None:
-        """Nothing of it is there: 416 with the size."""
-        for asked in ("bytes=999999-", "bytes=-0"):
+        """Nothing of it is there: 416 with the size, in the envelope."""
+        size = len(self.wav)
+        for asked in (f"bytes={size}-", "bytes=999999-", "bytes=-0", "bytes=999999-,-0"):
             response, body = await self.ask(WAV, {"Range": asked})
-            self.assertEqual((response.code, body), (416, b""))
-            self.assertEqual(self.header(response, "content-range"), f"bytes */{len(self.wav)}")
+            self.assertEqual(response.code, 416)
+            self.assertIn(b'"code":"bad_range"', body)
+            self.assertEqual(self.header(response, "content-range"), f"bytes */{size}")
+            self.assertEqual(self.header(response, "content-type"), "application/json")
+        response, _ = await self.ask(WAV, {"Range": "bytes=999999-"}, "HEAD")
+        length = self.header(response, "content-length")
+        self.assertEqual((response.code, length), (200, str(size)))
 
     async def test_a_range_that_says_nothing(self) -> None:
         """The whole file, whatever it was meant to say."""
@@ -264,6 +271,17 @@ class Sending(TestCase):
         await self.refused(WAV, 500, "internal_error")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    async def test_a_file_that_may_not_be_read(self) -> None:
+        """Nor does a page of twisted.web's come where the daemon's user has no right to it."""
+
+        def forbidden(_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        self.patch(File, "openForReading", forbidden)
+        await self.refused(WAV, 500, "internal_error")
+        (logged,) = self.flushLoggedErrors(RuntimeError)
+        self.assertIn("a recording cannot be read: [Errno 13]", str(logged.value))
+
     async def test_a_client_that_goes_in_the_middle(self) -> None:
         """A download that is broken off leaves no open file behind."""
         self.add("12.wav", os.urandom(16 << 20))
@@ -289,7 +307,8 @@ class Sending(TestCase):
         await deferLater(cast(Any, reactor), 0.05)
         self.world.clock.advance(61)
         await self.until(lambda: not self.is_open("12.wav"))
-        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+        # twisted.web's own timers go with the connection, a moment later.
+        await self.until(lambda: not self.world.clock.getDelayedCalls())
 
     def is_open(self, name: str) -> bool:
         """Say whether this process has the file open."""
