@@ -6,7 +6,10 @@ needs through its constructor; nothing is decided here that is not about their l
 
 from __future__ import annotations
 
+import atexit
+import os
 from functools import partial
+from threading import Thread
 from typing import Any
 
 from twisted.application import strports
@@ -54,15 +57,24 @@ def make_service(config: Config, reactor: Any) -> Daemon:
     """The daemon, ready to be started.
 
     :param reactor: the global reactor, or one for tests.
+    :raises SystemExit: if what a value names cannot be used, such as ``tls_ca``.
     """
-    return Daemon(config, reactor)
+    try:
+        return Daemon(config, reactor)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"ccdaemon cannot start: {error}") from error
 
 
 class Threads(Service):
-    """A few threads for what blocks."""
+    """A few threads for what blocks.
+
+    They keep nobody: what hangs in one of them, on a dead name server or network file system, is
+    left to the end of the process.
+    """
 
     def __init__(self, reactor: Any) -> None:
         self._pool = ThreadPool(0, THREADS, "ccdaemon")
+        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self.run = partial(deferToThreadPool, reactor, self._pool)
 
     def startService(self) -> None:
@@ -70,11 +82,11 @@ class Threads(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._pool.start()
 
-    def stopService(self) -> Deferred[None] | None:
-        """Finish what is being worked on."""
-        stopped = super().stopService()  # type: ignore[no-untyped-call]
-        self._pool.stop()
-        return stopped  # type: ignore[no-any-return]
+    def stopService(self) -> None:
+        """Take no more work, and wait for none."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        # It joins the threads.
+        Thread(target=self._pool.stop, daemon=True).start()
 
 
 class Daemon(MultiService):
@@ -135,8 +147,9 @@ class Daemon(MultiService):
         )
         parts = [
             threads,
-            *([Embedded(reactor, reactor, embedded)] if embedded else []),
+            # First of what can fail, before anything is touched or has a thread of its own.
             self._journal,
+            *([Embedded(reactor, reactor, embedded)] if embedded else []),
             database,
             shipper,
             recordings,
@@ -173,6 +186,8 @@ class Daemon(MultiService):
             raise SystemExit(f"ccdaemon cannot start: {error}") from error
 
     async def _begin(self) -> None:
+        if not self._journal.begun:
+            self.log.warn("{why}; Asterisk is asked after that", why=self._journal.not_ready)
         await self._journal.when_begun()
         self._presence.remember(await self._journal.last_operator_changes())
         self._live.restore(await self._journal.open_calls())
@@ -186,8 +201,13 @@ class Daemon(MultiService):
     # Asterisk
 
     async def _session_up(self, session: AMIProtocol) -> None:
-        await self._presence.up(session)
-        await self._live.up(session)
+        try:
+            await self._presence.up(session)
+            await self._live.up(session)
+        except Exception as error:
+            # The client tells of the end of a session only if it was up.
+            self._session_down(error)
+            raise
         self._switchboard.up()
 
     def _session_down(self, why: BaseException) -> None:
@@ -211,6 +231,8 @@ class Daemon(MultiService):
 
     def _end(self, why: str) -> None:
         self.log.critical("ccdaemon ends: {why}", why=why)
+        # twistd calls every end of the reactor a success.
+        self._reactor.addSystemEventTrigger("after", "shutdown", atexit.register, os._exit, 1)
         self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:

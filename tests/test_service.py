@@ -1,0 +1,162 @@
+"""The parts put together: how they begin, and how they end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ccdaemon import service
+from ccdaemon.asterisk.ami_actions import Headers
+from ccdaemon.asterisk.ami_errors import LinkLost
+from ccdaemon.asterisk.wire import Message
+from ccdaemon.config import Config, parse
+from ccdaemon.history.state_dir import StateDirLock
+from ccdaemon.history.tenancy import HeldBy
+from ccdaemon.service import Threads, make_service
+from tests.fake_asterisk import FakeAsterisk
+
+
+class WithoutChannels(FakeAsterisk):
+    """The link goes when the channels are asked for."""
+
+    def sendList(
+        self,
+        name: str,
+        headers: Headers | None = None,
+        *,
+        timeout: float | None = None,
+        most: int | None = None,
+    ) -> Deferred[tuple[Message, ...]]:
+        """Answer, but for one."""
+        if name == "CoreShowChannels":
+            return fail(LinkLost("gone"))
+        return super().sendList(name, headers, timeout=timeout, most=most)
+
+
+class FakeReactor(MemoryReactorClock):
+    """Hears nothing of what threads have to tell."""
+
+    def callFromThread(self, function: object, *args: object) -> None:
+        """Forget it."""
+
+
+class ServiceCase(SynchronousTestCase):
+    """A daemon that touches nothing outside its state_dir."""
+
+    def setUp(self) -> None:
+        """Keep what the daemon is made of."""
+        self.reactor: Any = FakeReactor()
+        self.state_dir = Path(self.mktemp()).absolute()
+        self.made: dict[str, Any] = {}
+        for name in ("AMIClient", "Api", "Tenancy"):
+            self.patch(service, name, self.keeping(name, getattr(service, name)))
+
+    def keeping(self, name: str, part: Any) -> Any:
+        """Make the part as it is made, and keep it with its keywords."""
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = part(*args, **kwargs)
+            self.made |= {name: made, **kwargs}
+            return made
+
+        return make
+
+    def config(self, url: str = "postgresql://u@127.0.0.1:2/d", asterisk: str = "") -> Config:
+        """A configuration."""
+        return parse(
+            f'state_dir = "{self.state_dir}"\n[database]\nurl = "{url}"\n'
+            f'[asterisk]\nsecret = "x"\nclient_channel = "PJSIP/{{phone}}@t"\n{asterisk}'
+        )
+
+
+class BeginningTests(ServiceCase):
+    """What cannot be had is said in a line."""
+
+    def refused(self, asterisk: str) -> str:
+        """Why a daemon cannot even be made."""
+        config = self.config(asterisk=asterisk)
+        return str(self.assertRaises(SystemExit, make_service, config, self.reactor))
+
+    def test_certificates_that_are_none(self) -> None:
+        """A tls_ca that is not there, holds no certificate, or a damaged one."""
+        path = Path(self.mktemp()).absolute()
+        asterisk = f'tls = true\ntls_ca = "{path}"'
+        self.assertIn(str(path), self.refused(asterisk))
+        path.write_text("no certificate")
+        self.assertIn(f"tls_ca: {path} holds no certificate", self.refused(asterisk))
+        path.write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
+        self.assertIn(f"tls_ca: {path} holds a certificate that is damaged", self.refused(asterisk))
+
+    def test_an_address_that_postgres_does_not_know(self) -> None:
+        """A url that libpq refuses is told without it, for it may hold a password."""
+        config = self.config("postgresql://u:sesame@127.0.0.1/d?nonsense=1")
+        error = self.assertRaises(SystemExit, make_service, config, self.reactor)
+        self.assertIn("database.url", str(error))
+        self.assertNotIn("sesame", str(error))
+
+    def test_a_busy_state_dir(self) -> None:
+        """Another daemon's state_dir: its Postgres is left alone, and no thread keeps us."""
+        lock = StateDirLock(self.state_dir)
+        lock.acquire()
+        self.addCleanup(lock.release)
+        before = set(threading.enumerate())
+        daemon = make_service(self.config("embedded"), self.reactor)
+        error = self.assertRaises(SystemExit, daemon.startService)
+        self.assertIn(f"in use by process {os.getpid()}", str(error))
+        self.assertEqual(set(threading.enumerate()), before)
+        self.assertFalse((self.state_dir / "postgres").exists())
+
+
+class SessionTests(ServiceCase):
+    """A session with Asterisk that goes while it is looked at."""
+
+    def test_what_was_seen_of_it_is_stale(self) -> None:
+        """Operators were read, calls were not: nobody is shown as if Asterisk could be asked."""
+        daemon = make_service(self.config(), self.reactor)
+        daemon.running = 1
+        asterisk = WithoutChannels()
+        asterisk.endpoints = {"1000"}
+        asterisk.devices = {"PJSIP/1000": "NOT_INUSE"}
+        coming = Deferred.fromCoroutine(self.made["AMIClient"].on_up(asterisk))
+        self.failureResultOf(coming, LinkLost)
+        shown = self.made["operators"].operators()
+        self.assertEqual([(one.sip, one.stale) for one in shown], [("1000", True)])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class EndingTests(ServiceCase):
+    """How it ends."""
+
+    def test_another_daemon_has_the_asterisk(self) -> None:
+        """It says who, ends, and not as if that were a success."""
+        make_service(self.config(), self.reactor)
+        self.made["Tenancy"].held.callback(HeldBy("ccdaemon abc on pbx2"))
+        self.assertTrue(self.reactor.hasStopped)
+        (trigger,) = self.reactor.triggers["after"]["shutdown"]
+        self.assertEqual(trigger, (atexit.register, (os._exit, 1), {}))
+
+    def test_what_hangs_in_a_thread(self) -> None:
+        """A thread that hangs holds up neither the stop nor the end of the process."""
+        began, goes_on = threading.Event(), threading.Event()
+        self.addCleanup(goes_on.set)
+
+        def hang() -> None:
+            began.set()
+            goes_on.wait(60)
+
+        threads = Threads(self.reactor)
+        threads.startService()
+        run: Any = threads.run
+        run(hang)
+        self.assertTrue(began.wait(10))
+        threads.stopService()
+        mine = [one for one in threading.enumerate() if "ccdaemon" in one.name]
+        self.assertTrue(mine)
+        self.assertTrue(all(one.daemon for one in mine))
