@@ -43,9 +43,13 @@ WHOLE = [
 
 
 class Reporter(TreeReporter):
-    """trial's, which also knows what runs and since when."""
+    """trial's, which also knows what runs and since when, and how long the others took."""
 
     running: tuple[str, float] | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.seconds: dict[str, float] = {}
 
     def startTest(self, test: Any) -> None:
         """Note it."""
@@ -55,6 +59,8 @@ class Reporter(TreeReporter):
     def stopTest(self, test: Any) -> None:
         """Forget it."""
         super().stopTest(test)
+        if self.running is not None:
+            self.seconds[self.running[0]] = time.monotonic() - self.running[1]
         self.running = None
 
 
@@ -116,11 +122,14 @@ def covered_as_a_whole(measured: coverage.Coverage) -> bool:
     return percent >= 100
 
 
-def live_as_asked(result: Any, live: int) -> bool:
+def live_as_asked(result: Reporter, live: int) -> bool:
     """Say how many of the live tests ran, and whether that will do."""
     skipped = Counter(str(why) for test, why in result.skips if test.id().startswith(LIVE))
     ran = live - skipped.total()
-    print(f"\nlive tests: {ran} ran, {skipped.total()} skipped")
+    seconds = {test: took for test, took in result.seconds.items() if test.startswith(LIVE)}
+    print(f"\nlive tests: {ran} ran in {sum(seconds.values()):.0f} s, {skipped.total()} skipped")
+    for test in sorted(seconds, key=lambda test: -seconds[test])[:5]:
+        print(f"  {seconds[test]:5.1f} s  {test}")
     for why, count in skipped.items():
         print(f"*** {count} LIVE TESTS WERE SKIPPED: {why}")
     if os.environ.get("CI") == "true" and (skipped or not ran):
