@@ -59,8 +59,11 @@ ANSWERED: dict[tuple[Direction, Role], State] = {
 #: The rung on which both talk.
 TALK: dict[Direction, State] = {Direction.OUTBOUND: State.CLIENT_PICKUP}
 
-#: Originate's reason for a failure, in Dial's words: 3 is a time that was over.
-ORIGINATE_STATUS: dict[int, str] = {3: "NOANSWER"}
+#: Originate's reason for a failure, in Dial's words.
+ORIGINATE_STATUS: dict[int, str] = {signals.RANG_OUT: "NOANSWER"}
+
+#: How the names of channels begin whose every answer is known.
+SIP_CHANNELS = ("PJSIP/", "SIP/")
 
 #: How a call ends: from the rung it stood on and the outcome of the leg that was being asked.
 VERDICT: dict[tuple[Direction, State], dict[Outcome, State]] = {
@@ -186,7 +189,9 @@ def _asked(call: Call, signal: signals.Asked) -> list[StateTold]:
 
 def _outcome(call: Call, signal: signals.Outcome) -> list[StateTold]:
     call.legs[CLIENT].outcome = signal
-    call.hung_up_by = call.hung_up_by or _who(call, signal.source)
+    # Busy is what his phone said, whoever ended the leg then.
+    who = CLIENT.value if signal.dial_status == "BUSY" else _who(call, signal.source)
+    call.hung_up_by = call.hung_up_by or who
     return []
 
 
@@ -209,10 +214,20 @@ def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
         if causes.sip_code(tech) is not None and call.hung_up_by != OPERATOR:
             # chan_sip takes most refusals for Dial's own doing.
             call.hung_up_by = CLIENT.value
+        if _is_silent(call, told):
+            cause = causes.own(signal.cause, dial_status)
+            detail = ", ".join(filter(None, [causes.words(cause, ""), "no SIP answer at all"]))
+            return [_end(call, Outcome.FAILED, signal.date, cause=cause, detail=detail)]
     if call.state is not TALK[call.direction] and call.hung_up_by == OPERATOR:
         # Also where he was too quick for Dial to say so.
         dial_status = dial_status or "CANCEL"
     return [_end_with(call, signal, tech, dial_status)]
+
+
+def _is_silent(call: Call, told: signals.Outcome) -> bool:
+    """Not one word came back: there is nothing that could ring. A 408 is Asterisk's own then."""
+    over_sip = call.legs[CLIENT].channel_name.startswith(SIP_CHANNELS)
+    return over_sip and not told.tech and told.dial_status not in ("BUSY", "CANCEL", "")
 
 
 def _ended_unanswered(call: Call, signal: signals.Ended) -> list[StateTold]:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from ccdaemon.calls.model import Role
 
+#: Asterisk's number for an originate whose time was over while the phone rang.
+RANG_OUT = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Signal:
@@ -72,7 +75,7 @@ class Ended(Signal):
 class OriginateFailed(Signal):
     """Asterisk could not bring up the channel it was asked for; ``reason`` is its own number.
 
-    Decides only where no channel was born: the end of a born channel tells more.
+    Decides only where no channel was born, or the born channel's end has no cause.
     """
 
     reason: int

@@ -287,6 +287,14 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
         lambda: refused_by_client(16, "BUSY", ""),
         [*ASKED, State.ERROR],
     ),
+    "the trunk is silent": (
+        lambda: refused_by_client(None, "NOANSWER", ""),
+        [*ASKED, State.ERROR],
+    ),
+    "the trunk is silent until Asterisk gives up": (
+        lambda: refused_by_client(18, "CHANUNAVAIL", ""),
+        [*ASKED, State.ERROR],
+    ),
     "the trunk has no address": (no_address, [*ASKED, State.ERROR]),
 }
 

@@ -81,6 +81,7 @@ class OutboundTests(SynchronousTestCase):
             ("the operator hangs up", "operator"),
             ("the operator gives up", "operator"),
             ("the client's phone rings out", "asterisk"),
+            ("the client's phone forwards", "client"),
             ("the operator's phone rings out on 16", "asterisk"),
             ("the operator's phone rings out on 22", "asterisk"),
             ("the operator's phone says 480", "operator"),
@@ -129,6 +130,12 @@ class OutboundTests(SynchronousTestCase):
             ("the operator declines", 21, "Call rejected (21), SIP 603"),
             ("the trunk has no address", 3, "No route to destination (3)"),
             ("the client's phone rings out", None, "no answer in time"),
+            ("the trunk is silent", None, "no SIP answer at all"),
+            (
+                "the trunk is silent until Asterisk gives up",
+                18,
+                "No user responding (18), no SIP answer at all",
+            ),
             ("the operator gives up", None, "the operator hung up"),
             # The 480 of a phone that only rang is Asterisk's own.
             ("the operator's phone rings out on 22", 19, "User alerting, no answer (19)"),
