@@ -1,8 +1,8 @@
 """CEL rows to signals: the second spelling, which Asterisk writes whatever happens to AMI.
 
 The columns are those of ``conf/asterisk/cel_custom_ccdaemon.conf``. What a row cannot tell: an
-operator who was offline (no channel was born), the operator's SIP answer, and what Asterisk did
-not live to write. Reads text; where the file is and what was read before is not known here.
+operator who was offline (no channel was born), the operator's SIP answer, a call forward of his
+phone that left no cause, and what Asterisk did not live to write. Reads text; where the file is and what was read before is not known here.
 """
 
 from __future__ import annotations
@@ -121,10 +121,17 @@ def _hangup(row: Row) -> Iterator[Signal]:
     yield signals.Ended(*row.ids, number(row.word("hangupcause")), "")
 
 
+def _linkedid_end(row: Row) -> Iterator[Signal]:
+    # An unanswered leg that left no cause waits for the answer to Originate. The file has none, and
+    # a phone whose time was over is what it nearly always is.
+    yield signals.OriginateFailed(row.linkedid, row.linkedid, row.date, signals.RANG_OUT)
+
+
 EVENTS: dict[str, Callable[[Row], Iterator[Signal]]] = {
     "CHAN_START": _chan_start,
     "ANSWER": _answer,
     "HANGUP": _hangup,
+    "LINKEDID_END": _linkedid_end,
     "ccdaemon-dial": _dial,
     "ccdaemon-end": _end,
 }

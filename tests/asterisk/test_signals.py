@@ -102,6 +102,7 @@ class CelTests(SynchronousTestCase):
             (row("ccdaemon-dial", '{"extra":"client"}'), [signals.Asked(*AT, Role.CLIENT)]),
             (row("USER_DEFINED", end, "ccdaemon-end"), [outcome]),
             (row("ccdaemon-end", '{"extra":"CANCEL"}'), [signals.Outcome(*AT, "CANCEL", "", "")]),
+            (row("LINKEDID_END"), [signals.OriginateFailed(CALL, CALL, NOW, signals.RANG_OUT)]),
             (row("BRIDGE_ENTER"), []),
         ):
             self.assertEqual(list(cel.from_rows([line])), expected, line)
