@@ -131,7 +131,7 @@ class Embedded(LiveTestCase):
     tables = {"asterisk": {"client_timeout": 4}, "database": {"url": "embedded"}}
 
     async def test_a_call_and_a_restart(self) -> None:
-        """A call is made, listed, and kept by a restart within seconds, and by one after a crash."""
+        """A call is made, listed, and kept by a restart, also by one after a crash."""
         call_id = await self.make_call("1040", "380670000118", order_id="15")
         chain = await self.finished(call_id)
         self.assertEqual([row["state"] for row in chain], TALK)
