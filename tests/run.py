@@ -113,7 +113,10 @@ def each_test(suite: Any) -> Iterator[Any]:
 
 def covered_as_a_whole(measured: coverage.Coverage) -> bool:
     """Print what is not covered; say whether every branch of ``WHOLE`` is."""
-    print("\nCoverage, lines and branches (files that are covered as a whole are left out):")
+    print(
+        "\nCoverage, lines and branches (files that are covered as a whole are left out; what only"
+    )
+    print("runs in the daemon's own process, as in the live tests, is not measured):")
     measured.report(show_missing=True, skip_covered=True)
     percent = measured.report(include=WHOLE, file=io.StringIO(), precision=2)
     if percent < 100:
