@@ -36,6 +36,9 @@ SIP_ECHO = 487
 #: Normal clearing: a leg was ended by somebody on purpose.
 NORMAL = 16
 
+#: What a leg has that Asterisk gave up because its time was over, as the version pleases.
+RANG_OUT = frozenset({None, NORMAL, 19})
+
 CAUSE_OUTCOME: dict[int, Outcome] = {
     NORMAL: Outcome.CANCELLED,
     17: Outcome.BUSY,

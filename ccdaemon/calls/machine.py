@@ -244,7 +244,8 @@ def _ended_unanswered(call: Call, signal: signals.Ended) -> list[StateTold]:
     tech = signal.tech if call.hung_up_by else ""
     if call.hung_up_by is None:
         outcome = causes.outcome(tech=tech, cause=signal.cause, dial_status=dial_status)
-        call.hung_up_by = "asterisk" if outcome is Outcome.NOANSWER else OPERATOR.value
+        given_up = outcome is Outcome.NOANSWER and signal.cause in causes.RANG_OUT
+        call.hung_up_by = "asterisk" if given_up else OPERATOR.value
     return [_end_with(call, signal, tech, dial_status)]
 
 

@@ -195,6 +195,10 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
         lambda: refused_by_operator(18, "408"),
         [*BEGUN, State.OPERATOR_NOANSWER],
     ),
+    "the operator's phone says 408 to chan_sip": (
+        lambda: refused_by_operator(18, "", hangs_up=False),
+        [*BEGUN, State.OPERATOR_NOANSWER],
+    ),
     "the operator is busy": (
         lambda: refused_by_operator(17, "486"),
         [*BEGUN, State.OPERATOR_BUSY],

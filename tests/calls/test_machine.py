@@ -88,6 +88,7 @@ class OutboundTests(SynchronousTestCase):
             ("the operator is busy", "operator"),
             ("the operator is busy on 16", "operator"),
             ("the operator's phone rings out with chan_sip", "asterisk"),
+            ("the operator's phone says 408 to chan_sip", "operator"),
             ("the operator's phone forwards with chan_sip", "operator"),
             ("the client is busy", "client"),
             ("the trunk has no address", "asterisk"),
