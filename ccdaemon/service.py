@@ -105,7 +105,7 @@ class Daemon(MultiService):
         address = Address(embedded.url if embedded else config.database.url)
         self._journal = Journal(reactor, reactor, config.state_dir)
         database = Database(reactor, reactor, address, partial(threads.run, look_up))
-        tenancy = Tenancy(f"{asterisk.host}:{asterisk.port}")
+        tenancy = Tenancy(asterisk.host, asterisk.port)
         shipper = Shipper(reactor, self._journal, database, tenancy)
         history = History(reactor, self._journal, database, shipper)
         recordings = Recordings(

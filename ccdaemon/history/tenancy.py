@@ -12,6 +12,7 @@ import zlib
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ccdaemon.config_rules import is_this_machine
 from ccdaemon.history.migrate import LOCKS
 from ccdaemon.history.pg_link import Link
 
@@ -38,14 +39,18 @@ class HeldBy(Exception):
 class Tenancy:
     """The right to be the daemon of an Asterisk.
 
-    :param asterisk: names it; the same for every daemon that would work with it.
+    :param host: where the Asterisk is, as configured. This machine's own is another one than
+        that of any other machine, however each calls it.
+    :param port: of its AMI.
     :ivar held: fires with :class:`HeldBy` (as a value) the first time another daemon has it.
     """
 
     _log = Logger()
 
-    def __init__(self, asterisk: str) -> None:
-        self._key = zlib.crc32(asterisk.encode())
+    def __init__(self, host: str, port: int) -> None:
+        if is_this_machine(host):
+            host = f"{socket.gethostname()}'s own"
+        self._key = zlib.crc32(f"{host}:{port}".encode())
         self.held: Deferred[HeldBy] = Deferred()
 
     async def take(self, link: Link, node: str) -> None:

@@ -57,7 +57,7 @@ class HistoryCase(PostgresCase):
         """Make a daemon and start it; it is stopped at the end."""
         journal = self.journal(state_dir)
         database = self.database(url)
-        tenancy = Tenancy(asterisk)
+        tenancy = Tenancy(asterisk, 5038)
         shipper = Shipper(reactor, journal, database, tenancy)
         history = History(reactor, journal, database, shipper)
         shipper.startService()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from dataclasses import replace
 
 from ccdaemon.calls.model import State
@@ -335,6 +336,14 @@ class TenancyTests(HistoryCase):
         await self.ready(self.folder(), asterisk="other")
         await first.stop()
         await second.database.when_up()
+
+    async def test_the_asterisk_of_this_machine(self) -> None:
+        """Every machine's own is another; on one machine it is the same by all its names."""
+        await self.ready(self.folder(), asterisk="127.0.0.1")
+        second = self.daemon(self.folder(), asterisk="localhost")
+        await second.tenancy.held
+        self.patch(socket, "gethostname", lambda: "pbx2")
+        await self.ready(self.folder(), asterisk="127.0.0.1")
 
     async def test_our_own_ghost(self) -> None:
         """A former connection of this very journal, not yet gone at the server, is ended."""
