@@ -128,10 +128,11 @@ class Switchboard:
             )
 
     def _refuse_unready(self) -> None:
-        if not self._ready:
-            raise _unavailable()
+        # First: Asterisk is not even asked for a session before the journal has begun.
         if self._journal.not_ready:
             raise _not_ready(self._journal.not_ready)
+        if not self._ready:
+            raise _unavailable()
 
     async def _status(self, sip: str) -> Status:
         try:

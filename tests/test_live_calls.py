@@ -8,11 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from ccdaemon.calls.model import State
+from ccdaemon.config import parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.facts import Event, Fact
 from ccdaemon.history.failures import BelowFloor, JournalBroken
 from ccdaemon.live import SECOND_LOOK
-from tests.test_switchboard import SwitchboardCase
+from tests.test_switchboard import CONFIG, SwitchboardCase
 
 
 class SlowDiskTests(SwitchboardCase):
@@ -55,6 +56,18 @@ class SlowDiskTests(SwitchboardCase):
         self.assertIsInstance(error, Refused)
         self.assertEqual(error.code, Code.NOT_READY)
         self.assertEqual((self.asterisk.originated(), len(self.live)), ([], 0))
+
+
+class NotBegunTests(SwitchboardCase):
+    """A new journal that Postgres has not told the keys in use yet."""
+
+    async def test_the_reason_is_the_journal(self) -> None:
+        """Asterisk is not even asked for a session then, so it is not blamed for having none."""
+        await self.start(self.journal(self.state_dir / "new"), parse(CONFIG))
+        self.switchboard.down()
+        error = await self.refused()
+        self.assertEqual(error.code, Code.NOT_READY)
+        self.assertIn("Postgres", error.message)
 
 
 class ForgettingTests(SwitchboardCase):
