@@ -110,7 +110,7 @@ class Mp3Cache:
     def _encode(self, name: str, wav: Path) -> Path:
         path = self._path(name)
         part = path.with_suffix(".part")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             if not encode_mp3(wav, part, lambda: self._stopped):
                 raise Refused(Code.NOT_READY, "the daemon is stopping")

@@ -76,6 +76,8 @@ class Cache(SynchronousTestCase):
         """The first asks for the work, the second finds it; so does the next process."""
         path = self.successResultOf(self.ask())
         self.assertEqual(path, self.folder / "a.mp3")
+        # Talks are nobody's business, even where others may enter the state_dir.
+        self.assertEqual(self.folder.stat().st_mode & 0o777, 0o700)
         self.assertGreater(path.stat().st_size, 3000)
         self.assertEqual(self.successResultOf(self.ask()), path)
         self.cache = self.new_cache()
