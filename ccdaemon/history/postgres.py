@@ -157,8 +157,10 @@ class Database(Service):
                 return await self._pool.use(lambda link: link.query(sql, params))
             except LinkSilent:
                 raise
-            except LinkLost:
+            except LinkLost as error:
                 self._must_be_up()
+                # Where one has died, those beside it may have.
+                self._pool.close_idle(str(error))
                 return await self._pool.use(lambda link: link.query(sql, params))
         except _NO_ANSWER as error:
             raise self._no_answer(error) from error
