@@ -224,8 +224,9 @@ class Filters(ListCase):
         story = await self.story()
         order = {"order_id": story.orders["one"]}
         whole = await self.ask("orderHistory", **order, group_by_call=1)
+        states = await self.ask("orderHistory", **order)
         dates = {call["call_id"]: call["date"] for call in whole}
-        first, last = whole[0]["date"], whole[-1]["date"]
+        first, last = whole[0], whole[-1]
         for asked, wanted in (
             ({"sip": OFFLINE[0]}, {story.calls["operator_offline"]}),
             ({"phone": PLOT["client_busy"][1]}, {story.calls["client_busy"]}),
@@ -245,7 +246,11 @@ class Filters(ListCase):
             records = await self.ask("orderRecords", **order, **asked)
             self.assertEqual({call["call_id"] for call in records}, wanted)
             flat = await self.ask("orderHistory", **order, **asked)
-            self.assertEqual({row["call_id"] for row in flat}, wanted)
+            # Flat it lists states, so from and to are of the states' dates there.
+            moments = (asked.get("from", ""), asked.get("to", "9"))
+            of = set(dates) if asked.keys() & {"from", "to"} else wanted
+            told = [row for row in states if moments[0] <= row["date"] <= moments[1]]
+            self.assertEqual(flat, [row for row in told if row["call_id"] in of], asked)
 
     async def test_by_status(self) -> None:
         """sipList by a comma list of statuses: those operators and no others."""
