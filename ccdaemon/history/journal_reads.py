@@ -74,7 +74,8 @@ def _chain(rows: Iterable[tuple[int, str, bytes]]) -> Chain:
         fact = decode(kind, body)
         if isinstance(fact, StateFact):
             states.append((event_id, fact))
-        elif isinstance(fact, RecordFact):
+        else:
+            assert isinstance(fact, RecordFact)
             records.append(fact.record)
     call = states[-1][1].call
     return Chain(

@@ -45,8 +45,7 @@ def migrations() -> list[Migration]:
     found = []
     for file in files("ccdaemon.history").joinpath("migrations").iterdir():
         number, _, rest = file.name.partition("_")
-        if file.name.endswith(".sql"):
-            found.append(Migration(int(number), rest.removesuffix(".sql"), file.read_text("utf8")))
+        found.append(Migration(int(number), rest.removesuffix(".sql"), file.read_text("utf8")))
     return sorted(found, key=lambda one: one.number)
 
 

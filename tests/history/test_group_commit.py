@@ -234,6 +234,21 @@ class GroupCommitTests(JournalCase):
         await writer.stop()
         self.assertEqual(2, await kept)
 
+    async def test_the_disk_fails_in_the_middle_of_work(self) -> None:
+        """A statement of the work that the disk does not take is no fault of the work."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO number VALUES (1)")
+            if not failed:
+                failed.append(True)
+                raise sqlite3.OperationalError("database or disk is full")
+
+        failed: list[bool] = []
+        writer = self.writer()
+        await writer.submit(work, keep=True)
+        self.assertEqual(([True], [1]), (failed, self.numbers()))
+        self.assertIn("full", self.told[0] or "")
+
     async def test_the_thread_ends(self) -> None:
         """Stopping leaves no thread behind."""
         writer = self.writer()

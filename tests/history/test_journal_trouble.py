@@ -209,6 +209,17 @@ class StopTests(JournalCase):
         blocker.close()
         self.assertEqual([1], await waiting)
 
+    async def test_a_disk_that_fails_at_the_end(self) -> None:
+        """What the disk does not take at the end fails, and the journal closes."""
+        journal = await self.begun()
+        path = self.state_dir / NAME
+        await journal.append([change("1")])
+        path.rename(path.with_suffix(".away"))
+        waiting = journal.append([change("2")])
+        await journal.stopService()
+        await self.fails(waiting, JournalBroken)
+        self.assertEqual("the daemon is stopping", journal.health.broken)
+
 
 class UpkeepTests(JournalCase):
     """The journal forgets by itself."""
@@ -228,3 +239,12 @@ class UpkeepTests(JournalCase):
         await journal.set_position("postgres", 6)
         self.assertEqual(6, journal.floor)
         self.assertIsNone(await journal.chain(1))
+
+    async def test_stopping_while_it_forgets(self) -> None:
+        """A journal that is stopped while it forgets does not look again."""
+        clock = Clock()
+        journal = self.journal(clock=clock)
+        clock.advance(60)
+        await journal.stopService()
+        clock.advance(600)
+        self.assertEqual([], clock.getDelayedCalls())

@@ -6,7 +6,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from ccdaemon.calls.model import Direction, State
+from ccdaemon.history import queries
 from ccdaemon.history.facts import Fact, StateFact
 from ccdaemon.history.queries import OPERATORS, RECORDS, STATES
 from ccdaemon.history.rows import Filter, OperatorRow, RecordRow, StateRow
@@ -160,6 +163,22 @@ class PageTests(HistoryCase):
             for page in (1, 2000):
                 got = await daemon.history._queries.page(what, page, 50, ALL)
                 self.assertEqual(([], 0), (got.rows, got.total))
+
+
+class GroupingTests(SynchronousTestCase):
+    """Chains from rows."""
+
+    CALL = (1, None, "k", "outbound", "1000", "380", "CALL", False, NOON, *[None] * 8)
+    NO_STATE = (None,) * 10
+
+    def test_a_call_whose_states_were_refused(self) -> None:
+        """A call without a single state is still a chain."""
+        (found,) = queries._grouped([(*self.CALL, *self.NO_STATE)], [])
+        self.assertEqual((1, []), (found.call.call_id, found.states))
+
+    def test_a_recording_of_a_call_that_came_meanwhile(self) -> None:
+        """A recording whose call was not there yet when calls were asked for is left out."""
+        self.assertEqual([], queries._grouped([], [recording(1).record]))
 
 
 def fits(wanted: Filter, row: tuple[Any, int, int, Any, Any]) -> bool:
