@@ -75,6 +75,10 @@ async def position(journal: Journal, database: Database) -> int:
             known=known,
             floor=journal.floor,
         )
+        await database.query(
+            "UPDATE node SET last_event_id = greatest(last_event_id, %s) WHERE node = %s",
+            (journal.floor, journal.node),
+        )
         return journal.floor
     return int(known)
 

@@ -168,6 +168,8 @@ class Shipper(Service):
                     if self._error != told:
                         self._say(error)
                     told = self._error
+                    # It may be another database by now, also on the same connection.
+                    self._session = 0
                     await self._sleep(AGAIN)
 
     def _say(self, error: Exception) -> None:
@@ -206,7 +208,7 @@ class Shipper(Service):
 
     async def _try_again(self, event: Event) -> bool:
         try:
-            await self._send([event], 0)
+            await self._send([event], 0, 0)
         except (psycopg2.DataError, psycopg2.IntegrityError):
             return False
         await self._journal.take_back(event.event_id)
@@ -215,7 +217,7 @@ class Shipper(Service):
     async def _ship(self, events: Sequence[Event]) -> None:
         """Ship events; if Postgres refuses one for what it says, all but that one."""
         try:
-            await self._send(events, events[-1].event_id)
+            await self._send(events, self.position, events[-1].event_id)
         except (psycopg2.DataError, psycopg2.IntegrityError) as error:
             if len(events) > 1:
                 middle = len(events) // 2
@@ -227,7 +229,7 @@ class Shipper(Service):
 
     async def _set_aside(self, event: Event, reason: str) -> None:
         await self._journal.set_aside(event.event_id, reason)
-        await self._send([], event.event_id)
+        await self._send([], self.position, event.event_id)
         self._aside += 1
         self._error = f"event {event.event_id} was refused: {reason}"
         self._log.error(
@@ -238,13 +240,13 @@ class Shipper(Service):
             reason=reason,
         )
 
-    async def _send(self, events: Sequence[Event], upto: int) -> None:
+    async def _send(self, events: Sequence[Event], above: int, upto: int) -> None:
         shipped = [_Shipped(one.event_id, kind_of(one.fact), one.fact) for one in events]
         facts = msgspec.json.encode(shipped).decode()
-        params = (self._journal.node, upto, facts)
+        params = (self._journal.node, above, upto, facts)
 
         async def ship(transaction: Transaction) -> None:
-            await transaction.query("SELECT ship(%s, %s, %s)", params)
+            await transaction.query("SELECT ship(%s, %s, %s, %s)", params)
 
         await self._database.transaction(ship, SHIP)
 

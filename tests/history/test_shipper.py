@@ -7,6 +7,8 @@ import signal
 import socket
 from dataclasses import replace
 
+import psycopg2
+
 from ccdaemon.calls.model import State
 from ccdaemon.history import shipper as shipper_module
 from ccdaemon.history.failures import JournalBroken
@@ -131,7 +133,7 @@ class ShippingTests(HistoryCase):
         before = self.everything()
         for start in (0, 3):
             events = (await daemon.journal.after(start, 100))[:3]
-            await daemon.shipper._send(events, events[-1].event_id)
+            await daemon.shipper._send(events, 0, events[-1].event_id)
         self.assertEqual(before, self.everything())
 
     def everything(self) -> list[object]:
@@ -266,6 +268,24 @@ class OtherDatabaseTests(HistoryCase):
         daemon = await self.ready()
         await daemon.shipped()
         self.assertEqual([(12,)], self.sql("SELECT count(*) FROM state"))
+
+    async def test_an_older_copy_beneath_a_connection(self) -> None:
+        """The same where it is put in while the daemon is connected: nothing is passed over."""
+        daemon = await self.ready()
+        await daemon.journal.append([*chain(view(1)), *chain(view(2))])
+        await daemon.shipped()
+        for lost in (
+            "DELETE FROM state WHERE call_id = 2; DELETE FROM call WHERE call_id = 2;"
+            " UPDATE node SET last_event_id = 6",
+            "TRUNCATE node, call, state, record, operator_change",
+        ):
+            self.sql(lost)
+            head = (await daemon.journal.append([change("1000")]))[0]
+            await until(lambda: self.sql("SELECT last_event_id FROM node") == [(head,)])  # noqa: B023
+            self.assertEqual([(12,)], self.sql("SELECT count(*) FROM state"))
+            self.assertEqual(0, daemon.shipper.health.aside)
+        told = self.flushLoggedErrors(psycopg2.DatabaseError)
+        self.assertEqual(["CC001", "CC001"], [failure.value.pgcode for failure in told])
 
     async def test_an_empty_database_beside_a_full_journal(self) -> None:
         """A new database gets what the journal still holds, and no number is used again."""

@@ -15,13 +15,21 @@ BEGIN
     hi := lo + size - 1;
 END $$;
 
--- Add what a journal has, up to its event upto. Done twice, it is as if done once.
+-- Add what a journal has, up to its event upto. Done twice, it is as if done once. Refused if what
+-- comes up to the event above is not here any more: an older copy was put in under the daemon's
+-- feet, and what that lacks would be lost for good.
 --
 -- facts: [{"event_id": 1, "kind": "state" | "operator" | "record", "fact": {...}}], as the
 -- journal spells them, oldest first.
-CREATE FUNCTION ship(from_node text, upto bigint, facts json) RETURNS void
+CREATE FUNCTION ship(from_node text, above bigint, upto bigint, facts json) RETURNS void
     LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM FROM node WHERE node = from_node AND last_event_id >= above FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the history has lost events up to % of node %', above, from_node
+            USING ERRCODE = 'CC001', HINT = 'An older copy of the database has taken its place.';
+    END IF;
+
     INSERT INTO call AS c (
         call_id, node, event_id, order_id, external_key, direction, sip, phone, state, final,
         date, answered, ended, ring_seconds, wait_seconds, talk_seconds, hung_up_by, cause, detail
