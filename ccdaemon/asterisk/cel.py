@@ -2,7 +2,8 @@
 
 The columns are those of ``conf/asterisk/cel_custom_ccdaemon.conf``. What a row cannot tell: an
 operator who was offline (no channel was born), the operator's SIP answer, a call forward of his
-phone that left no cause, and what Asterisk did not live to write. Reads text; where the file is and what was read before is not known here.
+phone that left no cause, and what Asterisk did not live to write. Reads text; where the file is
+and what was read before is not known here.
 """
 
 from __future__ import annotations
