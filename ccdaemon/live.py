@@ -32,6 +32,8 @@ from ccdaemon.recordings import Recordings, relative_path
 
 #: Seconds after which a channel that a look did not find is looked for again.
 SECOND_LOOK = 2.0
+#: Seconds within which a channel's birth is told after Asterisk said that its originate failed.
+BORN_WITHIN = 3.0
 #: Seconds between two looks at all live calls.
 LOOK_EVERY = 60.0
 #: Events read from the journal at one time.
@@ -133,14 +135,23 @@ class LiveCalls:
     def hear(self, signal: signals.Signal) -> None:
         """Give a signal to the call it belongs to, and have told what it adds to its chain."""
         found = self._board.hear(signal)
-        if found is None or not found[1]:
+        if found is None:
             return
         call, states = found
+        if isinstance(signal, signals.OriginateFailed) and call.state is State.CALL:
+            self._clock.callLater(BORN_WITHIN, self._end_unborn, call)
+        if not states:
+            return
         facts: list[Fact] = [StateFact(told, machine.view(call)) for told in states]
         committed = self._journal.append(facts)
         committed.addCallbacks(
             lambda _: self._told(call, states), self._not_kept, errbackArgs=(call,)
         )
+
+    def _end_unborn(self, call: Call) -> None:
+        if call.state is State.CALL:
+            words = "its channel was never born"
+            self.hear(signals.Lost(call.anchor, call.anchor, self._now(), words))
 
     def _told(self, call: Call, states: Sequence[StateTold]) -> None:
         self._log_states(call, states)

@@ -16,7 +16,7 @@ from ccdaemon.calls.model import Direction, State
 from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.journal import Journal
-from ccdaemon.live import LOOK_EVERY, SECOND_LOOK, LiveCalls
+from ccdaemon.live import BORN_WITHIN, LOOK_EVERY, SECOND_LOOK, LiveCalls
 from ccdaemon.operators import Operators
 from ccdaemon.presence import Presence
 from ccdaemon.switchboard import Switchboard
@@ -295,6 +295,33 @@ class MakeCallTests(SwitchboardCase):
         await fresh.stopService()
         self.assertEqual((await self.refused()).code, Code.NOT_READY)
         self.assertEqual(self.asterisk.originated(), [])
+
+
+class OriginateFailedTests(SwitchboardCase):
+    """Asterisk says that it could not bring up the operator's channel."""
+
+    async def test_no_channel_was_born(self) -> None:
+        """The operator is offline once a channel's birth would have been told."""
+        call_id = await self.make_call()
+        self.hear("OriginateResponse", Response="Failure", Reason="0", **self.anchor(call_id))
+        self.clock.advance(BORN_WITHIN - 0.1)
+        self.assertEqual(await self.chain(call_id), [State.CALL])
+        self.clock.advance(0.1)
+        self.assertEqual(await self.chain(call_id), [State.CALL, State.OPERATOR_OFFLINE])
+        self.assertEqual(len(self.live), 0)
+
+    async def test_a_channel_that_is_told_late(self) -> None:
+        """Asterisk's own threads overtake each other: a birth told afterwards is one."""
+        call_id = await self.make_call()
+        anchor = self.anchor(call_id)
+        self.hear("OriginateResponse", Response="Failure", Reason="0", **anchor)
+        self.hear("Newchannel", Channel="PJSIP/1000-1", **anchor)
+        self.clock.advance(BORN_WITHIN)
+        self.hear("HangupRequest", **anchor)
+        self.hear("Hangup", Cause="17", **anchor)
+        self.assertEqual(
+            await self.chain(call_id), [State.CALL, State.OPERATOR_CALLTO, State.OPERATOR_BUSY]
+        )
 
 
 class GapTests(SwitchboardCase):

@@ -257,14 +257,19 @@ def _end_with(call: Call, signal: signals.Ended, tech: str, dial_status: str) ->
 
 
 def _originate_failed(call: Call, signal: signals.OriginateFailed) -> list[StateTold]:
-    if _reached(call, State.OPERATOR_CALLTO):
-        call.originate_reason = signal.reason
-        return _ended_unanswered(call, call.unexplained) if call.unexplained else []
-    detail = f"no phone was asked: Asterisk could not reach the operator (reason {signal.reason})"
-    return [_end(call, Outcome.OFFLINE, signal.date, detail=detail)]
+    # The birth of a channel may be told after this: that there is none only time can tell.
+    call.originate_reason = signal.reason
+    return _ended_unanswered(call, call.unexplained) if call.unexplained else []
 
 
-def _failed(call: Call, signal: signals.Refused | signals.Lost) -> list[StateTold]:
+def _lost(call: Call, signal: signals.Lost) -> list[StateTold]:
+    if call.originate_reason is None or call.state is not State.CALL:
+        return _refused(call, signal)
+    reason = f"Asterisk could not reach the operator (reason {call.originate_reason})"
+    return [_end(call, Outcome.OFFLINE, signal.date, detail=f"no phone was asked: {reason}")]
+
+
+def _refused(call: Call, signal: signals.Refused | signals.Lost) -> list[StateTold]:
     return [_end(call, Outcome.FAILED, signal.date, detail=signal.words)]
 
 
@@ -276,8 +281,8 @@ _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
     signals.HungUp: _hung_up,
     signals.Ended: _ended,
     signals.OriginateFailed: _originate_failed,
-    signals.Refused: _failed,
-    signals.Lost: _failed,
+    signals.Refused: _refused,
+    signals.Lost: _lost,
 }
 
 

@@ -75,7 +75,8 @@ class Ended(Signal):
 class OriginateFailed(Signal):
     """Asterisk could not bring up the channel it was asked for; ``reason`` is its own number.
 
-    Decides only where no channel was born, or the born channel's end has no cause.
+    Decides only where the born channel's end has no cause, or where no channel was born: it may be
+    told before the channel's birth, so that this is known when the channel is ``Lost``.
     """
 
     reason: int

@@ -92,15 +92,14 @@ def refused_by_client(cause: int | None, status: str, tech: str) -> list[list[St
 def refused_by_operator(
     cause: int | None, tech: str, reason: int = 0, *, hangs_up: bool = True
 ) -> list[list[Step]]:
-    """The operator's leg fails; the answer to Originate comes whenever it likes."""
+    """The operator's leg fails; the answer to Originate comes whenever it likes, even first."""
     return [
         [
             on_anchor(signals.Started, OPERATOR_NAME),
-            Barrier("operator dialled"),
             *([on_anchor(signals.HungUp)] if hangs_up else []),
             on_anchor(signals.Ended, cause, tech),
         ],
-        [Barrier("operator dialled"), on_anchor(signals.OriginateFailed, reason)],
+        [on_anchor(signals.OriginateFailed, reason)],
     ]
 
 
@@ -232,7 +231,7 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
         [*BEGUN, State.ERROR],
     ),
     "the operator is not registered": (
-        lambda: [[on_anchor(signals.OriginateFailed, 0)]],
+        lambda: [[on_anchor(signals.OriginateFailed, 0), on_anchor(signals.Lost, "not born")]],
         [State.CALL, State.OPERATOR_OFFLINE],
     ),
     "the operator hangs up before the client is asked": (
