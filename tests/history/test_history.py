@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from ccdaemon.calls.model import CallView, Direction, State
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history import history as history_module
 from ccdaemon.history import journal_writes, told
 from ccdaemon.history.rows import Filter, StateRow
-from tests.history.history_parts import ALL, Daemon, HistoryCase
+from tests.history.history_parts import ALL, Daemon, HistoryCase, begin
 from tests.history.parts import NOON, chain, change, recording, turn, view
 from tests.history.pg_parts import until
 
@@ -254,6 +255,24 @@ class AfterTests(HistoryCase):
         for row in seen:
             chains[row.state.call_id] = chains.get(row.state.call_id, 0) + 1
             self.assertEqual(chains[row.state.call_id], row.state.seq)
+
+    async def test_a_thousand_who_wait(self) -> None:
+        """A thousand readers woken at once are all answered, and none of them asks Postgres."""
+        daemon = await self.ready()
+        _, place = await daemon.history.states_after("0", 50, ALL)
+        asked: list[str] = []
+        query = daemon.database.query
+
+        def counted(sql: str, params: object = None) -> object:
+            asked.append(sql)
+            return query(sql, params)  # type: ignore[arg-type]
+
+        self.patch(daemon.database, "query", counted)
+        await daemon.journal.append(chain(view(1)))
+        waiting = [begin(daemon.history.states_after(place, 50, ALL)) for _ in range(1000)]
+        answers: list[Any] = await gatherResults(waiting)
+        self.assertEqual({6}, {len(rows) for rows, _ in answers})
+        self.assertEqual([], asked)
 
     async def test_filters(self) -> None:
         """A filter picks the same states out of the journal and out of Postgres."""
