@@ -256,7 +256,7 @@ class Database(Service):
         was, reason = self._health, self._address.scrub(str(error)) or type(error).__name__
         is_news = was.up or was.last_error is None
         self._health = DatabaseHealth(False, self._now() if is_news else was.since, reason)
-        if is_news and self.running:
+        if (is_news or reason != was.last_error) and self.running:
             self._log.error(
                 "Postgres is down: {address}: {reason}", address=self._address, reason=reason
             )

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 
-from ccdaemon.history.pg_address import Address, look_up
+from ccdaemon.history.pg_address import Address, Resolve, look_up
 from ccdaemon.history.pg_link import Link, Rows
 from ccdaemon.history.postgres import Database
 from tests.history.parts import JournalCase
@@ -53,7 +53,7 @@ class PostgresCase(JournalCase):
         await link.open(await Address(url or self.url).words(resolve, limit), 5.0)
         return link
 
-    def database(self, url: str | None = None) -> Database:
+    def database(self, url: str | None = None, resolve: Resolve = resolve) -> Database:
         """Make a database that is stopped at the end."""
         made = Database(IReactorFDSet(reactor), reactor, Address(url or self.url), resolve)
         self.addCleanup(lambda: made.stopService() if made.running else None)

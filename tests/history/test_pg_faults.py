@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import psycopg2
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
+from twisted.logger import Logger
 
 from ccdaemon.history import pg_link, postgres
 from ccdaemon.history.pg_link import (
@@ -16,7 +18,7 @@ from ccdaemon.history.pg_link import (
     StatementCancelled,
     StatementTimeout,
 )
-from ccdaemon.history.postgres import DatabaseDown, Transaction
+from ccdaemon.history.postgres import Database, DatabaseDown, Transaction
 from tests.history.parts import turn
 from tests.history.pg_parts import Heartbeat, PostgresCase, SilentPeer, until
 
@@ -243,6 +245,22 @@ class LifeFaults(PostgresCase):
         self.server.postgres.start()
         await database.when_up()
         self.assertEqual([(1,)], await database.query("SELECT 1"))
+
+    async def test_another_reason_is_told(self) -> None:
+        """While it is down each reason is told once: the second mistake hides behind no first."""
+        reasons = ["no such name", "no such name", "no answer"]
+
+        def failing(host: str) -> Deferred[list[str]]:
+            return fail(OSError(reasons.pop(0) if reasons else "no answer"))
+
+        told: list[str] = []
+        observer: Any = lambda event: told.append(event["reason"])  # noqa: E731
+        self.patch(Database, "_log", Logger(observer=observer))
+        database = self.database("postgresql://u@db.example/d", failing)
+        database.startService()
+        await until(lambda: not reasons)
+        await database.stopService()
+        self.assertEqual(["no such name", "no answer"], [one.rpartition(": ")[2] for one in told])
 
     async def test_busy_connections_are_closed_too(self) -> None:
         """Stopping waits a little for what runs, and then closes it."""
