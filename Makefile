@@ -6,6 +6,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 CODE := ccdaemon twisted tests setup.py $(wildcard lab bench)
 
+# Progress is to be seen as it is made, also in a pipe.
+export PYTHONUNBUFFERED := 1
+
 .PHONY: help demo test fast lint types debians venv constraints clean
 .DEFAULT_GOAL := help
 
