@@ -49,7 +49,8 @@ from ccdaemon.switchboard import Switchboard
 
 #: Seconds that one part may take to stop; then the next one stops all the same.
 STOP_WITHIN = 8.0
-#: Threads that read recordings and look up names, apart from everything else that may block.
+#: Threads that read recordings, and as many that look up names: where the one hangs, on a dead
+#: network file system, the other goes on.
 THREADS = 4
 
 
@@ -100,11 +101,11 @@ class Daemon(MultiService):
         self._reactor = reactor
         asterisk = config.asterisk
 
-        threads = Threads(reactor)
+        threads, names = Threads(reactor), Threads(reactor)
         embedded = EmbeddedPostgres(config.state_dir) if config.database.embedded else None
         address = Address(embedded.url if embedded else config.database.url)
         self._journal = Journal(reactor, reactor, config.state_dir)
-        database = Database(reactor, reactor, address, partial(threads.run, look_up))
+        database = Database(reactor, reactor, address, partial(names.run, look_up))
         tenancy = Tenancy(asterisk.host, asterisk.port)
         shipper = Shipper(reactor, self._journal, database, tenancy)
         history = History(reactor, self._journal, database, shipper)
@@ -147,6 +148,7 @@ class Daemon(MultiService):
         )
         parts = [
             threads,
+            names,
             # First of what can fail, before anything is touched or has a thread of its own.
             self._journal,
             *([Embedded(reactor, reactor, embedded)] if embedded else []),

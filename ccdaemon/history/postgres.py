@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from twisted.application.internet import backoffPolicy
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.logger import Logger
 
@@ -227,8 +227,11 @@ class Database(Service):
         return Link(self._reactor, self._clock, STATEMENT, lost)
 
     async def _open(self, link: Link) -> None:
+        looking = Deferred.fromCoroutine(self._address.words(self._resolve, STATEMENT))
         try:
-            words = await self._address.words(self._resolve, STATEMENT)
+            words = await looking.addTimeout(CONNECT, self._clock)
+        except TimeoutError as error:
+            raise LinkLost(f"looking up the host had no answer in {CONNECT:g} s") from error
         except OSError as error:
             raise LinkLost(f"the host is not known: {error}") from error
         await link.open(words, CONNECT)

@@ -246,6 +246,21 @@ class LifeFaults(PostgresCase):
         await database.when_up()
         self.assertEqual([(1,)], await database.query("SELECT 1"))
 
+    async def test_a_name_that_nobody_answers_for(self) -> None:
+        """A name server that is silent is given up, tried again, and told."""
+        self.patch(postgres, "CONNECT", 0.05)
+        asked: list[str] = []
+
+        def silent(host: str) -> Deferred[list[str]]:
+            asked.append(host)
+            return Deferred()
+
+        database = self.database("postgresql://u@db.example/d", silent)
+        database.startService()
+        await until(lambda: len(asked) == 2)
+        reason = database.health.last_error or ""
+        self.assertIn("looking up the host had no answer in 0.05 s", reason)
+
     async def test_another_reason_is_told(self) -> None:
         """While it is down each reason is told once: the second mistake hides behind no first."""
         reasons = ["no such name", "no such name", "no answer"]
