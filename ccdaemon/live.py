@@ -6,6 +6,7 @@ committed is not told. Whether a call may be made at all is decided elsewhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
@@ -164,7 +165,7 @@ class LiveCalls:
                 "{state} call_id={call_id} order_id={order_id} sip={sip} {detail}",
                 state=told.state.value,
                 call_id=call.call_id,
-                order_id=call.order_id,
+                order_id=_word(call.order_id),
                 sip=call.sip,
                 detail=told.detail or "",
             )
@@ -268,3 +269,9 @@ class LiveCalls:
 
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)
+
+
+def _word(text: str | None) -> str:
+    """A value as one word of a log line: quoted, where it could be taken for several."""
+    plain = text is not None and re.fullmatch(r"[^\s='\"\\]+", text)
+    return text if text is not None and plain else repr(text)

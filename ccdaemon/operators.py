@@ -37,6 +37,10 @@ STATUS: dict[str, Status] = {
 }
 
 
+#: Said of what changed while the daemon was not there.
+UNSEEN = "found so at the daemon's start; when it changed was not seen"
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorView:
     """An operator as he stands now: the ``operator`` object.
@@ -72,6 +76,7 @@ class Operators:
         self._last: dict[str, OperatorChange] = {}
         self._known: dict[str, OperatorView] = {}
         self._stale = True
+        self._first = True
 
     def __contains__(self, sip: str) -> bool:
         return sip in self._known
@@ -100,7 +105,12 @@ class Operators:
         ]
 
     def seen(
-        self, sip: str, device_state: str, date: int, call_id: int | None = None
+        self,
+        sip: str,
+        device_state: str,
+        date: int,
+        call_id: int | None = None,
+        detail: str | None = None,
     ) -> list[OperatorChange]:
         """Asterisk says what ``sip`` does now: the change to tell, if it is one."""
         status = STATUS.get(device_state, Status.OFFLINE)
@@ -109,16 +119,22 @@ class Operators:
         if before is None and (row := self._last.get(sip)) and row.state is status:
             since = row.date
         self._known[sip] = OperatorView(sip, status, device_state, since, None, False)
-        return self._tell(OperatorChange(sip, status, device_state, call_id, date, None))
+        return self._tell(OperatorChange(sip, status, device_state, call_id, date, detail))
 
-    def looked(self, states: Mapping[str, str], date: int) -> list[OperatorChange]:
-        """A whole look at Asterisk: who is there and in what device state; the rest are gone."""
-        self._stale = False
+    def looked(
+        self, states: Mapping[str, str], date: int, calls: Callable[[str], int | None]
+    ) -> list[OperatorChange]:
+        """A whole look at Asterisk: who is there and in what device state; the rest are gone.
+
+        What differs at the first look after a start says that nobody saw when it changed.
+        """
         changes = []
         for sip in sorted(self._known.keys() - states.keys()):
             changes += self.gone(sip, date)
         for sip in sorted(states):
-            changes += self.seen(sip, states[sip], date)
+            unseen = UNSEEN if self._first and sip in self._last else None
+            changes += self.seen(sip, states[sip], date, calls(sip), unseen)
+        self._stale = self._first = False
         return changes
 
     def gone(self, sip: str, date: int) -> list[OperatorChange]:

@@ -151,7 +151,7 @@ class Presence:
         )
         # What was told while we asked is younger than the answer.
         states.update({sip: told for sip, told in self._heard.items() if sip in states})
-        self._changed(self._operators.looked(states, self._now()))
+        self._changed(self._operators.looked(states, self._now(), self._call_of))
 
     def _changed(self, changes: Iterable[OperatorChange]) -> None:
         facts: list[Fact] = [OperatorFact(change) for change in changes]

@@ -97,9 +97,8 @@ class Switchboard:
             status = Status.INUSE
         call = self._number(sip, phone, order_id, external_key)
         self.log.info(
-            "call_id={call_id} order_id={order_id} sip={sip} asked for by {client}",
+            "call_id={call_id} sip={sip} asked for by {client}",
             call_id=call.call_id,
-            order_id=order_id,
             sip=sip,
             client=client,
         )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.operators import STATUS, OperatorChange, Operators, Status
+from ccdaemon.operators import STATUS, UNSEEN, OperatorChange, Operators, Status
 
 
 def nobody(sip: str) -> int | None:
@@ -27,16 +27,16 @@ class OperatorsTests(SynchronousTestCase):
         }
         operators = Operators()
         operators.remember(last)
-        changes = operators.looked({"1000": "NOT_INUSE", "1001": "UNAVAILABLE"}, 900)
+        changes = operators.looked({"1000": "NOT_INUSE", "1001": "UNAVAILABLE"}, 900, nobody)
         self.assertEqual(
-            changes, [OperatorChange("1001", Status.OFFLINE, "UNAVAILABLE", None, 900, None)]
+            changes, [OperatorChange("1001", Status.OFFLINE, "UNAVAILABLE", None, 900, UNSEEN)]
         )
         self.assertEqual([view.since for view in operators.views(nobody)], [500, 900])
 
     def test_every_change_is_told_once(self) -> None:
         """The finer device state counts as a change, an echo does not."""
         operators = Operators()
-        operators.looked({"1000": "NOT_INUSE"}, 1)
+        operators.looked({"1000": "NOT_INUSE"}, 1, nobody)
         told = [
             change
             for state in ("RINGING", "RINGING", "INUSE", "NOT_INUSE")
@@ -65,13 +65,13 @@ class OperatorsTests(SynchronousTestCase):
             [(v.sip, v.status, v.call_id, v.stale) for v in views],
             [("1000", Status.OFFLINE, None, True), ("1001", Status.INUSE, 12, True)],
         )
-        operators.looked({"1001": "INUSE"}, 2)
+        operators.looked({"1001": "INUSE"}, 2, nobody)
         self.assertEqual([v.stale for v in operators.views(nobody)], [False])
 
     def test_blindness_is_a_row_of_its_own(self) -> None:
         """While nobody can look the last status stands, marked stale; the history says so once."""
         operators = Operators()
-        operators.looked({"1000": "NOT_INUSE"}, 1)
+        operators.looked({"1000": "NOT_INUSE"}, 1, nobody)
         first = operators.blind(5, "no session")
         self.assertEqual(
             first, [OperatorChange("1000", Status.UNKNOWN, None, None, 5, "no session")]
@@ -79,14 +79,21 @@ class OperatorsTests(SynchronousTestCase):
         self.assertEqual(operators.blind(6, "no session"), [])
         self.assertIs(operators.status("1000"), Status.ONLINE)
         self.assertTrue(operators.views(nobody)[0].stale)
-        back = operators.looked({"1000": "NOT_INUSE"}, 9)
+        back = operators.looked({"1000": "NOT_INUSE"}, 9, nobody)
         self.assertEqual([change.state for change in back], [Status.ONLINE])
+
+    def test_a_look_knows_the_call(self) -> None:
+        """What a look finds is told with the call the operator is on, and later without excuse."""
+        operators = Operators()
+        operators.looked({}, 1, nobody)
+        found = operators.looked({"1000": "INUSE"}, 2, {"1000": 12}.get)
+        self.assertEqual(found, [OperatorChange("1000", Status.INUSE, "INUSE", 12, 2, None)])
 
     def test_endpoints_come_and_go(self) -> None:
         """Who is no longer in Asterisk's configuration is told once and is gone."""
         operators = Operators()
-        operators.looked({"1000": "NOT_INUSE", "1001": "NOT_INUSE"}, 1)
-        gone = operators.looked({"1001": "NOT_INUSE", "1002": "UNAVAILABLE"}, 2)
+        operators.looked({"1000": "NOT_INUSE", "1001": "NOT_INUSE"}, 1, nobody)
+        gone = operators.looked({"1001": "NOT_INUSE", "1002": "UNAVAILABLE"}, 2, nobody)
         self.assertEqual(
             [(c.sip, c.state.value, c.detail) for c in gone],
             [("1000", "offline", "removed from Asterisk"), ("1002", "offline", None)],
