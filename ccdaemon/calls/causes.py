@@ -134,6 +134,10 @@ def outcome(*, tech: str = "", cause: int | None = None, dial_status: str = "") 
     code = sip_code(tech)
     if code is not None:
         return SIP_OUTCOME.get(code, Outcome.FAILED)
+    if dial_status == "CHANUNAVAIL":
+        # Nobody could be asked, whatever cause that is given: chan_sip takes a trunk without an
+        # address for an absent subscriber (20).
+        return Outcome.FAILED
     if cause := own(cause, dial_status):
         return CAUSE_OUTCOME.get(cause, Outcome.FAILED)
     return DIAL_STATUS_OUTCOME.get(dial_status, Outcome.FAILED)

@@ -152,14 +152,14 @@ def given_up_by_operator() -> list[list[Step]]:
     ]
 
 
-def no_address() -> list[list[Step]]:
+def no_address(cause: int = 3) -> list[list[Step]]:
     """The trunk has no reachable address: no channel is born for the client."""
     return [
         [
             *operator_up(),
             on_anchor(signals.Asked, Role.CLIENT),
             on_anchor(signals.Outcome, "CHANUNAVAIL", "", "dialplan/builtin"),
-            on_anchor(signals.Ended, 3, "404"),
+            on_anchor(signals.Ended, cause, ""),
         ]
     ]
 
@@ -299,6 +299,7 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
         [*ASKED, State.ERROR],
     ),
     "the trunk has no address": (no_address, [*ASKED, State.ERROR]),
+    "the trunk has no address with chan_sip": (lambda: no_address(20), [*ASKED, State.ERROR]),
 }
 
 

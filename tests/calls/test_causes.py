@@ -34,6 +34,7 @@ class OutcomeTests(SynchronousTestCase):
             ("SIP 100 Trying", 16, "BUSY", Outcome.FAILED),
             ("", 17, "BUSY", Outcome.BUSY),
             ("", 3, "CHANUNAVAIL", Outcome.FAILED),
+            ("", 20, "CHANUNAVAIL", Outcome.FAILED),
             ("SIP 200 OK", 16, "CANCEL", Outcome.CANCELLED),
             ("SIP 180 Ringing", None, "CANCEL", Outcome.CANCELLED),
             ("", 16, "", Outcome.CANCELLED),
