@@ -1,0 +1,43 @@
+"""A call's chain from signals alone, and what of it the log of channel events cannot know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ccdaemon.calls import machine
+from ccdaemon.calls.board import Board
+from ccdaemon.calls.machine import Call
+from ccdaemon.calls.model import Direction
+from ccdaemon.calls.signals import Signal
+
+#: Cause of a phone's decline, and of a refusal by which the phone means the way, not the person.
+REJECTED = 21
+
+
+def derive(anchor: str, stream: Iterable[Signal]) -> Call:
+    """An outbound call, opened before everything, after all that was heard."""
+    call = Call(1, "15", "24", Direction.OUTBOUND, "1000", "380639920000", anchor)
+    machine.open_call(call, 0)
+    board = Board()
+    board.add(call)
+    for signal in stream:
+        board.hear(signal)
+    return call
+
+
+def chain(call: Call) -> list[str]:
+    """The names of the states."""
+    return [told.state.value for told in call.states]
+
+
+def without_answers(states: Sequence[str], cause: int | None) -> list[str]:
+    """The chain, had nobody been told what the operator's phone answered, nor Originate.
+
+    Where his phone refused, the cause alone decides; who is not registered has no channel.
+    """
+    *before, last = states
+    if last == "OPERATOR_OFFLINE":
+        return before
+    if before[-1] == "OPERATOR_CALLTO" and last == "ERROR" and cause in (None, REJECTED):
+        return [*before, "OPERATOR_BUSY" if cause else "OPERATOR_NOANSWER"]
+    return [*states]
