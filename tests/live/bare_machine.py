@@ -153,13 +153,16 @@ class Machine:
             ["sh", "-e", "-c", block.commands], self.folder / "daemon.log", env=environment
         )
 
-        def answers() -> bool:
+        def knows() -> bool:
             if daemon.status is not None:
                 raise SystemExit(f"the daemon ended:\n{daemon.log.read_text()}")
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", 8080)) == 0
+            try:
+                operators = ask("/api/sipList.json")["response"]["data"]
+            except OSError:
+                return False
+            return any(operator["status"] == "online" for operator in operators)
 
-        wait_until(answers, 60.0, "the daemon answers")
+        wait_until(knows, 60.0, "the daemon knows that operator 1000 is online")
 
 
 def each_json(text: str) -> Iterator[Any]:
