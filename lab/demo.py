@@ -180,7 +180,7 @@ alike: 00 talks until the other hangs up, 01 hangs up after 2 s, 05 is busy, 06 
   log            {log}
   self-check     {bin}/ccdaemon check {config}
 
-Ctrl-C ends it all.
+Ctrl-C ends it all, and removes what it made.
 """
 
 if __name__ == "__main__":
