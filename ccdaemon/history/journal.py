@@ -92,7 +92,14 @@ class Journal(JournalReading, Service):
         self._limit = waiting
         self._drain = drain
         self._writer = GroupCommit(
-            reactor, self._path, connect, writes.probe, self._told, window=window, retry=retry
+            reactor,
+            self._path,
+            connect,
+            writes.probe,
+            self._told,
+            self._tell,
+            window=window,
+            retry=retry,
         )
         self._listeners: list[Listener] = []
         self._fresh: list[Event] = []
@@ -187,17 +194,15 @@ class Journal(JournalReading, Service):
         if isinstance(result, Failure):
             self._refused += 1
             return result
-        if not self._fresh:
-            # In a turn of its own, so that whoever appended hears it first.
-            self._clock.callLater(0, self._tell)
         for event_id, fact in zip(result, facts, strict=True):
             self._fresh.append(Event(event_id, fact))
             self.head = event_id
         return result
 
     def _tell(self) -> None:
+        """Tell the readers what was committed, once those who appended it have heard."""
         events, self._fresh = self._fresh, []
-        for listener in tuple(self._listeners):
+        for listener in tuple(self._listeners if events else ()):
             with self._log.failureHandler("a reader of the journal failed to listen"):
                 listener(events)
 

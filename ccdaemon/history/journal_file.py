@@ -30,7 +30,8 @@ CREATE TABLE event (
 CREATE INDEX event_of_call ON event (call_id) WHERE call_id IS NOT NULL;
 CREATE INDEX event_of_none ON event (date) WHERE call_id IS NULL;
 
--- Calls whose whole chain is held here; ended is null while the call is open.
+-- Calls whose whole chain is held here; ended is null while the call is open, last_event_id is
+-- kept up once it has ended.
 CREATE TABLE call (
     call_id       INTEGER PRIMARY KEY,
     last_event_id INTEGER NOT NULL,

@@ -86,22 +86,22 @@ def _take_key(db: sqlite3.Connection, external_key: str, call_id: int) -> None:
 
 def _go_on(db: sqlite3.Connection, event_id: int, fact: StateFact | RecordFact) -> bool:
     """Note that a call goes on; false if its beginning is not held here (any more)."""
-    if isinstance(fact, RecordFact):
-        changed = db.execute(
-            "UPDATE call SET last_event_id = ? WHERE call_id = ?", (event_id, fact.call_id)
+    held = db.execute("SELECT ended, order_id FROM call WHERE call_id = ?", (fact.call_id,))
+    row = held.fetchone()
+    if row is None:
+        return False
+    ended, order_id = row
+    if isinstance(fact, StateFact):
+        order_id = fact.call.order_id
+        if fact.state.final:
+            ended = fact.state.date
+    # In the middle of a call nothing of this changes, and a page need not be written.
+    if (ended, order_id) != row or ended is not None:
+        db.execute(
+            "UPDATE call SET last_event_id = ?, ended = ?, order_id = ? WHERE call_id = ?",
+            (event_id, ended, order_id, fact.call_id),
         )
-    else:
-        changed = db.execute(
-            "UPDATE call SET last_event_id = ?, ended = coalesce(ended, ?), order_id = ?"
-            " WHERE call_id = ?",
-            (
-                event_id,
-                fact.state.date if fact.state.final else None,
-                fact.call.order_id,
-                fact.call_id,
-            ),
-        )
-    return changed.rowcount > 0
+    return True
 
 
 def _keep_operator(db: sqlite3.Connection, change: OperatorChange) -> None:

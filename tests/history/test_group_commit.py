@@ -66,6 +66,7 @@ class GroupCommitTests(JournalCase):
             lambda path: sqlite3.connect(path, isolation_level=None, factory=self.disk),
             lambda db: db.execute("UPDATE probe SET n = n + 1"),
             self.hear,
+            lambda: None,
             window=window,
             retry=retry,
         )
@@ -95,11 +96,6 @@ class GroupCommitTests(JournalCase):
         before = self.disk.commits
         await gatherResults([writer.submit(write(n)) for n in range(1, 50)])
         self.assertEqual(before + 1, self.disk.commits)
-
-    async def test_a_lone_one_does_not_wait(self) -> None:
-        """Work that comes when nothing was written lately is committed at once."""
-        writer = self.writer(window=30.0)
-        self.assertEqual(1, await writer.submit(write(1)))
 
     async def test_failed_work_is_undone_alone(self) -> None:
         """Work that raises leaves no trace; its neighbours are committed."""
