@@ -48,6 +48,8 @@ async def found(journal: Journal, database: Database) -> None:
     ((above,),) = await database.query("SELECT coalesce(max(last_event_id), 0) FROM node")
     rows = await database.query(_LAST_CHANGES)
     changes = [OperatorChange(sip, Status(state), *rest) for sip, state, *rest in rows]
+    # Before it begins, so that whoever sees it begun can make calls.
+    await lease(journal, database)
     await journal.begin(above, changes)
     _log.info(
         "a new journal begins: node {node}, events after {above}, {keys} keys in use",

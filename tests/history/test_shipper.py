@@ -48,7 +48,7 @@ class FirstStartTests(HistoryCase):
             {"1000": Status.INUSE, "1001": Status.ONLINE, "1002": Status.ONLINE},
             {sip: one.state for sip, one in changes.items()},
         )
-        await until(lambda: second.journal.not_ready is None)
+        self.assertIsNone(second.journal.not_ready)
         self.assertEqual(10_001, second.journal.take_call_id())
 
     async def test_many_keys(self) -> None:
