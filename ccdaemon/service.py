@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -16,10 +17,12 @@ from twisted.application import strports
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
 
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients
@@ -66,6 +69,23 @@ def make_service(config: Config, reactor: Any) -> Daemon:
         raise SystemExit(f"ccdaemon cannot start: {error}") from error
 
 
+@implementer(IReactorTime)
+class WallClock:
+    """The date from the wall's clock, and timers from the reactor.
+
+    The reactor counts by a clock that nobody sets (``ccdaemon.tap`` sees to that): an hour that
+    is put back would otherwise be an hour without any timer.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self.callLater = reactor.callLater
+        self.getDelayedCalls = reactor.getDelayedCalls
+
+    def seconds(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+
 class Threads(Service):
     """A few threads for what blocks.
 
@@ -99,41 +119,42 @@ class Daemon(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self._config = config
         self._reactor = reactor
+        clock = WallClock(reactor)
         asterisk = config.asterisk
 
         threads, names = Threads(reactor), Threads(reactor)
         embedded = EmbeddedPostgres(config.state_dir) if config.database.embedded else None
         address = Address(embedded.url if embedded else config.database.url)
-        self._journal = Journal(reactor, reactor, config.state_dir)
-        database = Database(reactor, reactor, address, partial(names.run, look_up))
+        self._journal = Journal(reactor, clock, config.state_dir)
+        database = Database(reactor, clock, address, partial(names.run, look_up))
         tenancy = Tenancy(asterisk.host, asterisk.port)
-        shipper = Shipper(reactor, self._journal, database, tenancy)
-        history = History(reactor, self._journal, database, shipper)
+        shipper = Shipper(clock, self._journal, database, tenancy)
+        history = History(clock, self._journal, database, shipper)
         recordings = Recordings(
             asterisk.recordings_mount,
             self._journal.append,
-            reactor,
+            clock,
             threads.run,
             Mp3Cache(config.state_dir / "mp3", threads.run),
         )
-        self._live = LiveCalls(self._journal, recordings if asterisk.record else None, reactor)
+        self._live = LiveCalls(self._journal, recordings if asterisk.record else None, clock)
         self._presence = Presence(
             Endpoints(asterisk.operator_channel, asterisk.operator_pattern),
             Operators(),
             self._journal.append,
             self._live.of_operator,
-            reactor,
+            clock,
         )
         self._ami = AMIClient(
             ami_endpoint(reactor, asterisk),
-            reactor,
+            clock,
             credentials(asterisk),
             Settings(ping_interval=asterisk.ping_interval),
             on_up=self._session_up,
             on_down=self._session_down,
         )
         self._switchboard = Switchboard(
-            config, self._ami, self._journal, self._live, self._presence, reactor
+            config, self._ami, self._journal, self._live, self._presence, clock
         )
         api = Api(
             calls=self._switchboard,
@@ -142,7 +163,7 @@ class Daemon(MultiService):
             recordings=recordings,
             clients=Clients(config.clients),
             patterns=Patterns(sip=asterisk.operator_pattern, phone=asterisk.phone_pattern),
-            clock=reactor,
+            clock=clock,
             hosts=config.http.hosts,
             public_url=config.http.public_url,
         )

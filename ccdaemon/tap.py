@@ -5,6 +5,7 @@ Knows how a wrong configuration is told to a person; ``ccdaemon.service`` knows 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from twisted.application.service import IService
@@ -68,4 +69,7 @@ def makeService(options: Options) -> IService:
 
     from ccdaemon.service import make_service
 
+    # Whoever sets the wall's clock back must not stop every timer: no ping, no reconnect. Who
+    # wants the date has a clock of its own.
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
     return make_service(options.config, reactor)

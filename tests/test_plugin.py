@@ -65,3 +65,31 @@ class PluginTests(SynchronousTestCase):
             [line.split(": ")[1] for line in ended.stderr.splitlines()],
             ["database.url", "asterisk.secret", "asterisk.client_channel", "asterisk.port"],
         )
+
+    def test_a_clock_that_is_set_back(self) -> None:
+        """Timers go on when the wall's clock is set back an hour, and dates follow it."""
+        path = Path(self.mktemp()).absolute()
+        path.write_text(
+            f'state_dir = "{path}.state"\n[asterisk]\nsecret = "x"\n'
+            'client_channel = "PJSIP/{phone}@t"\n[database]\nurl = "postgresql://u@127.0.0.1:2/d"\n'
+        )
+        script = (
+            "import sys, time; real, back = time.time, [0]; time.time = lambda: real() - back[0]\n"
+            "from twisted.internet import reactor\n"
+            "from ccdaemon.service import WallClock\n"
+            "from ccdaemon.tap import Options, makeService\n"
+            "options = Options(); options.parseOptions(['--config', sys.argv[1]])\n"
+            "makeService(options)\n"
+            "clock = WallClock(reactor); clock.callLater(0.2, reactor.stop)\n"
+            "before = clock.seconds(); back[0] = 3600; reactor.run()\n"
+            "print(round((before - clock.seconds()) / 600))\n"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", script, str(path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        self.assertEqual((ended.returncode, ended.stdout), (0, "6\n"), ended.stderr)
