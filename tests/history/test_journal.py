@@ -96,6 +96,15 @@ class AppendTests(JournalCase):
         await turn()
         self.assertEqual([], heard)
 
+    async def test_operators_leave_room_for_calls(self) -> None:
+        """What operators do takes half of the room, so that no call lacks its end for it."""
+        journal = await self.begun(waiting=4)
+        taken = [journal.append([change(sip)]) for sip in ("1000", "1001")]
+        await self.fails(journal.append([change("1002")]), JournalFull)
+        taken.append(journal.append(chain(view(1))[:2]))
+        await self.fails(journal.append(chain(view(1))[2:3]), JournalFull)
+        self.assertEqual([[1], [2], [3, 4]], await gatherResults(taken))
+
     async def test_too_much_at_once_is_refused(self) -> None:
         """More facts than may wait fail with JournalFull, and there is room again later."""
         journal = await self.begun(waiting=3)
