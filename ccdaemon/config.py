@@ -133,7 +133,7 @@ class Asterisk:
     )
     record: bool = attrs.field(default=True, metadata=key(rules.flag))
     recordings_dir: Path = attrs.field(
-        default=Path("/var/spool/asterisk/monitor"), metadata=key(rules.absolute_path)
+        default=Path("/var/spool/asterisk/monitor"), metadata=key(rules.asterisk_path)
     )
     recordings_mount: Path = attrs.field(metadata=key(rules.absolute_path))
     cel_file: Path = attrs.field(

@@ -137,6 +137,16 @@ def absolute_path(value: object) -> Path:
     return Path(value)
 
 
+def asterisk_path(value: object) -> Path:
+    """A path that Asterisk's dialplan takes as one word, and AMI in one line."""
+    path = absolute_path(value)
+    if re.fullmatch(r"[\w/.@+=~-]{1,200}", str(path)) is None:
+        raise Expected(
+            "an absolute path", "up to 200 letters, digits and / . _ - @ + = ~, for the dialplan"
+        )
+    return path
+
+
 def network(value: object) -> Network:
     """An address, or a network in CIDR notation."""
     what = 'a network such as "10.0.0.0/8"'
