@@ -162,6 +162,8 @@ class ShippingTests(HistoryCase):
     async def test_nothing_is_forgotten_before_it_is_there(self) -> None:
         """While Postgres is away its position in the journal stays where it was."""
         daemon = await self.ready()
+        while await daemon.journal.position("postgres") is None:
+            pass
         self.server.postgres.stop(immediate=True)
         await until(lambda: not daemon.database.up)
         await daemon.journal.append(chain(view(1)))
