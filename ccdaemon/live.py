@@ -22,8 +22,8 @@ from ccdaemon.asterisk.signals import from_event
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.board import Board
+from ccdaemon.calls.call import Call, view
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.machine import Call
 from ccdaemon.calls.model import Direction, State, StateTold
 from ccdaemon.history.facts import Fact, RecordFact, StateFact
 from ccdaemon.history.failures import BelowFloor
@@ -90,7 +90,7 @@ class LiveCalls:
         self._board.add(call)
         self._opening.add(call.call_id)
         try:
-            await self._commit_opening(call, [StateFact(states[0], machine.view(call))])
+            await self._commit_opening(call, [StateFact(states[0], view(call))])
         except BaseException:
             self._board.remove(call)
             raise
@@ -104,9 +104,9 @@ class LiveCalls:
         """
         facts = []
         for told in machine.open_call(call, self._now()):
-            facts.append(StateFact(told, machine.view(call)))
+            facts.append(StateFact(told, view(call)))
         for told in machine.refuse(call, outcome, words, self._now()):
-            facts.append(StateFact(told, machine.view(call)))
+            facts.append(StateFact(told, view(call)))
         await self._commit_opening(call, facts)
 
     async def _commit_opening(self, call: Call, facts: list[StateFact]) -> None:
@@ -143,7 +143,7 @@ class LiveCalls:
             self._clock.callLater(BORN_WITHIN, self._end_unborn, call)
         if not states:
             return
-        facts: list[Fact] = [StateFact(told, machine.view(call)) for told in states]
+        facts: list[Fact] = [StateFact(told, view(call)) for told in states]
         committed = self._journal.append(facts)
         committed.addCallbacks(
             lambda _: self._told(call, states), self._not_kept, errbackArgs=(call,)

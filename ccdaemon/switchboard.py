@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from ccdaemon.asterisk.ami_actions import AMIActions
 from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls import signals
+from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.machine import Call
 from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.failures import JournalBroken, JournalFull, KeyTaken, NoLease

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ccdaemon.calls import machine
 from ccdaemon.calls.board import Board
-from ccdaemon.calls.machine import Call
+from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
 from ccdaemon.calls.signals import Signal
 

@@ -11,8 +11,8 @@ from twisted.internet.task import Clock, deferLater
 
 from ccdaemon.asterisk.ami_errors import ActionRefused, ActionTimeout, LinkLost, NotConnected
 from ccdaemon.asterisk.looks import Endpoints
-from ccdaemon.calls.machine import LADDER
 from ccdaemon.calls.model import Direction, State
+from ccdaemon.calls.tables import LADDER
 from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.journal import Journal

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ccdaemon.asterisk import cel
 from ccdaemon.asterisk.signals import EVENTS, from_event
 from ccdaemon.asterisk.wire import MessageParser
-from ccdaemon.calls.machine import Call
+from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Lost, Signal
 from tests.derived import chain, derive, without_answers
 from tests.live.rows import Row

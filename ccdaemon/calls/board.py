@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ccdaemon.calls import machine, signals
-from ccdaemon.calls.machine import Call
+from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import StateTold
 
 

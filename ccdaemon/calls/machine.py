@@ -8,146 +8,28 @@ tells nothing. Once a final state is told a call is deaf.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from ccdaemon.calls import causes, signals
+from ccdaemon.calls.call import Call, reached, role_of, seconds, tell, who
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.model import CallView, Direction, Role, State, StateTold
-
-OPERATOR, CLIENT = Role.OPERATOR, Role.CLIENT
-
-#: The rungs a call climbs, lowest first. A signal lifts the call to a rung; rungs that were
-#: skipped because nobody heard of them are told on the way.
-LADDER: dict[Direction, tuple[State, ...]] = {
-    Direction.OUTBOUND: (
-        State.CALL,
-        State.OPERATOR_CALLTO,
-        State.OPERATOR_PICKUP,
-        State.CLIENT_CALLTO,
-        State.CLIENT_PICKUP,
-    ),
-}
-
-#: Whose leg a state speaks of.
-LEG_OF: dict[State, Role | None] = {
-    State.CALL: None,
-    State.OPERATOR_CALLTO: OPERATOR,
-    State.OPERATOR_PICKUP: OPERATOR,
-    State.OPERATOR_NOANSWER: OPERATOR,
-    State.OPERATOR_BUSY: OPERATOR,
-    State.OPERATOR_OFFLINE: OPERATOR,
-    State.CLIENT_CALLTO: CLIENT,
-    State.CLIENT_PICKUP: CLIENT,
-    State.CLIENT_NOANSWER: CLIENT,
-    State.CLIENT_BUSY: CLIENT,
-    State.CLIENT_CANCEL: CLIENT,
-    State.ERROR: None,
-    State.FINISH: None,
-}
-
-#: To which rung a signal about a leg lifts the call.
-ASKED: dict[tuple[Direction, Role], State] = {
-    (Direction.OUTBOUND, OPERATOR): State.OPERATOR_CALLTO,
-    (Direction.OUTBOUND, CLIENT): State.CLIENT_CALLTO,
-}
-ANSWERED: dict[tuple[Direction, Role], State] = {
-    (Direction.OUTBOUND, OPERATOR): State.OPERATOR_PICKUP,
-    (Direction.OUTBOUND, CLIENT): State.CLIENT_PICKUP,
-}
-
-#: The rung on which both talk.
-TALK: dict[Direction, State] = {Direction.OUTBOUND: State.CLIENT_PICKUP}
-
-#: Originate's reason for a failure, in Dial's words.
-ORIGINATE_STATUS: dict[int, str] = {signals.RANG_OUT: "NOANSWER"}
-
-#: How the names of channels begin whose every answer is known.
-SIP_CHANNELS = ("PJSIP/", "SIP/")
-
-#: How a call ends: from the rung it stood on and the outcome of the leg that was being asked.
-VERDICT: dict[tuple[Direction, State], dict[Outcome, State]] = {
-    **dict.fromkeys(
-        [(Direction.OUTBOUND, State.CALL), (Direction.OUTBOUND, State.OPERATOR_CALLTO)],
-        {
-            Outcome.BUSY: State.OPERATOR_BUSY,
-            Outcome.NOANSWER: State.OPERATOR_NOANSWER,
-            Outcome.OFFLINE: State.OPERATOR_OFFLINE,
-            # Nobody but Asterisk's own side can end a leg normally before it is answered.
-            Outcome.CANCELLED: State.OPERATOR_NOANSWER,
-            Outcome.FAILED: State.ERROR,
-        },
-    ),
-    (Direction.OUTBOUND, State.OPERATOR_PICKUP): {
-        Outcome.BUSY: State.OPERATOR_BUSY,
-        Outcome.NOANSWER: State.OPERATOR_BUSY,
-        Outcome.OFFLINE: State.ERROR,
-        Outcome.CANCELLED: State.OPERATOR_BUSY,
-        Outcome.FAILED: State.ERROR,
-    },
-    (Direction.OUTBOUND, State.CLIENT_CALLTO): {
-        Outcome.BUSY: State.CLIENT_BUSY,
-        Outcome.NOANSWER: State.CLIENT_NOANSWER,
-        Outcome.OFFLINE: State.ERROR,
-        Outcome.CANCELLED: State.OPERATOR_BUSY,
-        Outcome.FAILED: State.ERROR,
-    },
-    (Direction.OUTBOUND, State.CLIENT_PICKUP): dict.fromkeys(Outcome, State.FINISH),
-}
-
-
-@dataclass(slots=True)
-class Leg:
-    """One phone of a call: its channels' ids and names, and what is known of its end."""
-
-    name: str
-    channel: str | None = None
-    channel_name: str = ""
-    outcome: signals.Outcome | None = None
-
-
-@dataclass(slots=True)
-class Call:
-    """A live call: who, the states told so far, and what its channels have shown.
-
-    ``anchor`` is the uniqueid of the channel that the call hangs on: its end is the call's end.
-    ``originate_reason`` is Asterisk's reason for a failed Originate; ``unexplained`` the end of an
-    anchor that waits for it.
-    """
-
-    call_id: int
-    order_id: str | None
-    external_key: str | None
-    direction: Direction
-    sip: str | None
-    phone: str
-    anchor: str
-    states: list[StateTold] = field(default_factory=list)
-    legs: dict[Role, Leg] = field(
-        default_factory=lambda: {OPERATOR: Leg("operator-1"), CLIENT: Leg("client")}
-    )
-    hung_up_by: str | None = None
-    originate_reason: int | None = None
-    unexplained: signals.Ended | None = None
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing can follow any more."""
-        return bool(self.states) and self.states[-1].final
-
-    @property
-    def state(self) -> State:
-        """The last state told; a call that has told none stands before its CALL."""
-        return self.states[-1].state
-
-    def date_of(self, state: State) -> int | None:
-        """When ``state`` was told, in milliseconds, or None."""
-        return next((told.date for told in self.states if told.state is state), None)
+from ccdaemon.calls.model import State, StateTold
+from ccdaemon.calls.tables import (
+    ANSWERED,
+    ASKED,
+    CLIENT,
+    LADDER,
+    OPERATOR,
+    ORIGINATE_STATUS,
+    SIP_CHANNELS,
+    TALK,
+    VERDICT,
+)
 
 
 def open_call(call: Call, date: int) -> list[StateTold]:
     """Tell CALL, the first state of every call."""
-    return [_tell(call, State.CALL, date)]
+    return [tell(call, State.CALL, date)]
 
 
 def refuse(call: Call, outcome: Outcome, detail: str, date: int) -> list[StateTold]:
@@ -172,7 +54,7 @@ def _started(call: Call, signal: signals.Started) -> list[StateTold]:
     leg = call.legs[role]
     # A Local channel in the way brings further channels: the first one is the leg. A channel
     # beside the anchor is the client only after the dialplan said that it asks him.
-    if leg.channel is not None or (role is CLIENT and not _reached(call, State.CLIENT_CALLTO)):
+    if leg.channel is not None or (role is CLIENT and not reached(call, State.CLIENT_CALLTO)):
         return []
     leg.channel, leg.channel_name = signal.channel, signal.name
     return _lift(call, ASKED[call.direction, role], signal.date)
@@ -190,8 +72,8 @@ def _asked(call: Call, signal: signals.Asked) -> list[StateTold]:
 def _outcome(call: Call, signal: signals.Outcome) -> list[StateTold]:
     call.legs[CLIENT].outcome = signal
     # Busy is what his phone said, whoever ended the leg then.
-    who = CLIENT.value if signal.dial_status == "BUSY" else _who(call, signal.source)
-    call.hung_up_by = call.hung_up_by or who
+    said = CLIENT.value if signal.dial_status == "BUSY" else who(call, signal.source)
+    call.hung_up_by = call.hung_up_by or said
     return []
 
 
@@ -205,7 +87,7 @@ def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
     # The other party's channel may go before or after: the anchor's end decides.
     if signal.channel != call.anchor:
         return []
-    if not _reached(call, State.OPERATOR_PICKUP):
+    if not reached(call, State.OPERATOR_PICKUP):
         return _ended_unanswered(call, signal)
     tech, dial_status = "", ""
     if call.state is State.CLIENT_CALLTO and (told := call.legs[CLIENT].outcome):
@@ -264,6 +146,7 @@ def _originate_failed(call: Call, signal: signals.OriginateFailed) -> list[State
 
 def _lost(call: Call, signal: signals.Lost) -> list[StateTold]:
     if call.originate_reason is None or call.state is not State.CALL:
+        call.unseen = True
         return _refused(call, signal)
     reason = f"Asterisk could not reach the operator (reason {call.originate_reason})"
     return [_end(call, Outcome.OFFLINE, signal.date, detail=f"no phone was asked: {reason}")]
@@ -286,114 +169,24 @@ _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
 }
 
 
-def role_of(call: Call, channel: str) -> Role | None:
-    """Whose leg ``channel`` is; the anchor is the operator's even before it was seen."""
-    if channel == call.anchor:
-        return OPERATOR
-    return CLIENT if channel == call.legs[CLIENT].channel else None
-
-
-def _who(call: Call, source: str) -> str | None:
-    """The party whose channel is named ``source``; Asterisk, where it is nobody's."""
-    if not source:
-        return None
-    for role, leg in call.legs.items():
-        if leg.channel_name == source:
-            return role.value
-    return "asterisk"
-
-
-def _reached(call: Call, rung: State) -> bool:
-    ladder = LADDER[call.direction]
-    return ladder.index(call.state) >= ladder.index(rung)
-
-
 def _lift(call: Call, rung: State, date: int) -> list[StateTold]:
     ladder = LADDER[call.direction]
     missing = ladder[ladder.index(call.state) + 1 : ladder.index(rung) + 1]
-    return [_tell(call, state, date) for state in missing]
+    return [tell(call, state, date) for state in missing]
 
 
 def _end(
     call: Call, outcome: Outcome, date: int, *, cause: int | None = None, detail: str | None = None
 ) -> StateTold:
     state = VERDICT[call.direction, call.state][outcome]
-    if state is State.FINISH:
+    if state is State.FINISH and not call.unseen:
         detail = "; ".join(filter(None, [_finish_words(call, date), detail]))
-    return _tell(call, state, date, final=True, cause=cause or None, detail=detail)
+    return tell(call, state, date, final=True, cause=cause or None, detail=detail)
 
 
 def _finish_words(call: Call, date: int) -> str:
-    ring, wait, talk = _seconds(call, max(date, call.states[-1].date))
+    ring, wait, talk = seconds(call, max(date, call.states[-1].date))
     return (
         f"hung up by {call.hung_up_by or 'nobody known'}; "
         f"ring {ring:.1f} s, wait {wait:.1f} s, talk {talk:.1f} s"
-    )
-
-
-def _tell(
-    call: Call,
-    state: State,
-    date: int,
-    *,
-    final: bool = False,
-    cause: int | None = None,
-    detail: str | None = None,
-) -> StateTold:
-    role = LEG_OF[state]
-    told = StateTold(
-        call_id=call.call_id,
-        seq=len(call.states) + 1,
-        state=state,
-        final=final,
-        leg=call.legs[role].name if role else None,
-        sip=call.sip,
-        # Clocks and threads may disagree; within a call time never runs backwards.
-        date=max(date, call.states[-1].date) if call.states else date,
-        cause=cause,
-        detail=detail,
-    )
-    call.states.append(told)
-    return told
-
-
-def _seconds(call: Call, ended: int | None) -> tuple[float | None, float | None, float | None]:
-    """Ring, wait and talk seconds, each up to ``ended`` if it had begun and not ended before."""
-
-    def span(begin: State, end: State | None) -> float | None:
-        begun = call.date_of(begin)
-        over = call.date_of(end) if end else None
-        over = ended if over is None else over
-        return None if begun is None or over is None else (over - begun) / 1000
-
-    return (
-        span(State.OPERATOR_CALLTO, State.OPERATOR_PICKUP),
-        span(State.OPERATOR_PICKUP, State.CLIENT_PICKUP),
-        span(TALK[call.direction], None),
-    )
-
-
-def view(call: Call) -> CallView:
-    """The call as it stands now, after the last state told."""
-    last = call.states[-1]
-    ended = last.date if last.final else None
-    ring, wait, talk = _seconds(call, ended)
-    return CallView(
-        call_id=call.call_id,
-        order_id=call.order_id,
-        external_key=call.external_key,
-        direction=call.direction,
-        sip=call.sip,
-        phone=call.phone,
-        state=last.state,
-        final=last.final,
-        date=call.states[0].date,
-        answered=call.date_of(TALK[call.direction]),
-        ended=ended,
-        ring_seconds=ring,
-        wait_seconds=wait,
-        talk_seconds=talk,
-        hung_up_by=call.hung_up_by if last.final else None,
-        cause=last.cause,
-        detail=last.detail,
     )

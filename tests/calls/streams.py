@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ccdaemon.calls import machine, signals
-from ccdaemon.calls.machine import Call
+from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction, Role, State
 from ccdaemon.calls.signals import Signal
 

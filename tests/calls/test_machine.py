@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls import machine, signals
+from ccdaemon.calls.call import Call, view
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.machine import LADDER, LEG_OF, VERDICT
 from ccdaemon.calls.model import CallView, Role, State, StateTold
 from ccdaemon.calls.signals import Signal
+from ccdaemon.calls.tables import LADDER, LEG_OF, VERDICT
 from tests.calls.streams import (
     ANCHOR,
     ASKED,
@@ -32,7 +33,7 @@ from tests.calls.streams import (
 )
 
 
-def told(stream: list[Signal]) -> machine.Call:
+def told(stream: list[Signal]) -> Call:
     """A new call after a stream of signals."""
     call = new_call()
     for signal in stream:
@@ -43,7 +44,7 @@ def told(stream: list[Signal]) -> machine.Call:
 class OutboundTests(SynchronousTestCase):
     """The outbound table."""
 
-    def in_every_order(self, row: str, check: Callable[[machine.Call], None]) -> None:
+    def in_every_order(self, row: str, check: Callable[[Call], None]) -> None:
         """Check the call after each of many orders of the row's signals."""
 
         @given(any_order(ROWS[row][0]()))
@@ -56,7 +57,7 @@ class OutboundTests(SynchronousTestCase):
         """Any order and echo that Asterisk may produce gives the row's chain, final once."""
         for row, (_, states) in ROWS.items():
 
-            def check(call: machine.Call, row: str = row, states: list[State] = states) -> None:
+            def check(call: Call, row: str = row, states: list[State] = states) -> None:
                 self.assertEqual(chain(call), states, row)
                 finals = [told.final for told in call.states]
                 self.assertEqual(finals, [False] * (len(states) - 1) + [True], row)
@@ -67,10 +68,10 @@ class OutboundTests(SynchronousTestCase):
     def test_no_order_changes_what_is_said_about_the_end(self) -> None:
         """Cause, words and who hung up are those of the unshuffled stream."""
         for row in ROWS:
-            expected = machine.view(told(in_turn(row)))
+            expected = view(told(in_turn(row)))
 
-            def check(call: machine.Call, row: str = row, expected: CallView = expected) -> None:
-                self.assertEqual(machine.view(call), expected, row)
+            def check(call: Call, row: str = row, expected: CallView = expected) -> None:
+                self.assertEqual(view(call), expected, row)
 
             self.in_every_order(row, check)
 
@@ -93,12 +94,12 @@ class OutboundTests(SynchronousTestCase):
             ("the client is busy", "client"),
             ("the trunk has no address", "asterisk"),
         ):
-            self.assertEqual(machine.view(told(in_turn(row))).hung_up_by, who, row)
+            self.assertEqual(view(told(in_turn(row))).hung_up_by, who, row)
 
     def test_the_dialplan_knows_who_hung_up_too(self) -> None:
         """Where the hang-up itself was not heard, the dialplan's word tells who it was."""
         stream = [s for s in in_turn("the client hangs up") if not isinstance(s, signals.HungUp)]
-        self.assertEqual(machine.view(told(stream)).hung_up_by, "client")
+        self.assertEqual(view(told(stream)).hung_up_by, "client")
 
     def test_a_very_short_call_keeps_its_chain(self) -> None:
         """wazo-calld drops short calls: here all of it may come in one chunk."""
@@ -164,12 +165,12 @@ class OutboundTests(SynchronousTestCase):
                 signals.Answered(CLIENT, ANCHOR, T0 + 7500),
             ]
         )
-        live = machine.view(call)
+        live = view(call)
         self.assertEqual((live.ring_seconds, live.wait_seconds, live.talk_seconds), (2.5, 4, None))
         self.assertEqual(live.answered, T0 + 7500)
         machine.advance(call, signals.HungUp(CLIENT, ANCHOR, T0 + 20000))
         machine.advance(call, signals.Ended(ANCHOR, ANCHOR, T0 + 20000, 16, ""))
-        over = machine.view(call)
+        over = view(call)
         self.assertEqual((over.ring_seconds, over.wait_seconds, over.talk_seconds), (2.5, 4, 12.5))
         self.assertEqual(
             over.detail,
@@ -185,7 +186,10 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(call.states[-1].detail, "not there any more")
         talked = told([*in_turn("the client hangs up")[:-3], lost])
         self.assertEqual(chain(talked)[-2:], [State.CLIENT_PICKUP, State.FINISH])
-        self.assertIn("not there any more", talked.states[-1].detail or "")
+        self.assertEqual(talked.states[-1].detail, "not there any more")
+        # Nobody saw when they stopped talking; that they waited for each other was seen.
+        over = view(talked)
+        self.assertEqual((over.talk_seconds, over.wait_seconds), (None, 0.0))
 
     def test_refused_by_asterisk(self) -> None:
         """An Originate that Asterisk refuses is an ERROR with its words."""
@@ -219,7 +223,7 @@ class OutboundTests(SynchronousTestCase):
     def test_restored(self) -> None:
         """A call put back after a restart goes on where it stood."""
         states: list[StateTold] = told(in_turn("the client hangs up")[:3]).states
-        call = machine.Call(12, "15", "24", new_call().direction, "1000", "380", ANCHOR)
+        call = Call(12, "15", "24", new_call().direction, "1000", "380", ANCHOR)
         machine.restore(call, states)
         self.assertEqual(chain(call), ASKED)
         machine.advance(call, on_client(signals.Started, CLIENT_NAME))
