@@ -152,8 +152,7 @@ def _records(told: Told) -> Iterator[str]:
     if told.chain != TALKED:
         if lengths or talk is not None:
             yield f"there are recordings of {lengths} s, and a talk of {talk} s"
-    elif talk < 0.2:
-        # Whether anything was said is not sure.
+    elif not told.talked:
         if len(lengths) > 1:
             yield f"there are recordings of {lengths} s"
     elif len(lengths) != 1 or abs(lengths[0] - talk) > 0.4:
