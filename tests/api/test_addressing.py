@@ -173,7 +173,8 @@ class OverHttp(SynchronousTestCase):
         get = self.world.ask("/api/sipList.json")
         head = self.world.ask("/api/sipList.json", "HEAD")
         self.assertEqual((head.status, head.body), (200, b""))
-        self.assertEqual(head.headers, get.headers)
+        # A second may begin between the two.
+        self.assertEqual({**head.headers, "date": ""}, {**get.headers, "date": ""})
         self.assertEqual(self.world.ask("/api/nowhere", "HEAD").status, 404)
 
     def test_other_methods_of_http(self) -> None:
