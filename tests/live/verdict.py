@@ -14,7 +14,7 @@ from lab.phones import PhoneEvent
 from tests.live.rounds import Told
 from tests.live.rows import CLIENT_TIMEOUT, OPERATOR_TIMEOUT, TALKED
 
-#: How many seconds a state or a phone may come late: SIP repeats a lost request after 0.5 and 1.5 s.
+#: How many seconds a phone may be behind: SIP repeats a lost request after 0.5 and 1.5 s.
 SLACK = 1.6
 #: Whoever answers 302 sends the call here; nobody must ever be called by this number.
 FORWARD_TARGET = "380990000000"
