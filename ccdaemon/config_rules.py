@@ -22,7 +22,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: What an operator's or a client's number can consist of, whatever the pattern says: nothing
 #: here has a meaning to AMI, to a dial string, to the dialplan or to a path.
-NUMBER_ALPHABET = re.compile(r"[0-9A-Za-z_*#-]{1,64}")
+NUMBER_ALPHABET = re.compile(r"[0-9A-Za-z_*#-]{1,20}")
 
 
 class Expected(Exception):

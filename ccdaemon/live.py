@@ -246,6 +246,8 @@ class LiveCalls:
                 await self._catch_up(session)
         except AMIError as error:
             self.log.warn("could not look at the live calls: {error}", error=error)
+        except Exception:
+            self.log.failure("could not look at the live calls")
 
     async def _catch_up(self, session: AMIActions) -> None:
         # A call that still waits for the disk has not been asked for: it cannot have a channel.

@@ -104,6 +104,15 @@ class PjsipTests(PresenceCase):
         self.assertEqual(self.now(), {"1000": "online", "1007": "offline"})
         self.assertEqual(self.told(), [("1001", "offline"), ("1007", "offline")])
 
+    def test_too_many_places_to_search(self) -> None:
+        """Where the known numbers lie far apart, none is guessed at: it would be thousands."""
+        far = {f"{number:04d}" for number in range(0, 10_000, 100)}
+        self.asterisk.endpoints = far
+        self.asterisk.devices = {f"PJSIP/{sip}": "NOT_INUSE" for sip in far}
+        self.up()
+        self.assertEqual(set(self.now()), far)
+        self.assertLess(len(self.asterisk.asked), 200)
+
     def test_the_minute_look(self) -> None:
         """What nobody told is found within a minute, and looked for ever after."""
         self.up()

@@ -22,6 +22,8 @@ from ccdaemon.config_rules import Pattern
 
 #: How far from a known number a new endpoint is looked for after a reload.
 REACH = 50
+#: Numbers that are looked for after a reload; where there would be more, none is.
+MOST_SEARCHED = 5000
 #: Questions that are on their way at one time; AMI answers in order.
 AT_ONCE = 100
 
@@ -83,7 +85,8 @@ async def look_at_operators(
             states[sip] = entry.get("State")
     names = states.keys() | set(known)
     if search and endpoints.technology == "PJSIP":
-        names |= endpoints.near(names)
+        near = endpoints.near(names)
+        names |= near if len(near) <= MOST_SEARCHED else set()
     there = await _existing(ami, endpoints, names)
     missing = sorted(there - states.keys())
     asked = await _ask_all(ami, [f"DEVICE_STATE({endpoints.device(sip)})" for sip in missing])

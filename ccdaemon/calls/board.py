@@ -19,7 +19,7 @@ class Board:
     def __init__(self) -> None:
         self._calls: dict[int, Call] = {}
         self._by_linkedid: dict[str, Call] = {}
-        self._by_sip: dict[str, Call] = {}
+        self._by_sip: dict[str, list[Call]] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -33,11 +33,12 @@ class Board:
         # The anchor's uniqueid is the linkedid of every leg that follows.
         self._by_linkedid[call.anchor] = call
         if call.sip is not None:
-            self._by_sip[call.sip] = call
+            self._by_sip.setdefault(call.sip, []).append(call)
 
     def of_operator(self, sip: str) -> Call | None:
-        """The live call that operator ``sip`` is on or being rung for, or None."""
-        return self._by_sip.get(sip)
+        """The newest live call that operator ``sip`` is on or being rung for, or None."""
+        calls = self._by_sip.get(sip)
+        return calls[-1] if calls else None
 
     def hear(self, signal: signals.Signal) -> tuple[Call, list[StateTold]] | None:
         """Give a signal to its call; None if it belongs to no live call of ours."""
@@ -53,5 +54,8 @@ class Board:
         """Take down a call that is over, or that never came to be."""
         del self._calls[call.call_id]
         del self._by_linkedid[call.anchor]
-        if call.sip is not None and self._by_sip.get(call.sip) is call:
-            del self._by_sip[call.sip]
+        if call.sip is not None:
+            calls = self._by_sip[call.sip]
+            calls.remove(call)
+            if not calls:
+                del self._by_sip[call.sip]

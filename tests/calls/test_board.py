@@ -51,6 +51,9 @@ class BoardTests(SynchronousTestCase):
         self.board.add(newer)
         self.board.remove(self.call)
         self.assertIs(self.board.of_operator("1000"), newer)
+        self.board.add(self.call)
+        self.board.remove(self.call)
+        self.assertIs(self.board.of_operator("1000"), newer)
         nobodys = new_call()
         nobodys.sip = None
         self.board.add(nobodys)
