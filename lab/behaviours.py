@@ -22,16 +22,17 @@ class Behaviour:
     """One phone's way. Seconds; ``inf`` is for ever.
 
     ``ring``: how long it rings before it does what it does, 0 for not at all; told by 180, or
-    ``early`` by 183, or ``silent`` not at all. ``refuse``: the SIP code instead of an answer, with
-    ``headers`` on it. ``talk``: hangs up so long after the answer. ``sound``: plays a tone while it
-    talks. ``deaf``: receives and never says a word. ``vanish``: answers, then nothing, not even to
-    a BYE.
+    ``early`` by 183, or ``silent`` not at all. ``refuse``: the SIP code instead of an answer,
+    in the words of ``reason`` where it is given, with ``headers`` on it. ``talk``: hangs up so
+    long after the answer. ``sound``: plays a tone while it talks. ``deaf``: receives and never
+    says a word. ``vanish``: answers, then nothing, not even to a BYE.
     """
 
     what: str
     ring: float = 0.3
     talk: float = inf
     refuse: int | None = None
+    reason: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     silent: bool = False
     early: bool = False
@@ -45,7 +46,7 @@ def _refusal(code: int, what: str, ring: float = 0.0, **headers: str) -> Behavio
     return Behaviour(f"{code} {what}", ring=ring, refuse=code, headers=spelled)
 
 
-#: The number plan. What is not named here (40 to 99) does as 00.
+#: The number plan. What is not named here (40 to 98) does as 00.
 PLAN: Final[Mapping[str, Behaviour]] = {
     "00": Behaviour("answers after 0.3 s, talks until the other side hangs up"),
     "01": Behaviour("answers, hangs up after 2 s", talk=2.0),
@@ -87,5 +88,11 @@ PLAN: Final[Mapping[str, Behaviour]] = {
     "37": Behaviour("answers and is gone: no BYE from it, none confirmed", vanish=True),
     "38": Behaviour("183 for ever", ring=inf, early=True),
     "39": _refusal(501, "not implemented"),
+    "99": Behaviour(
+        "busy, in words that could break a dialplan",
+        ring=0.0,
+        refuse=BUSY,
+        reason="Busy (x,Source: evil|${EXTEN}",
+    ),
 }
 OTHERS: Final = "00"

@@ -93,7 +93,7 @@ def _steps(digits: str, way: Behaviour, sound: str) -> str:
         return label(digits) + '<pause milliseconds="60000" next="end"/>\n'
     steps = label(digits) + send(_reply("100 Trying")) + _ringing(digits, way)
     if way.refuse is not None:
-        return steps + _refusing(way.refuse, way.headers)
+        return steps + _refusing(way.refuse, way.reason, way.headers)
     return steps + ("" if isinf(way.ring) else _talking(digits, way, sound))
 
 
@@ -112,12 +112,12 @@ def _ringing(digits: str, way: Behaviour) -> str:
     return steps + ("" if isinf(way.ring) else label(after))
 
 
-def _refusing(code: int, headers: Mapping[str, str]) -> str:
+def _refusing(code: int, reason: str, headers: Mapping[str, str]) -> str:
     more = "".join(f"{name}: {value}\n" for name, value in headers.items())
     after = "again" if code in (401, 407) else "end"
     return (
         told("refused", str(code))
-        + send(_reply(f"{code} {_REASONS.get(code, 'Refused')}", more), retrans="500")
+        + send(_reply(f"{code} {reason or _REASONS.get(code, 'Refused')}", more), retrans="500")
         + received("CANCEL", optional="true", next="toolate")
         + received("ACK", next=after)
     )

@@ -201,6 +201,14 @@ class AnswerTests(LiveTestCase):
         states = await self.finished(call_id)
         self.assertEqual(states[-1]["state"], "CLIENT_BUSY")
 
+    async def test_the_words_of_a_phone(self) -> None:
+        """What a phone says with its refusal is told as words, and forges nothing."""
+        last = (await self.finished(await self.make_call("1246", "380670099999")))[-1]
+        self.assertEqual((last["state"], last["cause"]), ("CLIENT_BUSY", 17))
+        self.assertEqual(last["detail"], "User busy (17), SIP 486 Busy xSource evilEXTEN")
+        [call] = await self.ask("callHistory", call_id=last["call_id"])
+        self.assertEqual(call["hung_up_by"], "client")
+
     async def test_caller_id(self) -> None:
         """The client sees the configured number; the operator the client's, and the order."""
         call_id = await self.make_call("1248", "380670099905", order_id="15-A")
