@@ -21,6 +21,7 @@ from ccdaemon.history.pg_address import Address
 from ccdaemon.history.postgres import Database
 from tests.history.parts import JournalCase
 from tests.history.pg_parts import resolve, until
+from tests.history.server import server
 
 
 class EmbeddedCase(JournalCase):
@@ -31,6 +32,8 @@ class EmbeddedCase(JournalCase):
     def setUp(self) -> None:
         """Make the folder; without programs there is nothing to test."""
         super().setUp()
+        # As root the programs are Debian's, which the shared server gets installed.
+        server()
         self.state_dir = Path(tempfile.mkdtemp(prefix="ccdaemon-embedded-"))
         self.addCleanup(shutil.rmtree, self.state_dir, True)
         try:
