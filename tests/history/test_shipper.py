@@ -11,11 +11,12 @@ import psycopg2
 
 from ccdaemon.calls.model import State
 from ccdaemon.history import shipper as shipper_module
+from ccdaemon.history.facts import RecordFact
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.history.postgres import DatabaseDown
 from ccdaemon.history.shipper import Behind
 from ccdaemon.operators import Status
-from tests.history.history_parts import HistoryCase
+from tests.history.history_parts import ALL, HistoryCase
 from tests.history.parts import NOON, chain, change, recording, view
 from tests.history.pg_parts import until
 
@@ -158,6 +159,16 @@ class ShippingTests(HistoryCase):
                 " AND sip <> '' AND direction = ''"
             ),
         )
+
+    async def test_one_uniqueid_of_two_asterisks(self) -> None:
+        """Two PBXs may name a channel alike: both recordings arrive, each once."""
+        daemon = await self.ready()
+        same = [replace(recording(n).record, uniqueid="1700000000.12") for n in (1, 2)]
+        facts = [RecordFact(one) for one in (*same, same[0])]
+        await daemon.journal.append([*chain(view(1)), *chain(view(2)), *facts])
+        await daemon.shipped()
+        self.assertEqual([(1,), (2,)], self.sql("SELECT call_id FROM record ORDER BY 1"))
+        self.assertEqual(2, (await daemon.history.records_page(1, 10, ALL)).total)
 
     async def test_nothing_is_forgotten_before_it_is_there(self) -> None:
         """While Postgres is away its position in the journal stays where it was."""

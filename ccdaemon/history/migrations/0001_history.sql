@@ -68,8 +68,8 @@ CREATE INDEX state_by_direction ON state (direction, date, event_id);
 
 -- sip, phone and direction are the call's, kept in step with it.
 CREATE TABLE record (
-    uniqueid  text PRIMARY KEY,
     call_id   integer NOT NULL REFERENCES call,
+    uniqueid  text NOT NULL,
     node      text NOT NULL,
     event_id  bigint NOT NULL,
     path      text NOT NULL,
@@ -80,9 +80,10 @@ CREATE TABLE record (
     sip       text,
     direction text NOT NULL,
     phone     text NOT NULL,
+    -- Not by uniqueid alone: two Asterisks may give the same one.
+    PRIMARY KEY (call_id, uniqueid),
     UNIQUE (node, event_id)
 );
-CREATE INDEX record_of_call ON record (call_id);
 CREATE INDEX record_by_date ON record (date, event_id);
 CREATE INDEX record_by_sip ON record (sip, date, event_id);
 CREATE INDEX record_by_phone ON record (phone, date, event_id);

@@ -83,7 +83,7 @@ BEGIN
     )
     LEFT JOIN call c ON c.call_id = r.call_id
     WHERE f.kind = 'record'
-    ON CONFLICT (uniqueid) DO NOTHING;
+    ON CONFLICT (call_id, uniqueid) DO NOTHING;
 
     INSERT INTO operator_change (
         node, event_id, sip, state, device_state, call_id, date, detail
