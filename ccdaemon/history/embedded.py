@@ -231,7 +231,7 @@ def _in_wheel(package: Path) -> list[tuple[str, Path]]:
     found = []
     for folder in package.glob("pginstall*/bin"):
         with suppress(OSError):
-            asked = [folder / "postgres", "--version"]
+            asked = [str(folder / "postgres"), "--version"]
             words = subprocess.run(asked, capture_output=True, text=True).stdout.split()
             found.append((words[2].split(".")[0], folder))
     return found
