@@ -22,7 +22,7 @@ async def together(asked: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]
 
 
 def as_xml(name: str, value: Any) -> etree._Element:
-    """What API.md makes of a JSON value: a key is an element, a list is repeated ``item``."""
+    """A JSON value as the wire contract mirrors it: a key is an element, a list repeated items."""
     element = etree.Element(name)
     if isinstance(value, dict):
         element.extend(as_xml(key, each) for key, each in value.items())
