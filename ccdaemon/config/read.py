@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ccdaemon.config_rules import Expected, Rule
+from ccdaemon.config.rules import Expected, Rule
 
 T = TypeVar("T")
 

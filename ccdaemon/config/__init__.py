@@ -6,96 +6,40 @@ opened or connected here; ``ccdaemon.check`` tries what the values name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import ipaddress
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
 
-from ccdaemon import config_rules as rules
-from ccdaemon.config_read import ConfigError, Problem, Reading, key, table, tables
+from ccdaemon.config import rules as rules
+from ccdaemon.config.http import LOCAL, LOOPBACK, Client, Http, or_local
+from ccdaemon.config.keeping import Log, OperatorSettings, Retention
+from ccdaemon.config.limits import Limits
+from ccdaemon.config.read import ConfigError, Problem, Reading, key, table, tables
+from ccdaemon.config.routing import Routing
+from ccdaemon.config.webhooks import Webhook, twins
 
 __all__ = [
+    "LOCAL",
     "Asterisk",
     "Client",
     "Config",
     "ConfigError",
     "Database",
+    "FastAgi",
     "Http",
     "Limits",
     "Problem",
+    "Routing",
+    "Webhook",
     "load",
     "parse",
 ]
 
-_PERMISSIONS = ("call", "read")
 _HOST = rules.text("a host name or address", r"[A-Za-z0-9_.:%\[\]-]+")
-_LOOPBACK = (rules.network("127.0.0.0/8"), rules.network("::1/128"))
-
-
-@attrs.frozen(kw_only=True)
-class Http:
-    """Where the API is served.
-
-    ``hosts`` are the names by which it is asked for beside ``localhost`` and IP addresses (lower
-    case, no port). ``public_url`` is put before the links in answers; None: the request's host.
-    """
-
-    listen: str = attrs.field(default="tcp:8080:interface=127.0.0.1", metadata=key(rules.listen))
-    hosts: tuple[str, ...] = attrs.field(
-        default=(),
-        metadata=key(
-            rules.several(
-                rules.text("a name", r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?"),
-                "host names in lower case, without ports",
-            )
-        ),
-    )
-    public_url: str | None = attrs.field(default=None, metadata=key(rules.web_url))
-
-
-def _unordered(words: Iterable[str]) -> frozenset[str]:
-    return frozenset(words)
-
-
-@attrs.frozen(kw_only=True)
-class Client:
-    """Somebody who may ask: by address, by key, or only with both.
-
-    ``networks`` empty: from anywhere (only with a key). ``key_sha256`` is the SHA-256 of the key
-    in 64 lower-case hexadecimal digits; None: the address alone is trusted.
-    """
-
-    name: str = attrs.field(
-        metadata=key(rules.text("a short name", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}"))
-    )
-    networks: tuple[rules.Network, ...] = attrs.field(
-        default=(),
-        metadata=key(rules.several(rules.network, 'networks such as ["10.0.0.0/8"]')),
-    )
-    key_sha256: str | None = attrs.field(
-        default=None,
-        repr=False,
-        metadata=key(rules.sha256),
-    )
-    permissions: frozenset[str] = attrs.field(
-        default=frozenset(_PERMISSIONS),
-        converter=_unordered,
-        metadata=key(rules.several(rules.one_of(*_PERMISSIONS), 'the words "call" and "read"')),
-    )
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Name the keys that do not go together, each with what to do."""
-        if not self.networks and self.key_sha256 is None:
-            yield "networks", "missing; a client needs networks, or key_sha256, or both"
-
-
-#: Who may ask where the configuration names nobody.
-LOCAL = Client(name="local", networks=_LOOPBACK)
-
-
-def _or_local(clients: tuple[Client, ...]) -> tuple[Client, ...]:
-    return clients or (LOCAL,)
 
 
 @attrs.frozen(kw_only=True)
@@ -103,7 +47,8 @@ class Asterisk:
     """The PBX: how to log in, how to dial, where recordings and the CEL file are.
 
     Timeouts and ``ping_interval`` are whole seconds. ``tls_ca`` None: the system's certificates.
-    ``caller_id`` is the number that clients see; empty: the trunk's own.
+    ``caller_id`` is the number that clients see; empty: the trunk's own. ``caller_ids`` are others
+    that makeCall may ask for, ``announce`` a sound that a client is played before he talks.
     """
 
     host: str = attrs.field(default="127.0.0.1", metadata=key(_HOST))
@@ -131,7 +76,24 @@ class Asterisk:
     caller_id: str = attrs.field(
         default="", metadata=key(rules.text("digits, or nothing", r"\+?[0-9]{1,20}|"))
     )
+    caller_ids: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=key(
+            rules.several(
+                rules.text("digits", r"\+?[0-9]{1,20}"), 'numbers such as ["380440000000"]'
+            )
+        ),
+    )
+    announce: str = attrs.field(
+        default="",
+        metadata=key(
+            rules.text(
+                "the name of a sound without its ending", r"[A-Za-z0-9/][A-Za-z0-9_./-]{0,199}|"
+            )
+        ),
+    )
     record: bool = attrs.field(default=True, metadata=key(rules.flag))
+    stereo: bool = attrs.field(default=False, metadata=key(rules.flag))
     recordings_dir: Path = attrs.field(
         default=Path("/var/spool/asterisk/monitor"), metadata=key(rules.asterisk_path)
     )
@@ -154,16 +116,34 @@ class Asterisk:
 
 
 @attrs.frozen(kw_only=True)
-class Limits:
-    """What may be dialled, and how much at once.
+class FastAgi:
+    """Where Asterisk asks what to do with a call; ``networks`` are where it asks from."""
 
-    ``allowed_prefixes`` empty: every phone that matches ``asterisk.phone_pattern``; a forbidden
-    prefix wins over an allowed one.
-    """
+    listen: str = attrs.field(default="tcp:4573:interface=127.0.0.1", metadata=key(rules.listen))
+    networks: tuple[rules.Network, ...] = attrs.field(
+        default=(),
+        metadata=key(rules.several(rules.network, 'networks such as ["10.0.0.0/8"]')),
+    )
 
-    max_calls: int = attrs.field(default=100, metadata=key(rules.whole(1, 10_000)))
-    allowed_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(rules.prefixes))
-    forbidden_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(rules.prefixes))
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Name the keys that do not go together, each with what to do."""
+        if not self.networks and not rules.is_loopback(self.listen):
+            yield "networks", "missing; listening beyond loopback, say from where Asterisk asks"
+
+    @property
+    def port(self) -> int | None:
+        """Its TCP port; None where the description does not say one plainly."""
+        found = re.match(r"tcp6?:(?:port=)?([0-9]+)(?::|$)", self.listen)
+        return int(found[1]) if found else None
+
+    def admits(self, host: str) -> bool:
+        """Whether Asterisk may ask from this address."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self.networks or LOOPBACK)
 
 
 @attrs.frozen(kw_only=True)
@@ -197,11 +177,19 @@ class Config:
     )
     http: Http = attrs.field(default=Http(), metadata=table(Http))
     clients: tuple[Client, ...] = attrs.field(
-        default=(), converter=_or_local, metadata=tables(Client)
+        default=(), converter=or_local, metadata=tables(Client)
     )
     asterisk: Asterisk = attrs.field(metadata=table(Asterisk))
+    fastagi: FastAgi = attrs.field(default=FastAgi(), metadata=table(FastAgi))
     database: Database = attrs.field(metadata=table(Database))
     limits: Limits = attrs.field(default=Limits(), metadata=table(Limits))
+    operators: OperatorSettings = attrs.field(
+        default=OperatorSettings(), metadata=table(OperatorSettings)
+    )
+    log: Log = attrs.field(default=Log(), metadata=table(Log))
+    retention: Retention = attrs.field(default=Retention(), metadata=table(Retention))
+    routing: Routing = attrs.field(default=Routing(), metadata=table(Routing))
+    webhooks: tuple[Webhook, ...] = attrs.field(default=(), metadata=tables(Webhook))
 
 
 def load(path: Path) -> Config:
@@ -225,6 +213,10 @@ def parse(content: str, file: str = "ccdaemon.toml") -> Config:
     reading = Reading(content, file)
     config = reading.table(Config, reading.raw, "")
     _refuse_strangers(reading)
+    if config is not None:
+        _refuse_no_operators(reading, config)
+        for number in twins(config.webhooks):
+            reading.refuse(f"webhooks[{number}].name", "another webhook has it; give each its own")
     if config is None or reading.problems:
         raise ConfigError(reading.problems)
     return config
@@ -241,4 +233,13 @@ def _refuse_strangers(reading: Reading) -> None:
             "http.listen",
             "listens beyond loopback, but no [[clients]] says who may ask;"
             " add one, or interface=127.0.0.1",
+        )
+
+
+def _refuse_no_operators(reading: Reading, config: Config) -> None:
+    pattern = config.asterisk.operator_pattern
+    for sip in config.routing.strangers(pattern):
+        reading.refuse(
+            "routing.operators",
+            f"{sip} is no operator: asterisk.operator_pattern is {pattern.text}",
         )

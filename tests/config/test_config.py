@@ -6,6 +6,8 @@ import ipaddress
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import attrs
 from hypothesis import given
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 import ccdaemon
-from ccdaemon import config_rules as rules
+from ccdaemon.calls.model import State
 from ccdaemon.config import (
     LOCAL,
     Asterisk,
@@ -21,11 +23,19 @@ from ccdaemon.config import (
     Config,
     ConfigError,
     Database,
+    FastAgi,
     Http,
     Limits,
+    Routing,
+    Webhook,
     load,
     parse,
+    rules,
 )
+from ccdaemon.config.hours import Holiday, Span
+from ccdaemon.config.keeping import Log, OperatorSettings, Retention
+from ccdaemon.config.routing import Hours
+from ccdaemon.config.webhooks import STATES
 
 SMALLEST = """
 [asterisk]
@@ -34,6 +44,17 @@ client_channel = "PJSIP/{phone}@trunk"
 [database]
 url = "embedded"
 """
+
+#: A webhook as TOML.
+WEBHOOK = '{url = "https://a.example/hook", secret = "whsec_YWJjZA=="}'
+
+
+def with_webhook(keys: str) -> str:
+    """Give a webhook with these keys, and what it cannot do without if they are not among them."""
+    missing = ['url = "https://a.example/hook"', 'secret = "whsec_YWJjZA=="']
+    kept = [line for line in missing if f"{line.partition(' ')[0]} =" not in keys]
+    return f"[{{{', '.join([*kept, keys])}}}]"
+
 
 #: Key, wrong value as TOML, and a part of what is said about it.
 WRONG = [
@@ -63,7 +84,9 @@ WRONG = [
     ("clients", '[{name = "a", networks = ["10.0.0.1/8"]}]', "10.0.0.1/8 has host bits set"),
     ("clients", '[{name = "a", networks = [1]}]', "expected a list of networks such as"),
     ("clients", '[{name = "a", key_sha256 = "abc"}]', "expected 64 hexadecimal digits"),
-    ("clients", '[{name = "a", permissions = ["dial"]}]', 'a list of the words "call" and "read"'),
+    ("clients", '[{name = "a", key_sha256 = []}]', "expected one or 2 of 64 hexadecimal digits"),
+    ("clients", '[{name = "a", permissions = ["dial"]}]', 'permissions such as ["call", "read"]'),
+    ("http.trusted_proxies", '["10.0.0.1/8"]', "10.0.0.1/8 has host bits set"),
     ("asterisk.host", '""', "asterisk.host: expected a host name or address"),
     ("asterisk.port", '"x"', 'asterisk.port: expected a whole number 1…65535, got "x"'),
     ("asterisk.port", "0", "expected a whole number 1…65535, got 0"),
@@ -99,12 +122,85 @@ WRONG = [
     ("database.url", '"postgresql://a@b"', "(a port 1…65535 and the database's name)"),
     ("database.url", '"postgresql://a@b:x/c"', "database.url: expected"),
     ("database.url", "1", "database.url: expected"),
+    ("fastagi.listen", '"4573"', "fastagi.listen: expected a Twisted endpoint description"),
+    ("fastagi.listen", '"tcp:4573"', "fastagi.networks: missing; listening beyond loopback"),
+    ("fastagi.networks", '["crm"]', "fastagi.networks: expected a list of networks such as"),
     ("limits.max_calls", "0", "limits.max_calls: expected a whole number 1…10000, got 0"),
     ("limits.allowed_prefixes", '["+380"]', "expected a list of number prefixes"),
     ("limits.forbidden_prefixes", "380", "expected a list of number prefixes"),
+    ("limits.countries", '["xx"]', "limits.countries: expected a list of countries: by de gb kz"),
+    ("limits.allowed_patterns", '["("]', "limits.allowed_patterns: expected a list of regular"),
+    ("limits.do_not_call", '["boss"]', "limits.do_not_call: expected a list of numbers such as"),
+    ("limits.do_not_call_file", '"list.txt"', "expected an absolute path"),
+    ("limits.operator_per_minute", "-1", "expected a whole number 0…10000, got -1"),
+    ("limits.prefix_per_minute", "5", "limits.prefix_per_minute: expected calls a minute by"),
+    ("limits.prefix_per_minute", '{ "+1" = 5 }', "(+1 are no digits)"),
+    ("limits.prefix_per_minute", '{ "1" = 0 }', "(a whole number 1…10000 for 1)"),
+    ("limits.quiet_hours", '["9-18"]', "limits.quiet_hours: expected a list of times such as"),
+    ("limits.quiet_hours", '["21:00-08:00"]', "limits.timezone: missing; whose clock are"),
+    ("routing.url", '"crm.example"', "routing.url: expected an address such as"),
+    ("routing.url", '"ftp://crm.example"', "routing.url: expected an address such as"),
+    ("routing.url", '"https://u:p@crm.example"', "(without user and fragment)"),
+    ("routing.url", '"https://crm.example:99999/"', "Port out of range"),
+    ("routing.tls_ca", '"/ca.pem"', "routing.tls_ca: does nothing without an https address"),
+    ("routing.timeout", "2", "routing.timeout: expected seconds, 0.1…1.5, got 2"),
+    ("routing.timeout", "true", "expected seconds, 0.1…1.5, got true"),
+    ("routing.sticky", "1", "routing.sticky: expected true or false, got 1"),
+    ("routing.operators", '"1000"', "routing.operators: expected a list of operators"),
+    ("routing.operators", "[[]]", "expected a list of operators"),
+    ("routing.operators", "[1000]", "expected a list of operators"),
+    ("routing.operators", '[["1000", ["1"]]]', "expected a list of operators"),
+    ("routing.operators", f"{['1000'] * 51}", "(no more than 50)"),
+    ("routing.operators", '["1000", "boss"]', "boss is no operator: asterisk.operator_pattern is"),
+    ("routing.queue", '"a,b"', "routing.queue: expected the name of a queue"),
+    ("routing.queue", '"q"\noperators = ["1000"]', "there is a list of operators, too"),
+    ("routing.ring_timeout", "0", "routing.ring_timeout: expected a whole number 1…600, got 0"),
+    ("routing.redirect_pattern", '"("', "routing.redirect_pattern: expected a regular expression"),
+    ("routing.blacklist", '["*"]', "routing.blacklist: expected a list of callers such as"),
+    ("routing.blacklist", '["7*9"]', "expected a list of callers such as"),
+    ("routing.blacklisted", '"a b"', 'routing.blacklisted: expected "fallback", "reject", or'),
+    ("routing.closed", '"123456"', "routing.closed: 123456 does not match redirect_pattern"),
+    ("routing.timezone", '"Kiev"', "routing.timezone: expected the name of a time zone such as"),
+    ("routing.timezone", '"../passwd"', "expected the name of a time zone such as"),
+    ("routing.hours", '{mon = ["09:00-18:00"]}', "routing.timezone: missing; whose clock are"),
+    ("routing.holidays", '["01-01"]', "routing.timezone: missing; whose clock are"),
+    ("routing.holidays", '["02-30"]', "routing.holidays: expected a list of dates such as"),
+    ("routing.holidays", '["2027-02-29"]', "(day is out of range for month)"),
+    ("routing.holidays", '["1 May"]', "expected a list of dates such as"),
+    ("routing.hours", '"9-18"', "routing.hours: expected a table [routing.hours]"),
+    ("routing.hours.mon", '["9-18"]', "routing.hours.mon: expected a list of times such as"),
+    ("routing.hours.mon", '["09:00-24:01"]', "(a day ends at 24:00)"),
+    ("routing.hours.mon", '["09:00-09:00"]', "it begins and ends at the same time"),
+    ("routing.hours.monday", "[]", "routing.hours.monday: unknown key; did you mean mon?"),
     ("asterisk.secert", '"x"', "asterisk.secert: unknown key; did you mean secret?"),
     ("htpp", "{}", "htpp: unknown key; did you mean http?"),
-    ("webhooks", "[]", "webhooks: unknown key"),
+    ("webhooks", '"x"', "webhooks: expected tables [[webhooks]], got"),
+    ("webhooks", "[{}]", "webhooks[1].secret: missing; expected a secret such as"),
+    ("webhooks", "[{}]", "webhooks[1].url: missing; expected an address such as"),
+    ("webhooks", with_webhook('url = "ftp://a.example"'), "webhooks[1].url: expected an address"),
+    ("webhooks", with_webhook('secret = "hunter2"'), "webhooks[1].secret: expected a secret such"),
+    ("webhooks", with_webhook("secret = []"), "webhooks[1].secret: expected a secret such as"),
+    ("webhooks", with_webhook("name = 'a b'"), "webhooks[1].name: expected a short name, got"),
+    ("webhooks", with_webhook('types = ["call"]'), "webhooks[1].types: expected a list of"),
+    ("webhooks", with_webhook("types = []"), "webhooks[1].types: names nothing"),
+    (
+        "webhooks",
+        with_webhook('states = ["DONE"]'),
+        "webhooks[1].states: expected a list of states",
+    ),
+    (
+        "webhooks",
+        with_webhook('types = ["record.ready"], states = ["CALL"]'),
+        "states: does nothing",
+    ),
+    ("webhooks", with_webhook('format = "yaml"'), 'webhooks[1].format: expected "json" or "xml"'),
+    ("webhooks", with_webhook("timeout = 0"), "webhooks[1].timeout: expected seconds, 0.1…60"),
+    ("webhooks", with_webhook("parallel = 0"), "webhooks[1].parallel: expected a whole number"),
+    ("webhooks", with_webhook("retry_first = 0"), "webhooks[1].retry_first: expected seconds"),
+    ("webhooks", with_webhook("retry_longest = 0.5"), "retry_longest: is less than retry_first"),
+    ("webhooks", with_webhook("log_days = 0"), "webhooks[1].log_days: expected a whole number 1"),
+    ("webhooks", with_webhook('url = "http://a.b", tls_ca = "/c"'), "tls_ca: does nothing where"),
+    ("webhooks", f"[{WEBHOOK}, {WEBHOOK}]", "webhooks[2].name: another webhook has it"),
 ]
 
 
@@ -120,6 +216,33 @@ def with_key(key: str, value: str) -> str:
         lines.append(f"[{table}]")
     lines.insert(lines.index(f"[{table}]") + 1, f"{name} = {value}")
     return "\n".join(lines)
+
+
+class FastAgiTests(SynchronousTestCase):
+    """Where Asterisk asks, and from where."""
+
+    def test_port(self) -> None:
+        """The port is known where the description says it plainly."""
+        for listen, port in [
+            ("tcp:4573:interface=127.0.0.1", 4573),
+            ("tcp:port=4574", 4574),
+            ("tcp6:4575:interface=\\:\\:1", 4575),
+            ("unix:/run/agi", None),
+        ]:
+            self.assertEqual(FastAgi(listen=listen).port, port)
+
+    def test_who_may_ask(self) -> None:
+        """This machine, unless networks are named; what is no address may not."""
+        for host, networks, may in [
+            ("127.0.0.1", (), True),
+            ("::1", (), True),
+            ("::ffff:127.0.0.1", (), True),
+            ("10.0.0.5", (), False),
+            ("10.0.0.5", (ipaddress.ip_network("10.0.0.0/24"),), True),
+            ("127.0.0.1", (ipaddress.ip_network("10.0.0.0/24"),), False),
+            ("", (), False),
+        ]:
+            self.assertEqual(FastAgi(networks=networks).admits(host), may, host)
 
 
 class ReadingTests(SynchronousTestCase):
@@ -152,6 +275,7 @@ class ReadingTests(SynchronousTestCase):
             [http]
             listen = 'tcp6:80:interface=\\:\\:'
             hosts = ["calls.example", "pbx"]
+            trusted_proxies = ["127.0.0.1", "10.0.0.0/8"]
             public_url = "https://calls.example/"
             [[clients]]
             name = "crm"
@@ -183,10 +307,55 @@ class ReadingTests(SynchronousTestCase):
             cel_file = "/c.csv"
             [database]
             url = "postgresql://u:pw@db:5433/calls?sslmode=require"
+            [fastagi]
+            listen = "tcp:4574"
+            networks = ["10.0.0.5"]
             [limits]
             max_calls = 5
             allowed_prefixes = ["380"]
             forbidden_prefixes = ["38090"]
+            countries = ["ua"]
+            allowed_patterns = ['1[0-9]{2}']
+            forbidden_patterns = ['.*666']
+            do_not_call = ["+380441234567", "7900*"]
+            do_not_call_file = "/dnc"
+            operator_per_minute = 6
+            client_per_minute = 60
+            prefix_per_minute = { "1" = 1, "380" = 30, "7" = 5 }
+            quiet_hours = ["21:00-08:00"]
+            timezone = "Europe/Kyiv"
+            [routing]
+            url = "https://crm.example/route?token=t0ken"
+            tls_ca = "/crm.pem"
+            timeout = 0.5
+            redirect_pattern = '7[0-9]{2}'
+            sticky = true
+            operators = ["1000", ["1001", "1002", "1001"]]
+            ring_timeout = 15
+            blacklist = ["+380441234567", "7900*", "anonymous"]
+            blacklisted = "fallback"
+            timezone = "Europe/Kyiv"
+            holidays = ["2026-12-25", "01-01", 2027-05-01]
+            closed = "700"
+            [routing.hours]
+            mon = ["09:00-13:00", "14:00-18:00"]
+            fri = ["22:00-02:00", "00:00-24:00"]
+            [[webhooks]]
+            url = "https://crm.example:8443/hook?token=t0ken"
+            secret = "whsec_YWJjZA=="
+            [[webhooks]]
+            url = "https://wall.example/"
+            name = "wall"
+            secret = ["whsec_YWJjZA==", "whsec_YWJjZGU="]
+            types = ["call.state", "operator.state", "record.ready"]
+            states = ["CALL", "FINISH"]
+            format = "xml"
+            timeout = 2.5
+            parallel = 2
+            retry_first = 0.5
+            retry_longest = 60
+            log_days = 30
+            tls_ca = "/ca.pem"
             """
             % ("AB" * 32)
         )
@@ -202,6 +371,10 @@ class ReadingTests(SynchronousTestCase):
                 http=Http(
                     listen=r"tcp6:80:interface=\:\:",
                     hosts=("calls.example", "pbx"),
+                    trusted_proxies=(
+                        ipaddress.ip_network("127.0.0.1"),
+                        ipaddress.ip_network("10.0.0.0/8"),
+                    ),
                     public_url="https://calls.example",
                 ),
                 clients=(crm, dashboard),
@@ -228,8 +401,62 @@ class ReadingTests(SynchronousTestCase):
                     cel_file=Path("/c.csv"),
                 ),
                 database=Database(url="postgresql://u:pw@db:5433/calls?sslmode=require"),
+                fastagi=FastAgi(
+                    listen="tcp:4574", networks=(ipaddress.IPv4Network("10.0.0.5/32"),)
+                ),
                 limits=Limits(
-                    max_calls=5, allowed_prefixes=("380",), forbidden_prefixes=("38090",)
+                    max_calls=5,
+                    allowed_prefixes=("380",),
+                    forbidden_prefixes=("38090",),
+                    countries=("ua",),
+                    allowed_patterns=(rules.Pattern("1[0-9]{2}"),),
+                    forbidden_patterns=(rules.Pattern(".*666"),),
+                    do_not_call=("+380441234567", "7900*"),
+                    do_not_call_file=Path("/dnc"),
+                    operator_per_minute=6,
+                    client_per_minute=60,
+                    prefix_per_minute=(("380", 30), ("1", 1), ("7", 5)),
+                    quiet_hours=(Span(1260, 1920),),
+                    timezone=ZoneInfo("Europe/Kyiv"),
+                ),
+                routing=Routing(
+                    url="https://crm.example/route?token=t0ken",
+                    tls_ca=Path("/crm.pem"),
+                    timeout=0.5,
+                    redirect_pattern=rules.Pattern("7[0-9]{2}"),
+                    sticky=True,
+                    operators=(("1000",), ("1001", "1002")),
+                    ring_timeout=15,
+                    blacklist=("+380441234567", "7900*", "anonymous"),
+                    blacklisted="fallback",
+                    timezone=ZoneInfo("Europe/Kyiv"),
+                    hours=Hours(
+                        mon=(Span(540, 780), Span(840, 1080)),
+                        fri=(Span(1320, 1560), Span(0, 1440)),
+                    ),
+                    holidays=(Holiday(2026, 12, 25), Holiday(None, 1, 1), Holiday(2027, 5, 1)),
+                    closed="700",
+                ),
+                webhooks=(
+                    Webhook(
+                        url="https://crm.example:8443/hook?token=t0ken",
+                        name="crm.example:8443-4ed257",
+                        secret=("whsec_YWJjZA==",),
+                    ),
+                    Webhook(
+                        url="https://wall.example/",
+                        name="wall",
+                        secret=("whsec_YWJjZA==", "whsec_YWJjZGU="),
+                        types=("call.state", "operator.state", "record.ready"),
+                        states=("CALL", "FINISH"),
+                        format="xml",
+                        timeout=2.5,
+                        parallel=2,
+                        retry_first=0.5,
+                        retry_longest=60.0,
+                        log_days=30,
+                        tls_ca=Path("/ca.pem"),
+                    ),
                 ),
             ),
         )
@@ -356,25 +583,66 @@ class ShippedFileTests(SynchronousTestCase):
 
     def test_every_key_with_its_default(self) -> None:
         """Every key stands in the file, and what is commented out is its very default."""
-        uncommented = re.sub(r"^# (\[\[\w+\]\]$|\w+ = )", r"\1", self.content, flags=re.M)
+        uncommented = re.sub(r"^# (\[\[?[\w.]+\]\]?$|\w+ = )", r"\1", self.content, flags=re.M)
         raw = tomllib.loads(uncommented)
         for cls, table in [
             (Http, raw["http"]),
             (Client, raw["clients"][0]),
             (Asterisk, raw["asterisk"]),
             (Database, raw["database"]),
+            (FastAgi, raw["fastagi"]),
             (Limits, raw["limits"]),
+            (OperatorSettings, raw["operators"]),
+            (Log, raw["log"]),
+            (Retention, raw["retention"]),
+            (Routing, raw["routing"]),
+            (Hours, raw["routing"]["hours"]),
+            (Webhook, raw["webhooks"][0]),
             (Config, raw),
         ]:
             with self.subTest(table=cls.__name__):
                 self.assertEqual(set(table), set(attrs.fields_dict(cls)))
-        without_default = r"^(public_url|tls_ca|key_sha256) = .*$"
-        filled = uncommented.replace('secret = ""', 'secret = "s3cret"')
+        without_default = (
+            r"^((public_url|tls_ca|key_sha256|do_not_call_file|queue|timezone|link_secret) = .*"
+            r"|(mon|tue|wed|thu|fri|sat|sun) = .*"
+            r"|url = \"https:.*|\[routing\.hours\])$"
+        )
+        # The last table has no default at all; what is in it has.
+        filled = uncommented.partition("[[webhooks]]")[0].replace(
+            'secret = ""', 'secret = "s3cret"'
+        )
         config = parse(re.sub(without_default, "", filled, flags=re.M))
         self.assertEqual(
             attrs.evolve(config, clients=(LOCAL,), database=Database(url="embedded")),
             parse(SMALLEST),
         )
+        (webhook,) = parse(
+            f"{SMALLEST}[[webhooks]]\nurl = 'http://a'\nsecret = 'whsec_YWJj'"
+        ).webhooks
+        for name, shown in raw["webhooks"][0].items():
+            if name not in ("url", "name", "secret", "tls_ca"):
+                default = getattr(webhook, name)
+                self.assertEqual(tuple(shown) if isinstance(shown, list) else shown, default, name)
+
+
+class WebhookTests(SynchronousTestCase):
+    """What ``[[webhooks]]`` mean."""
+
+    def webhook(self, **keys: Any) -> Webhook:
+        """Make one."""
+        return Webhook(**{"url": "https://a.example/hook", "secret": ("whsec_YWJj",), **keys})
+
+    def test_states_are_those_of_calls(self) -> None:
+        """The states that can be named are all there are."""
+        self.assertEqual(STATES, tuple(state.value for state in State))
+
+    def test_secrets_and_tokens_are_not_shown(self) -> None:
+        """Neither a secret nor what in an address may be a token is in what is printed."""
+        webhook = self.webhook(url="https://a.example/hook/t0ken?x=s3cret")
+        for shown in (repr(webhook), webhook.name, webhook.shown):
+            for hidden in ("t0ken", "s3cret", "whsec"):
+                self.assertNotIn(hidden, shown)
+        self.assertIn("a.example", webhook.name)
 
 
 class UseTests(SynchronousTestCase):
@@ -394,7 +662,7 @@ class UseTests(SynchronousTestCase):
         code = "\n".join(sources)
         unused = [
             f"{cls.__name__}.{name}"
-            for cls in (Http, Client, Asterisk, Limits, Config)
+            for cls in (Http, Client, Asterisk, FastAgi, Limits, Routing, Webhook, Config)
             for name in attrs.fields_dict(cls)
             if re.search(rf"\.{name}\b", code) is None and name not in self.not_yet
         ]

@@ -1,0 +1,38 @@
+"""The configuration's tables ``[operators]``, ``[log]`` and ``[retention]``: how long operators are
+paused after a talk, what the log shows, and what is kept how long.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ccdaemon.config import rules
+from ccdaemon.config.read import key
+
+#: The journal keeps a day of its own, and a call may be long.
+_DAYS = rules.whole(0, 36_500)
+
+
+@attrs.frozen(kw_only=True)
+class OperatorSettings:
+    """What holds for every operator; ``wrap_up`` is whole seconds, 0: none."""
+
+    wrap_up: int = attrs.field(default=0, metadata=key(rules.whole(0, 3600)))
+
+
+@attrs.frozen(kw_only=True)
+class Log:
+    """What the log shows."""
+
+    mask_phones: bool = attrs.field(default=False, metadata=key(rules.flag))
+
+
+@attrs.frozen(kw_only=True)
+class Retention:
+    """For how many days recordings and the history are kept; 0: for ever.
+
+    A recording never outlives its call's history.
+    """
+
+    recordings_days: int = attrs.field(default=0, metadata=key(_DAYS))
+    history_days: int = attrs.field(default=0, metadata=key(_DAYS))

@@ -1,0 +1,83 @@
+"""The configuration's table ``[limits]``: what may be dialled, when, and how often."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from ccdaemon.config import hours as times
+from ccdaemon.config import rules
+from ccdaemon.config.countries import COUNTRIES
+from ccdaemon.config.read import key
+from ccdaemon.config.rules import Expected
+
+#: How often something may be done in a minute; 0: as often as one likes.
+_rate = rules.whole(0, 10_000)
+_patterns = rules.several(
+    rules.number_pattern, "regular expressions for whole numbers such as ['380[0-9]{9}']"
+)
+
+
+def rates(value: object) -> tuple[tuple[str, int], ...]:
+    """Calls in a minute by the beginning of the number, the longest beginning first."""
+    what = 'calls a minute by prefix such as { "380" = 60, "1" = 5 }'
+    if not isinstance(value, dict):
+        raise Expected(what)
+    for prefix, most in value.items():
+        if re.fullmatch(r"[0-9]{1,15}", prefix) is None:
+            raise Expected(what, f"{prefix} are no digits")
+        try:
+            rules.whole(1, 10_000)(most)
+        except Expected as wrong:
+            raise Expected(what, f"{wrong.what} for {prefix}") from wrong
+    return tuple(sorted(value.items(), key=lambda pair: (-len(pair[0]), pair[0])))
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What may be dialled, when, how often and how much at once.
+
+    A number may be dialled if it is of one of ``countries``, begins with one of
+    ``allowed_prefixes`` or matches one of ``allowed_patterns`` (all three empty: every number that
+    matches ``asterisk.phone_pattern``), and nothing forbids it. ``quiet_hours`` are every day's, by
+    the clock of ``timezone``. ``longest_ringing`` and ``longest_talk`` are the seconds after which
+    a call on which nothing happens any more is closed in the history.
+    """
+
+    max_calls: int = attrs.field(default=100, metadata=key(rules.whole(1, 10_000)))
+    longest_ringing: int = attrs.field(default=14_400, metadata=key(rules.whole(1, 604_800)))
+    longest_talk: int = attrs.field(default=86_400, metadata=key(rules.whole(1, 604_800)))
+    countries: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=key(
+            rules.several(rules.one_of(*sorted(COUNTRIES)), f"countries: {' '.join(COUNTRIES)}")
+        ),
+    )
+    allowed_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(rules.prefixes))
+    allowed_patterns: tuple[rules.Pattern, ...] = attrs.field(default=(), metadata=key(_patterns))
+    forbidden_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(rules.prefixes))
+    forbidden_patterns: tuple[rules.Pattern, ...] = attrs.field(default=(), metadata=key(_patterns))
+    do_not_call: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=key(
+            rules.several(
+                rules.text("a number", r"\+?[0-9]{1,20}\*?"),
+                'numbers such as ["380441234567", "7900*"]',
+            )
+        ),
+    )
+    do_not_call_file: Path | None = attrs.field(default=None, metadata=key(rules.absolute_path))
+    operator_per_minute: int = attrs.field(default=0, metadata=key(_rate))
+    client_per_minute: int = attrs.field(default=0, metadata=key(_rate))
+    prefix_per_minute: tuple[tuple[str, int], ...] = attrs.field(default=(), metadata=key(rates))
+    quiet_hours: tuple[times.Span, ...] = attrs.field(default=(), metadata=key(times.spans))
+    timezone: ZoneInfo | None = attrs.field(default=None, metadata=key(times.zone))
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Name the keys that do not go together, each with what to do."""
+        if self.quiet_hours and self.timezone is None:
+            yield "timezone", "missing; whose clock are quiet_hours of?"
