@@ -14,12 +14,14 @@ from enum import Enum
 class Status(str, Enum):
     """What an operator can do for a caller right now.
 
+    ``PAUSED`` is an operator who is registered and idle, and wants no calls from clients.
     ``UNKNOWN`` stands only in the history: from then on nobody could ask Asterisk.
     """
 
     OFFLINE = "offline"
     ONLINE = "online"
     INUSE = "inuse"
+    PAUSED = "paused"
     UNKNOWN = "unknown"
 
 
@@ -40,13 +42,17 @@ STATUS: dict[str, Status] = {
 #: Said of what changed while the daemon was not there.
 UNSEEN = "found so at the daemon's start; when it changed was not seen"
 
+#: The reason of a pause that a talk has left behind, and that ends by itself.
+WRAP_UP = "wrap-up"
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorView:
     """An operator as he stands now: the ``operator`` object.
 
     ``since`` is when ``status`` began; ``call_id`` the call he is on, if it is one of ours;
-    ``stale`` is true while Asterisk cannot be asked.
+    ``stale`` is true while Asterisk cannot be asked. ``paused`` also while he is in use or
+    offline.
     """
 
     sip: str
@@ -55,6 +61,8 @@ class OperatorView:
     since: int
     call_id: int | None
     stale: bool
+    paused: bool = False
+    pause_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ class OperatorChange:
     call_id: int | None
     date: int
     detail: str | None
+    paused: bool = False
+    pause_reason: str | None = None
 
 
 class Operators:
@@ -83,6 +93,11 @@ class Operators:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def stale(self) -> bool:
+        """Whether nobody can ask Asterisk just now."""
+        return self._stale
 
     def remember(self, last: Mapping[str, OperatorChange]) -> None:
         """Take each operator's newest row of the history: from now on only what differs is told."""
@@ -113,13 +128,63 @@ class Operators:
         detail: str | None = None,
     ) -> list[OperatorChange]:
         """Asterisk says what ``sip`` does now: the change to tell, if it is one."""
-        status = STATUS.get(device_state, Status.OFFLINE)
         before = self._known.get(sip)
+        last = self._last.get(sip)
+        paused = before.paused if before else last is not None and last.paused
+        reason = before.pause_reason if before else last.pause_reason if last else None
+        status = _visible(device_state, paused)
         since = before.since if before and before.status is status else date
-        if before is None and (row := self._last.get(sip)) and row.state is status:
-            since = row.date
-        self._known[sip] = OperatorView(sip, status, device_state, since, None, False)
-        return self._tell(OperatorChange(sip, status, device_state, call_id, date, detail))
+        if before is None and last and last.state is status:
+            since = last.date
+        view = OperatorView(sip, status, device_state, since, None, False, paused, reason)
+        return self._stand(view, call_id, date, detail)
+
+    def pause(
+        self, sip: str, reason: str | None, date: int, detail: str, call_id: int | None = None
+    ) -> list[OperatorChange]:
+        """Keep clients' calls from ``sip``, who is known: the change to tell, if it is one."""
+        return self._set_paused(sip, (True, reason), date, detail, call_id)
+
+    def resume(
+        self, sip: str, date: int, detail: str, call_id: int | None = None
+    ) -> list[OperatorChange]:
+        """Let clients' calls reach ``sip`` again, who is known."""
+        return self._set_paused(sip, (False, None), date, detail, call_id)
+
+    def not_kept(self, sip: str) -> None:
+        """What was said last of ``sip`` could not be kept: it is to be told again."""
+        self._last.pop(sip, None)
+
+    def _set_paused(
+        self,
+        sip: str,
+        pause: tuple[bool, str | None],
+        date: int,
+        detail: str,
+        call_id: int | None,
+    ) -> list[OperatorChange]:
+        before = self._known[sip]
+        status = _visible(before.device_state, pause[0])
+        since = before.since if before.status is status else date
+        view = OperatorView(sip, status, before.device_state, since, None, False, *pause)
+        return self._stand(view, call_id, date, detail)
+
+    def _stand(
+        self, view: OperatorView, call_id: int | None, date: int, detail: str | None
+    ) -> list[OperatorChange]:
+        self._known[view.sip] = view
+        return self._tell(
+            OperatorChange(
+                view.sip,
+                view.status,
+                view.device_state,
+                call_id,
+                date,
+                detail,
+                view.paused,
+                view.pause_reason,
+            )
+        )
 
     def looked(
         self, states: Mapping[str, str], date: int, calls: Callable[[str], int | None]
@@ -139,11 +204,12 @@ class Operators:
 
     def gone(self, sip: str, date: int) -> list[OperatorChange]:
         """Asterisk has no endpoint ``sip`` any more."""
-        if self._known.pop(sip, None) is None:
+        view = self._known.pop(sip, None)
+        if view is None:
             return []
-        return self._tell(
-            OperatorChange(sip, Status.OFFLINE, None, None, date, "removed from Asterisk")
-        )
+        pause = (view.paused, view.pause_reason)
+        words = "removed from Asterisk"
+        return self._tell(OperatorChange(sip, Status.OFFLINE, None, None, date, words, *pause))
 
     def blind(self, date: int, why: str) -> list[OperatorChange]:
         """From now on nobody can ask Asterisk; said once for every operator."""
@@ -152,12 +218,25 @@ class Operators:
         self._stale = True
         changes = []
         for sip in sorted(self._known):
-            changes += self._tell(OperatorChange(sip, Status.UNKNOWN, None, None, date, why))
+            pause = (self._known[sip].paused, self._known[sip].pause_reason)
+            unknown = OperatorChange(sip, Status.UNKNOWN, None, None, date, why, *pause)
+            changes += self._tell(unknown)
         return changes
 
     def _tell(self, change: OperatorChange) -> list[OperatorChange]:
         last = self._last.get(change.sip)
-        if last and (last.state, last.device_state) == (change.state, change.device_state):
+        if last and _shown(last) == _shown(change):
             return []
         self._last[change.sip] = change
         return [change]
+
+
+def _visible(device_state: str, paused: bool) -> Status:
+    """What is seen of an operator: in use and offline win over paused."""
+    status = STATUS.get(device_state, Status.OFFLINE)
+    return Status.PAUSED if paused and status is Status.ONLINE else status
+
+
+def _shown(change: OperatorChange) -> tuple[object, ...]:
+    """What makes two rows of an operator's log differ."""
+    return change.state, change.device_state, change.paused, change.pause_reason

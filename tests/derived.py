@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ccdaemon.calls import machine
+from ccdaemon.calls.beginning import Opening, begin
 from ccdaemon.calls.board import Board
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
@@ -23,6 +24,23 @@ def derive(anchor: str, stream: Iterable[Signal]) -> Call:
     for signal in stream:
         board.hear(signal)
     return call
+
+
+def derive_begun(stream: Iterable[Signal], sip_of: Callable[[str], str | None]) -> dict[str, Call]:
+    """The calls that clients and operators began, by the number of the client.
+
+    :param sip_of: the operator whose channel has a name.
+    """
+    board = Board(sip_of)
+    calls: dict[str, Call] = {}
+    for signal in stream:
+        if not isinstance(signal, Opening):
+            board.hear(signal)
+        elif board.of_channel(signal.channel) is None:
+            call, _ = begin(len(calls) + 1, signal, sip_of)
+            board.add(call)
+            calls[call.phone] = call
+    return calls
 
 
 def chain(call: Call) -> list[str]:

@@ -79,6 +79,7 @@ class OperatorsTests(SynchronousTestCase):
         self.assertEqual(operators.blind(6, "no session"), [])
         self.assertIs(operators.status("1000"), Status.ONLINE)
         self.assertTrue(operators.views(nobody)[0].stale)
+        self.assertTrue(operators.stale)
         back = operators.looked({"1000": "NOT_INUSE"}, 9, nobody)
         self.assertEqual([change.state for change in back], [Status.ONLINE])
 
@@ -102,6 +103,66 @@ class OperatorsTests(SynchronousTestCase):
         self.assertIsNone(operators.status("1000"))
         self.assertNotIn("1000", operators)
         self.assertEqual((len(operators), operators.names()), (2, frozenset({"1001", "1002"})))
+
+    def test_paused_is_beside_registration_and_use(self) -> None:
+        """In use and offline win over paused; each change is a row that says so."""
+        operators = Operators()
+        operators.looked({"1000": "NOT_INUSE"}, 1, nobody)
+        rows = operators.pause("1000", "lunch", 2, "paused by crm")
+        for date, state in enumerate(("INUSE", "NOT_INUSE", "UNAVAILABLE", "NOT_INUSE"), 3):
+            rows += operators.seen("1000", state, date)
+        rows += operators.resume("1000", 7, "resumed by crm")
+        self.assertEqual(
+            [(row.state.value, row.paused, row.pause_reason) for row in rows],
+            [
+                ("paused", True, "lunch"),
+                ("inuse", True, "lunch"),
+                ("paused", True, "lunch"),
+                ("offline", True, "lunch"),
+                ("paused", True, "lunch"),
+                ("online", False, None),
+            ],
+        )
+        self.assertEqual(
+            [row.detail for row in (rows[0], rows[-1])], ["paused by crm", "resumed by crm"]
+        )
+        self.assertEqual(operators.views(nobody)[0].since, 7)
+
+    def test_a_pause_said_twice(self) -> None:
+        """The same pause again is no row; another reason is."""
+        operators = Operators()
+        operators.looked({"1000": "INUSE"}, 1, nobody)
+        self.assertEqual(len(operators.pause("1000", "lunch", 2, "", 12)), 1)
+        self.assertEqual(operators.pause("1000", "lunch", 3, ""), [])
+        (row,) = operators.pause("1000", None, 4, "")
+        self.assertEqual((row.paused, row.pause_reason), (True, None))
+        (view,) = operators.views(nobody)
+        self.assertEqual((view.status, view.since, view.paused), (Status.INUSE, 1, True))
+
+    def test_a_pause_that_was_not_kept(self) -> None:
+        """What could not be kept is told again when it is said again."""
+        operators = Operators()
+        operators.looked({"1000": "NOT_INUSE"}, 1, nobody)
+        operators.pause("1000", None, 2, "")
+        operators.not_kept("1000")
+        self.assertEqual(len(operators.pause("1000", None, 3, "")), 1)
+
+    def test_a_pause_outlives_the_daemon_and_blindness(self) -> None:
+        """Whom the last row calls paused is paused after a start, and while nobody could look."""
+        operators = Operators()
+        last = OperatorChange("1000", Status.PAUSED, "NOT_INUSE", None, 5, None, True, "lunch")
+        operators.remember({"1000": last})
+        self.assertEqual(operators.looked({"1000": "NOT_INUSE"}, 9, nobody), [])
+        (view,) = operators.views(nobody)
+        self.assertEqual((view.status, view.since, view.pause_reason), (Status.PAUSED, 5, "lunch"))
+        (row,) = operators.blind(10, "no session")
+        self.assertEqual((row.state, row.paused), (Status.UNKNOWN, True))
+        (row,) = operators.looked({"1000": "NOT_INUSE"}, 11, nobody)
+        self.assertIs(row.state, Status.PAUSED)
+        (row,) = operators.gone("1000", 12)
+        self.assertEqual((row.state, row.paused), (Status.OFFLINE, True))
+        (row,) = operators.seen("1000", "NOT_INUSE", 13)
+        self.assertIs(row.state, Status.PAUSED)
 
     @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(sorted(STATUS)))))
     def test_no_row_repeats_the_one_before(self, events: list[tuple[str, str]]) -> None:

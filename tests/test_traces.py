@@ -165,3 +165,23 @@ class CELTests(SynchronousTestCase):
             self.assertEqual(trace.cel, [])
             stream = [*signals_of([trace.ami]), *looked_for(trace)]
             self.assertEqual(chain(derive(trace.anchor, stream)), [*OFFLINE])
+
+
+class GapTests(SynchronousTestCase):
+    """A daemon that hears a part by AMI and reads the rest, or all of it again."""
+
+    @given(st.sampled_from(list(traces())), st.data())
+    def test_any_gap(self, trace: Trace, data: st.DataObject) -> None:
+        """The chain is the same, wherever the session broke off and however much is told twice."""
+        heard, rows = signals_of([trace.ami]), list(cel.from_rows(trace.cel))
+        whole = derive(trace.anchor, [*heard, *looked_for(trace)])
+        expected = [chain(whole), without_answers(chain(whole), whole.states[-1].cause)]
+        cut = data.draw(st.integers(0, len(heard)))
+        written = data.draw(st.integers(0, len(rows)))
+        # The session came back in the middle, and told from the beginning what was read already.
+        again = [*heard[:cut], *rows[:written], *heard, *rows, *looked_for(trace)]
+        self.assertIn(chain(derive(trace.anchor, again)), expected)
+        # It never came back.
+        if rows:
+            alone = derive(trace.anchor, [*heard[:cut], *rows])
+            self.assertIn(chain(alone), expected)

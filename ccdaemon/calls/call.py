@@ -5,30 +5,35 @@ Pure. It keeps and computes; what a signal means to it the machine decides.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ccdaemon.calls import signals
-from ccdaemon.calls.model import CallView, Direction, Role, State, StateTold
-from ccdaemon.calls.tables import CLIENT, LADDER, LEG_OF, OPERATOR, TALK
+from ccdaemon.calls.leg import Leg
+from ccdaemon.calls.model import Direction, State, StateTold
+from ccdaemon.calls.tables import CALLED, CLIENT, LADDER, LEG_OF, OPERATOR, PICKED_UP, TALK
 
-
-@dataclass(slots=True)
-class Leg:
-    """One phone of a call: its channels' ids and names, and what is known of its end."""
-
-    name: str
-    channel: str | None = None
-    channel_name: str = ""
-    outcome: signals.Outcome | None = None
+#: Milliseconds after which an end is no longer the doing of whoever hung up before: the call has
+#: gone on without him, on hold or after a transfer.
+LINGER = 2000
 
 
 @dataclass(slots=True)
 class Call:
     """A live call: who, the states told so far, and what its channels have shown.
 
-    ``anchor`` is the uniqueid of the channel that the call hangs on: its end is the call's end.
+    ``anchor`` is the uniqueid of the channel that the call began with: the operator's, or the
+    client's if he calls in. ``channels`` are those that are there as far as is known, an anchor
+    that is not born yet among them; the call is over when none is left. ``known`` are all there
+    ever were. ``sip`` is the operator who talks or talked last, else the one asked last.
+
     ``originate_reason`` is Asterisk's reason for a failed Originate; ``unexplained`` the end of an
-    anchor that waits for it. ``unseen``: the call is over, and nobody saw when it ended.
+    anchor that waits for it. ``lost``: the call is over, and nobody saw when it ended; in words.
+    ``asking`` is who is asked just now, ``turn`` how often somebody was, ``tried`` in what turn
+    and what came of it, ``heard`` what the dialplan said of all that, ``said`` how far each
+    channel has counted it, ``said_before`` how far before a restart, None if that was not kept,
+    ``widened`` whether channels beside the first two are operators who are asked. ``rejected``:
+    why nobody may be.
     """
 
     call_id: int
@@ -38,14 +43,40 @@ class Call:
     sip: str | None
     phone: str
     anchor: str
+    did: str | None = None
+    caller_name: str | None = None
+    note: str | None = None
+    recorded: bool = True
+    max_duration: int | None = None
     states: list[StateTold] = field(default_factory=list)
-    legs: dict[Role, Leg] = field(
-        default_factory=lambda: {OPERATOR: Leg("operator-1"), CLIENT: Leg("client")}
-    )
+    legs: list[Leg] = field(default_factory=list)
+    client: Leg = field(init=False)
+    channels: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
     hung_up_by: str | None = None
+    hung_up_at: int = 0
     originate_reason: int | None = None
     unexplained: signals.Ended | None = None
-    unseen: bool = False
+    lost: str | None = None
+    asking: signals.Asking | None = None
+    tried: tuple[int, signals.Tried] | None = None
+    heard: set[signals.Signal] = field(default_factory=set)
+    said: dict[str, int] = field(default_factory=dict)
+    said_before: dict[str, int] | None = field(default_factory=dict)
+    turn: int = 0
+    widened: bool = False
+    rejected: str | None = None
+    noted: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Put the two phones up that every call has, in the order in which they are asked."""
+        self.client = Leg("client", CLIENT, phone=self.phone)
+        self.legs.append(self.client)
+        if self.direction is Direction.OUTBOUND:
+            self.legs.insert(0, Leg("operator-1", OPERATOR, self.sip))
+        self.legs[0].channel = self.anchor
+        self.channels.add(self.anchor)
+        self.known.add(self.anchor)
 
     @property
     def final(self) -> bool:
@@ -57,99 +88,164 @@ class Call:
         """The last state told; a call that has told none stands before its CALL."""
         return self.states[-1].state
 
+    @property
+    def operators(self) -> list[Leg]:
+        """The operators' legs, in the order in which they were asked."""
+        return [leg for leg in self.legs if leg.role is OPERATOR]
+
+    @property
+    def talked(self) -> bool:
+        """Whether the client has talked with somebody."""
+        return self.date_of(TALK[self.direction]) is not None
+
+    @property
+    def talking(self) -> Leg | None:
+        """The operator's leg that talks with the client now; None while nobody does."""
+        if self.final or not self.talked:
+            return None
+        return next((leg for leg, _, end in talks(self, None) if end is None), None)
+
+    @property
+    def phase(self) -> str:
+        """``ringing`` until the client talks with somebody, then ``talking``, then ``ended``.
+
+        A call that was put on hold or is being transferred is still ``talking``; whether an
+        operator is there says ``talking``, the leg.
+        """
+        if self.final:
+            return "ended"
+        return "talking" if self.talked else "ringing"
+
+    @property
+    def looked_for(self) -> set[str]:
+        """The channels by which a look finds the call; the anchor where none is left."""
+        return self.channels or {self.anchor}
+
+    @property
+    def busy(self) -> set[str]:
+        """The operators who are rung or up, or are about to be rung."""
+        return {leg.sip for leg in self.operators if leg.sip is not None and not leg.over}
+
     def date_of(self, state: State) -> int | None:
-        """When ``state`` was told, in milliseconds, or None."""
+        """When ``state`` was told first, in milliseconds, or None."""
         return next((told.date for told in self.states if told.state is state), None)
 
-
-def role_of(call: Call, channel: str) -> Role | None:
-    """Whose leg ``channel`` is; the anchor is the operator's even before it was seen."""
-    if channel == call.anchor:
-        return OPERATOR
-    return CLIENT if channel == call.legs[CLIENT].channel else None
+    def leg_of(self, channel: str) -> Leg | None:
+        """The leg whose channel it is; the anchor is one even before it was seen."""
+        return next((leg for leg in self.legs if leg.channel == channel), None)
 
 
 def who(call: Call, source: str) -> str | None:
     """The party whose channel is named ``source``; Asterisk, where it is nobody's."""
     if not source:
         return None
-    for role, leg in call.legs.items():
+    # A Hangup by AMI is our own.
+    if source.startswith("manager/"):
+        return "api"
+    for leg in call.legs:
         if leg.channel_name == source:
-            return role.value
+            return leg.role.value
     return "asterisk"
 
 
-def reached(call: Call, rung: State) -> bool:
-    """Whether the call has climbed to ``rung``."""
+def blame(call: Call, party: str | None, date: int) -> None:
+    """Note who hung up: the first, but for one without whom the call has gone on."""
+    if party is not None and (call.hung_up_by is None or date > call.hung_up_at + LINGER):
+        call.hung_up_by, call.hung_up_at = party, date
+
+
+def rung(call: Call) -> State:
+    """The highest rung that an outbound call has climbed to."""
+    told = {told.state for told in call.states}
+    return next(state for state in reversed(LADDER[call.direction]) if state in told)
+
+
+def reached(call: Call, wanted: State) -> bool:
+    """Whether the call has climbed to ``wanted``."""
     ladder = LADDER[call.direction]
-    return ladder.index(call.state) >= ladder.index(rung)
+    return ladder.index(rung(call)) >= ladder.index(wanted)
 
 
 def tell(
     call: Call,
     state: State,
     date: int,
+    leg: Leg | None = None,
     *,
     final: bool = False,
     cause: int | None = None,
     detail: str | None = None,
 ) -> StateTold:
-    """Add a state to the chain."""
-    role = LEG_OF[state]
+    """Add a state to the chain; ``leg`` is the one it speaks of."""
+    if LEG_OF[state] is CLIENT:
+        leg = call.client
+    noted = (words for words in call.noted if words != detail)
     told = StateTold(
         call_id=call.call_id,
         seq=len(call.states) + 1,
         state=state,
         final=final,
-        leg=call.legs[role].name if role else None,
-        sip=call.sip,
+        leg=leg.name if leg else None,
+        sip=_sip(call, state, leg),
         # Clocks and threads may disagree; within a call time never runs backwards.
         date=max(date, call.states[-1].date) if call.states else date,
         cause=cause,
-        detail=detail,
+        detail="; ".join(filter(None, [detail, *noted])) or None,
     )
-    call.states.append(told)
+    call.noted.clear()
+    keep(call, told, leg)
     return told
 
 
-def seconds(call: Call, ended: int | None) -> tuple[float | None, float | None, float | None]:
-    """Ring, wait and talk seconds, each up to ``ended`` if it had begun and not ended before."""
-
-    def span(begin: State, end: State | None) -> float | None:
-        begun = call.date_of(begin)
-        over = call.date_of(end) if end else None
-        over = ended if over is None else over
-        return None if begun is None or over is None else (over - begun) / 1000
-
-    return (
-        span(State.OPERATOR_CALLTO, State.OPERATOR_PICKUP),
-        span(State.OPERATOR_PICKUP, State.CLIENT_PICKUP),
-        span(TALK[call.direction], None),
-    )
+def _sip(call: Call, state: State, leg: Leg | None) -> str | None:
+    """The operator concerned: nobody, where a state is of operators and of none of them."""
+    if LEG_OF[state] is OPERATOR:
+        return leg.sip if leg else None
+    return call.sip
 
 
-def view(call: Call) -> CallView:
-    """The call as it stands now, after the last state told."""
-    last = call.states[-1]
-    ended = last.date if last.final else None
-    # Of what was under way when nobody looked nobody knows how long it went on.
-    ring, wait, talk = seconds(call, None if call.unseen else ended)
-    return CallView(
-        call_id=call.call_id,
-        order_id=call.order_id,
-        external_key=call.external_key,
-        direction=call.direction,
-        sip=call.sip,
-        phone=call.phone,
-        state=last.state,
-        final=last.final,
-        date=call.states[0].date,
-        answered=call.date_of(TALK[call.direction]),
-        ended=ended,
-        ring_seconds=ring,
-        wait_seconds=wait,
-        talk_seconds=talk,
-        hung_up_by=call.hung_up_by if last.final else None,
-        cause=last.cause,
-        detail=last.detail,
-    )
+def keep(call: Call, told: StateTold, leg: Leg | None) -> None:
+    """Add a told state to the chain and to its leg."""
+    call.states.append(told)
+    if leg is None:
+        return
+    leg.told.add(told.state)
+    if told.state in CALLED:
+        leg.called = told.date
+    elif told.state in PICKED_UP:
+        leg.answered = told.date
+    else:
+        leg.cause, leg.detail = told.cause, told.detail
+    asked = told.state in CALLED and not call.talked
+    if leg.sip is not None and (asked or call.sip is None):
+        call.sip = leg.sip
+    follow(call)
+
+
+def follow(call: Call) -> None:
+    """The call is the operator's who talks now, even once he does no longer."""
+    leg = call.talking
+    if leg is not None and leg.sip is not None:
+        call.sip = leg.sip
+
+
+def talks(call: Call, until: int | None) -> Iterator[tuple[Leg, int, int | None]]:
+    """Who talked with the client, from when to when; None while it goes on.
+
+    Of two who are up it is the one who was there first, until he leaves: a transfer. A talk of
+    which nobody saw the end is left out.
+    """
+    begun = call.date_of(TALK[call.direction])
+    edge: int | None = begun
+    for leg in sorted(call.operators, key=lambda leg: leg.answered or 0):
+        lost = leg.over and leg.ended is None
+        if begun is None or edge is None or leg.answered is None or lost:
+            continue
+        start = max(leg.answered, edge)
+        end = min(filter(None, (leg.ended, call.client.ended, until)), default=None)
+        if end is not None and end < start:
+            if leg.answered > begun:
+                continue
+            end = start  # Two clocks that disagree.
+        yield leg, start, end
+        edge = end

@@ -33,8 +33,30 @@ SIP_OUTCOME: dict[int, Outcome] = {
 #: 487 only echoes our own CANCEL, so it says nothing about why we cancelled.
 SIP_ECHO = 487
 
+#: The causes that Asterisk makes of SIP answers, where the channel's own is not known yet.
+SIP_CAUSE: dict[int, int] = {
+    401: 21,
+    403: 21,
+    404: 1,
+    407: 21,
+    408: 18,
+    410: 22,
+    480: 19,
+    484: 28,
+    486: 17,
+    488: 58,
+    500: 38,
+    501: 29,
+    503: 34,
+    600: 17,
+    603: 21,
+}
+
 #: Normal clearing: a leg was ended by somebody on purpose.
 NORMAL = 16
+
+#: Somebody else was quicker.
+ELSEWHERE = 26
 
 #: What a leg has that Asterisk gave up because its time was over, as the version pleases.
 RANG_OUT = frozenset({None, NORMAL, 19})
@@ -60,6 +82,11 @@ DIAL_STATUS_WORDS: dict[str, str] = {
     "BUSY": "a call forward of the phone is not followed",
     "NOANSWER": "no answer in time",
     "CANCEL": "the operator hung up",
+}
+
+#: What the detail of a talk says in which not one packet of sound came from a party.
+SILENT_WORDS: dict[str, str] = {
+    party: f"no sound from the {party}" for party in ("client", "operator")
 }
 
 #: Q.850, as Asterisk words it.

@@ -7,24 +7,27 @@ tells nothing. Once a final state is told a call is deaf.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ccdaemon.calls import causes, signals
-from ccdaemon.calls.call import Call, reached, role_of, seconds, tell, who
+from ccdaemon.calls import asking, ends, signals
+from ccdaemon.calls.call import Call, blame, follow, keep, reached, rung, tell, who
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.model import State, StateTold
+from ccdaemon.calls.leg import Leg
+from ccdaemon.calls.model import Direction, LegView, State, StateTold
 from ccdaemon.calls.tables import (
     ANSWERED,
     ASKED,
     CLIENT,
     LADDER,
+    LEG_LADDER,
+    LEG_OF,
+    NO_PHONE,
     OPERATOR,
-    ORIGINATE_STATUS,
-    SIP_CHANNELS,
-    TALK,
-    VERDICT,
 )
+
+#: As many notes wait for a state that can carry them.
+MOST_NOTES = 20
 
 
 def open_call(call: Call, date: int) -> list[StateTold]:
@@ -32,9 +35,15 @@ def open_call(call: Call, date: int) -> list[StateTold]:
     return [tell(call, State.CALL, date)]
 
 
+def open_by_hand(call: Call, name: str, date: int) -> list[StateTold]:
+    """Tell a call that an operator dials himself on the channel ``name``: he is there already."""
+    call.legs[0].channel_name = name
+    return [*open_call(call, date), *_lift(call, State.OPERATOR_PICKUP, date)]
+
+
 def refuse(call: Call, outcome: Outcome, detail: str, date: int) -> list[StateTold]:
     """End a call for which nobody's phone is rung at all: the operator is offline or busy."""
-    return [_end(call, outcome, date, detail=detail)]
+    return [ends.conclude(call, outcome, date, detail=detail)]
 
 
 def advance(call: Call, signal: signals.Signal) -> list[StateTold]:
@@ -44,149 +53,201 @@ def advance(call: Call, signal: signals.Signal) -> list[StateTold]:
     return _STEPS[type(signal)](call, signal)
 
 
-def restore(call: Call, states: list[StateTold]) -> None:
+def restore(call: Call, states: Sequence[StateTold], legs: Sequence[LegView] = ()) -> None:
     """Put a chain that was told earlier back into a call, as after a restart."""
-    call.states.extend(states)
+    for seen in legs:
+        _restore_leg(call, seen)
+    by_name = {leg.name: leg for leg in call.legs}
+    for told in states:
+        keep(call, told, by_name.get(told.leg or ""))
+    for leg in call.operators:
+        leg.judged = not leg.told <= {*LEG_LADDER}
+
+
+def _restore_leg(call: Call, seen: LegView) -> None:
+    leg = next((leg for leg in call.legs if leg.name == seen.name), None)
+    if leg is None:
+        leg = Leg(seen.name, OPERATOR, seen.sip, seen.phone, turn=_turn(call, seen))
+        call.legs.append(leg)
+        call.widened = True
+        call.turn = leg.turn
+    leg.sip, leg.phone, leg.channel = seen.sip, seen.phone, seen.channel
+    leg.ended, leg.up = seen.ended, seen.answered
+    # Of a leg that was never born everything was told at once.
+    leg.over = seen.ended is not None
+    if leg.channel is not None:
+        call.known.add(leg.channel)
+        (call.channels.discard if leg.over else call.channels.add)(leg.channel)
+
+
+def _turn(call: Call, seen: LegView) -> int:
+    """The turn of a leg that is put back: a new one if the last was over when it was called."""
+    last = [leg for leg in call.operators if leg.turn == call.turn]
+    known = (leg.ended if leg.up is None else leg.up for leg in last)
+    return call.turn + any(end is not None and end <= (seen.called or 0) for end in known)
+
+
+# What happens to a channel
 
 
 def _started(call: Call, signal: signals.Started) -> list[StateTold]:
-    role = OPERATOR if signal.channel == call.anchor else CLIENT
-    leg = call.legs[role]
-    # A Local channel in the way brings further channels: the first one is the leg. A channel
-    # beside the anchor is the client only after the dialplan said that it asks him.
-    if leg.channel is not None or (role is CLIENT and not reached(call, State.CLIENT_CALLTO)):
+    leg = call.leg_of(signal.channel)
+    if leg is not None:
+        leg.channel_name = leg.channel_name or signal.name
+        asked = ASKED.get((call.direction, leg.role)) if leg is call.legs[0] else None
+        return _lift(call, asked, signal.date) if asked and not leg.over else []
+    if signal.channel in call.known:
         return []
-    leg.channel, leg.channel_name = signal.channel, signal.name
-    return _lift(call, ASKED[call.direction, role], signal.date)
+    call.known.add(signal.channel)
+    call.channels.add(signal.channel)
+    if call.direction is Direction.OUTBOUND and call.client.channel is None:
+        return _client_started(call, signal)
+    if signal.name.startswith(NO_PHONE):
+        return []
+    # A Local channel before the client's brings further channels, which are no leg either.
+    asked_for = call.widened or call.direction is Direction.INBOUND
+    return asking.started(call, signal) if asked_for else []
+
+
+def _client_started(call: Call, signal: signals.Started) -> list[StateTold]:
+    # A channel beside the anchor is the client only after the dialplan said that it asks him.
+    if not reached(call, State.CLIENT_CALLTO):
+        return []
+    call.client.channel, call.client.channel_name = signal.channel, signal.name
+    return []
 
 
 def _answered(call: Call, signal: signals.Answered) -> list[StateTold]:
-    role = role_of(call, signal.channel)
-    return _lift(call, ANSWERED[call.direction, role], signal.date) if role else []
+    leg = call.leg_of(signal.channel)
+    if leg is None or leg.over:
+        return []
+    if leg is call.client or leg is call.legs[0]:
+        wanted = ANSWERED.get((call.direction, leg.role))
+        return _lift(call, wanted, signal.date) if wanted else []
+    return asking.answered(call, leg, signal.date)
 
 
 def _asked(call: Call, signal: signals.Asked) -> list[StateTold]:
-    return _lift(call, ASKED[call.direction, signal.role], signal.date)
+    wanted = ASKED.get((call.direction, signal.role))
+    return _lift(call, wanted, signal.date) if wanted else []
 
 
 def _outcome(call: Call, signal: signals.Outcome) -> list[StateTold]:
-    call.legs[CLIENT].outcome = signal
+    call.client.outcome = signal
     # Busy is what his phone said, whoever ended the leg then.
     said = CLIENT.value if signal.dial_status == "BUSY" else who(call, signal.source)
-    call.hung_up_by = call.hung_up_by or said
+    blame(call, said, signal.date)
     return []
 
 
 def _hung_up(call: Call, signal: signals.HungUp) -> list[StateTold]:
-    role = role_of(call, signal.channel)
-    call.hung_up_by = call.hung_up_by or (role.value if role else None)
+    leg = call.leg_of(signal.channel)
+    if leg is None or leg.over:
+        return []
+    leg.hung_up = True
+    # An operator who declines does not end the call of a client who waits for the next one.
+    if leg is call.client or leg is call.legs[0] or leg.answered is not None:
+        blame(call, leg.role.value, signal.date)
     return []
 
 
 def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
-    # The other party's channel may go before or after: the anchor's end decides.
-    if signal.channel != call.anchor:
+    call.known.add(signal.channel)
+    if signal.channel not in call.channels:
         return []
-    if not reached(call, State.OPERATOR_PICKUP):
-        return _ended_unanswered(call, signal)
-    tech, dial_status = "", ""
-    if call.state is State.CLIENT_CALLTO and (told := call.legs[CLIENT].outcome):
-        # From here on the anchor's own SIP answer is one that Asterisk made up from the cause.
-        tech, dial_status = told.tech, told.dial_status
-        if causes.sip_code(tech) is not None and call.hung_up_by != OPERATOR:
-            # chan_sip takes most refusals for Dial's own doing.
-            call.hung_up_by = CLIENT.value
-        if _is_silent(call, told):
-            cause = causes.own(signal.cause, dial_status)
-            detail = ", ".join(filter(None, [causes.words(cause, ""), "no SIP answer at all"]))
-            return [_end(call, Outcome.FAILED, signal.date, cause=cause, detail=detail)]
-    if call.state is not TALK[call.direction] and call.hung_up_by == OPERATOR:
-        # Also where he was too quick for Dial to say so.
-        dial_status = dial_status or "CANCEL"
-    return [_end_with(call, signal, tech, dial_status)]
+    call.channels.discard(signal.channel)
+    leg = call.leg_of(signal.channel)
+    told: list[StateTold] = []
+    if leg is not None:
+        leg.over, leg.end = True, signal
+        leg.ended = max(filter(None, (signal.date, leg.called, leg.answered)))
+        told = _let_go(call, leg)
+    return told if call.channels else [*told, *ends.over(call, signal.date)]
 
 
-def _is_silent(call: Call, told: signals.Outcome) -> bool:
-    """Not one word came back: there is nothing that could ring. A 408 is Asterisk's own then."""
-    over_sip = call.legs[CLIENT].channel_name.startswith(SIP_CHANNELS)
-    return over_sip and not told.tech and told.dial_status not in ("BUSY", "CANCEL", "")
-
-
-def _ended_unanswered(call: Call, signal: signals.Ended) -> list[StateTold]:
-    """The operator's phone was asked and did not answer."""
-    dial_status = "NOANSWER"
-    if not signal.cause or (signal.cause == causes.NORMAL and not call.hung_up_by):
-        # One that rang out (Asterisk 16) or one that forwards (22, if it is quick; chan_sip): only
-        # what Originate is answered can tell, and it may come later.
-        if call.originate_reason is None:
-            call.unexplained = signal
-            return []
-        dial_status = ORIGINATE_STATUS.get(call.originate_reason, "BUSY")
-    # Where the phone itself did not end it, the SIP answer is one that Asterisk made up.
-    tech = signal.tech if call.hung_up_by else ""
-    if call.hung_up_by is None:
-        outcome = causes.outcome(tech=tech, cause=signal.cause, dial_status=dial_status)
-        given_up = outcome is Outcome.NOANSWER and signal.cause in causes.RANG_OUT
-        call.hung_up_by = "asterisk" if given_up else OPERATOR.value
-    return [_end_with(call, signal, tech, dial_status)]
-
-
-def _end_with(call: Call, signal: signals.Ended, tech: str, dial_status: str) -> StateTold:
-    outcome = causes.outcome(tech=tech, cause=signal.cause, dial_status=dial_status)
-    cause = causes.own(signal.cause, dial_status)
-    detail = causes.words(cause, tech, dial_status)
-    return _end(call, outcome, signal.date, cause=cause, detail=detail)
+def _let_go(call: Call, leg: Leg) -> list[StateTold]:
+    follow(call)
+    is_asked = leg.role is OPERATOR and leg is not call.legs[0]
+    return asking.ended(call, leg) if is_asked else []
 
 
 def _originate_failed(call: Call, signal: signals.OriginateFailed) -> list[StateTold]:
+    if call.direction is Direction.INBOUND:
+        return []
     # The birth of a channel may be told after this: that there is none only time can tell.
     call.originate_reason = signal.reason
-    return _ended_unanswered(call, call.unexplained) if call.unexplained else []
+    end = call.unexplained
+    return ends.operator_unanswered(call, end, end.date) if end else []
 
 
 def _lost(call: Call, signal: signals.Lost) -> list[StateTold]:
-    if call.originate_reason is None or call.state is not State.CALL:
-        call.unseen = True
-        return _refused(call, signal)
-    reason = f"Asterisk could not reach the operator (reason {call.originate_reason})"
-    return [_end(call, Outcome.OFFLINE, signal.date, detail=f"no phone was asked: {reason}")]
+    if signal.channel not in call.looked_for:
+        return []
+    if call.originate_reason is not None and call.state is State.CALL:
+        reason = f"Asterisk could not reach the operator (reason {call.originate_reason})"
+        return refuse(call, Outcome.OFFLINE, f"no phone was asked: {reason}", signal.date)
+    call.channels.discard(signal.channel)
+    leg = call.leg_of(signal.channel)
+    told: list[StateTold] = []
+    if leg is not None:
+        leg.over = True
+        told = _let_go(call, leg) if leg.answered is not None else []
+    if call.channels:
+        return told
+    call.lost = signal.words
+    return [*told, *ends.over(call, signal.date)]
 
 
-def _refused(call: Call, signal: signals.Refused | signals.Lost) -> list[StateTold]:
-    return [_end(call, Outcome.FAILED, signal.date, detail=signal.words)]
+# What we ourselves know
+
+
+def _refused(call: Call, signal: signals.Refused) -> list[StateTold]:
+    return [ends.fail(call, signal.words, signal.date)]
+
+
+def _noted(call: Call, signal: signals.Noted) -> list[StateTold]:
+    if signal.words not in call.noted and len(call.noted) < MOST_NOTES:
+        call.noted.append(signal.words)
+    return []
+
+
+def _cancelled(call: Call, signal: signals.Cancelled) -> list[StateTold]:
+    blame(call, "api", signal.date)
+    return []
+
+
+def _opened(
+    call: Call, signal: signals.Incoming | signals.DialledOut | signals.Labelled
+) -> list[StateTold]:
+    return []
 
 
 _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
+    signals.Incoming: _opened,
+    signals.DialledOut: _opened,
+    signals.Labelled: _opened,
     signals.Started: _started,
     signals.Answered: _answered,
     signals.Asked: _asked,
+    signals.Asking: asking.ask,
+    signals.Tried: asking.tried,
     signals.Outcome: _outcome,
     signals.HungUp: _hung_up,
     signals.Ended: _ended,
     signals.OriginateFailed: _originate_failed,
     signals.Refused: _refused,
     signals.Lost: _lost,
+    signals.Passed: asking.passed,
+    signals.Noted: _noted,
+    signals.Cancelled: _cancelled,
 }
 
 
-def _lift(call: Call, rung: State, date: int) -> list[StateTold]:
+def _lift(call: Call, wanted: State, date: int) -> list[StateTold]:
     ladder = LADDER[call.direction]
-    missing = ladder[ladder.index(call.state) + 1 : ladder.index(rung) + 1]
-    return [tell(call, state, date) for state in missing]
+    missing = ladder[ladder.index(rung(call)) + 1 : ladder.index(wanted) + 1]
+    return [tell(call, state, date, _leg(call, state)) for state in missing]
 
 
-def _end(
-    call: Call, outcome: Outcome, date: int, *, cause: int | None = None, detail: str | None = None
-) -> StateTold:
-    state = VERDICT[call.direction, call.state][outcome]
-    if state is State.FINISH and not call.unseen:
-        detail = "; ".join(filter(None, [_finish_words(call, date), detail]))
-    return tell(call, state, date, final=True, cause=cause or None, detail=detail)
-
-
-def _finish_words(call: Call, date: int) -> str:
-    ring, wait, talk = seconds(call, max(date, call.states[-1].date))
-    return (
-        f"hung up by {call.hung_up_by or 'nobody known'}; "
-        f"ring {ring:.1f} s, wait {wait:.1f} s, talk {talk:.1f} s"
-    )
+def _leg(call: Call, state: State) -> Leg | None:
+    return call.legs[0] if LEG_OF[state] is OPERATOR else None

@@ -63,6 +63,30 @@ class StateTold:
 
 
 @dataclass(frozen=True, slots=True)
+class LegView:
+    """One phone of a call, as it stands at one moment.
+
+    ``name`` is ``operator-1``, ``operator-2``… or ``client``. ``sip`` is the operator's number,
+    None for the client and for a phone outside; ``phone`` the number outside, None for an
+    operator. ``called`` is when the phone was asked, ``answered`` when it was picked up, ``ended``
+    when it was let go. ``talk_seconds`` is how long it talked with the other party, None if it
+    never did. ``cause`` and ``detail`` say how an unanswered leg ended. ``channel`` is Asterisk's
+    uniqueid of its channel, after which a recording made on it is named.
+    """
+
+    name: str
+    sip: str | None
+    phone: str | None
+    called: int | None
+    answered: int | None
+    ended: int | None
+    talk_seconds: float | None
+    cause: int | None
+    detail: str | None
+    channel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallView:
     """A call as it stands at one moment: the ``call`` object.
 
@@ -70,7 +94,11 @@ class CallView:
     reached. ``ring_seconds`` is how long operators' phones rang, ``wait_seconds`` how long the
     party that was there first waited for the other, ``talk_seconds`` how long they talked; each
     is None until it is over (or if it never began). ``hung_up_by`` is operator, client, api or
-    asterisk, None while nobody has.
+    asterisk, None while nobody has. ``sip`` is the operator who talks or talked last, else the one
+    asked last. ``did`` is the number that an inbound call dialled, ``caller_name`` what the CRM
+    calls the caller, ``note`` what makeCall was given, ``anchor`` the uniqueid of the channel that
+    the call began with, ``legs`` its phones in the order in which they were asked. ``said``: how
+    far each channel's dialplan had counted what it said of asking; None: that was not kept.
     """
 
     call_id: int
@@ -90,6 +118,12 @@ class CallView:
     hung_up_by: str | None
     cause: int | None
     detail: str | None
+    did: str | None = None
+    caller_name: str | None = None
+    note: str | None = None
+    anchor: str | None = None
+    legs: tuple[LegView, ...] = ()
+    said: tuple[tuple[str, int], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +132,8 @@ class Record:
 
     ``uniqueid`` is the channel that was recorded and the stem of the file; ``path`` is relative
     to the recordings folder; ``size`` is bytes, ``duration`` seconds as measured in the file,
-    ``date`` the moment it was found complete.
+    ``date`` the moment it was found complete. ``pauses`` are from when to when it is silent because
+    it was told to be, in seconds of the file.
     """
 
     call_id: int
@@ -108,3 +143,25 @@ class Record:
     size: int
     duration: float
     date: int
+    pauses: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What somebody did to a call, or wrote on it.
+
+    ``action`` is the method's name as the wire contract has it; ``by`` the name of the API client
+    that asked, ``daemon`` where nobody did. The rest is what the action concerns: an operator or
+    supervisor, a number outside, the order that was attached, the result that was set.
+    """
+
+    call_id: int
+    date: int
+    action: str
+    by: str
+    sip: str | None = None
+    phone: str | None = None
+    order_id: str | None = None
+    result: str | None = None
+    note: str | None = None
+    detail: str | None = None

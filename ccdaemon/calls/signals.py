@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ccdaemon.calls import causes
 from ccdaemon.calls.model import Role
 
 #: Asterisk's number for an originate whose time was over while the phone rang.
@@ -27,9 +28,47 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Started(Signal):
-    """The channel was born; ``name`` is what Asterisk calls it, e.g. ``PJSIP/1000-0000002a``."""
+    """The channel was born; ``name`` is what Asterisk calls it, e.g. ``PJSIP/1000-0000002a``.
+
+    ``sip`` is the operator whose phone it is, as far as the name tells: the board fills it in.
+    """
 
     name: str
+    sip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming(Signal):
+    """A client calls in on the channel ``name``; opens a call unless it is known already.
+
+    ``phone`` is what Asterisk takes for the caller's number and may be anything, ``did`` the
+    number that was dialled.
+    """
+
+    name: str
+    phone: str
+    did: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialledOut(Signal):
+    """An operator dials ``phone`` by hand on the channel ``name``; opens a call."""
+
+    name: str
+    phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Signal):
+    """The operator's channel ``name`` says what makeCall was given for its call.
+
+    Opens the call again if nobody knows it any more; the number is in the channel's own.
+    """
+
+    name: str
+    phone: str
+    order_id: str
+    external_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +81,34 @@ class Asked(Signal):
     """The dialplan, running on ``channel``, is about to ring the other party."""
 
     role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Asking(Signal):
+    """The dialplan is about to ring operators ``sips`` or numbers outside, ``phones``, together.
+
+    Both are empty where a queue or the administrator's fallback chooses whom to ring. ``number``
+    counts what is said of those who are asked, on this channel; 0 where it does not. ``seen``: the
+    dialplan did not say so; a look has seen that somebody is asked.
+    """
+
+    sips: tuple[str, ...]
+    phones: tuple[str, ...]
+    number: int = 0
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tried(Signal):
+    """The dialplan says what came of ringing those whom it was asking; as ``Outcome``.
+
+    ``number`` goes on from that of ``Asking``.
+    """
+
+    dial_status: str
+    tech: str
+    source: str
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +161,24 @@ class Lost(Signal):
     """The channel is no longer there and nobody saw it end; ``words`` say how that is known."""
 
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passed(Signal):
+    """Operator ``sip`` is not rung, for he cannot take the call: ``outcome`` says why."""
+
+    sip: str
+    outcome: causes.Outcome
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Signal):
+    """``words`` belong into the detail of the next state that is told."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled(Signal):
+    """The API ends the call: whatever ends now was ended by it."""

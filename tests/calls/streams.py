@@ -304,8 +304,13 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
 
 
 def in_turn(row: str) -> list[Signal]:
-    """A row's signals unshuffled: each thread speaks for as long as it need not wait."""
-    rest = [list(thread) for thread in ROWS[row][0]()]
+    """A row's signals unshuffled."""
+    return unshuffled(ROWS[row][0]())
+
+
+def unshuffled(threads: list[list[Step]]) -> list[Signal]:
+    """Each thread speaks for as long as it need not wait."""
+    rest = [list(thread) for thread in threads]
     order: list[Signal] = []
     while any(rest):
         thread = next(thread for thread in rest if thread and _may_go(thread[0], rest))
@@ -344,5 +349,5 @@ def _may_go(step: Step, rest: list[list[Step]]) -> bool:
 
 def _echoes(order: list[Signal]) -> list[Signal]:
     """What may be told twice: a ringing, an answer, a hang-up; a channel ends only once."""
-    once = (signals.Ended, signals.Outcome)
+    once = (signals.Ended, signals.Outcome, signals.Passed, signals.Noted)
     return [signal for signal in order if not isinstance(signal, once)] or order[-1:]

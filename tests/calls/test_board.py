@@ -59,3 +59,18 @@ class BoardTests(SynchronousTestCase):
         self.board.add(nobodys)
         self.board.remove(nobodys)
         self.assertEqual(len(self.board), 1)
+
+    def test_found_by_a_linkedid_that_another_call_has(self) -> None:
+        """Two calls whose channels joined one bridge: each goes on by its own channels."""
+        other = new_call()
+        other.call_id, other.anchor = 13, "cc-0a1b2c-13-o"
+        other.legs[0].channel = other.anchor
+        other.channels, other.known = {other.anchor}, {other.anchor}
+        self.board.add(other)
+        self.board.hear(signals.Started(other.anchor, ANCHOR, T0, "PJSIP/1001-1"))
+        self.assertEqual([self.call.state, other.state], [State.CALL, State.OPERATOR_CALLTO])
+        self.assertIs(self.board.of_channel(other.anchor), other)
+        self.board.remove(other)
+        self.assertIs(self.board.of_channel(ANCHOR), self.call)
+        self.assertIsNone(self.board.of_channel(other.anchor))
+        self.assertEqual((self.board.call(12), self.board.call(13)), (self.call, None))

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls import machine, signals
-from ccdaemon.calls.call import Call, view
+from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.model import CallView, Role, State, StateTold
+from ccdaemon.calls.model import CallView, LegView, Role, State, StateTold
 from ccdaemon.calls.signals import Signal
 from ccdaemon.calls.tables import LADDER, LEG_OF, VERDICT
+from ccdaemon.calls.view import view
 from tests.calls.streams import (
     ANCHOR,
     ASKED,
@@ -170,6 +171,8 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(live.answered, T0 + 7500)
         machine.advance(call, signals.HungUp(CLIENT, ANCHOR, T0 + 20000))
         machine.advance(call, signals.Ended(ANCHOR, ANCHOR, T0 + 20000, 16, ""))
+        self.assertFalse(call.final)
+        machine.advance(call, signals.Ended(CLIENT, ANCHOR, T0 + 20000, 16, ""))
         over = view(call)
         self.assertEqual((over.ring_seconds, over.wait_seconds, over.talk_seconds), (2.5, 4, 12.5))
         self.assertEqual(
@@ -178,13 +181,27 @@ class OutboundTests(SynchronousTestCase):
         )
         self.assertEqual({t.state: t.date - T0 for t in call.states[1:-1]}, times)
 
+    def test_a_talk_of_the_time_it_was_given(self) -> None:
+        """Asterisk ends it, and the words say why; who hangs up before is said as ever."""
+        for hangs_up, by in ((False, "asterisk"), (True, "client")):
+            call = told(in_turn("the client hangs up")[:5])
+            call.max_duration = 10
+            if hangs_up:
+                machine.advance(call, signals.HungUp(CLIENT, ANCHOR, T0 + 9900))
+            machine.advance(call, signals.Ended(CLIENT, ANCHOR, T0 + 9900, 16, ""))
+            machine.advance(call, signals.Ended(ANCHOR, ANCHOR, T0 + 9900, 16, ""))
+            self.assertEqual(call.hung_up_by, by)
+            words = call.states[-1].detail or ""
+            self.assertEqual("max_duration of 10 s was over" in words, not hangs_up, words)
+
     def test_a_lost_channel(self) -> None:
         """A call whose end nobody saw is an ERROR; FINISH if both had talked."""
         lost = on_anchor(signals.Lost, "not there any more")
         call = told([lost])
         self.assertEqual(chain(call), [State.CALL, State.ERROR])
         self.assertEqual(call.states[-1].detail, "not there any more")
-        talked = told([*in_turn("the client hangs up")[:-3], lost])
+        both = [lost, on_client(signals.Lost, "not there any more")]
+        talked = told([*in_turn("the client hangs up")[:-3], *both])
         self.assertEqual(chain(talked)[-2:], [State.CLIENT_PICKUP, State.FINISH])
         self.assertEqual(talked.states[-1].detail, "not there any more")
         # Nobody saw when they stopped talking; that they waited for each other was seen.
@@ -229,6 +246,27 @@ class OutboundTests(SynchronousTestCase):
         machine.advance(call, on_client(signals.Started, CLIENT_NAME))
         machine.advance(call, on_client(signals.Answered))
         self.assertEqual(chain(call), [*ASKED, State.CLIENT_PICKUP])
+
+    def test_restored_while_somebody_else_is_asked(self) -> None:
+        """Who is rung in a transfer has a turn of his own: that he does not answer is told."""
+        call = Call(12, "15", "24", new_call().direction, "1000", "380", ANCHOR)
+        states = told(in_turn("the client hangs up")[:5]).states
+        last = states[-1].date
+        second = LegView(
+            "operator-2", "1001", None, last + 1000, None, None, None, None, None, "17.9"
+        )
+        rung = StateTold(
+            12, len(states) + 1, State.OPERATOR_CALLTO, False, "operator-2", "1001", last + 1000,
+            None, None,
+        )  # fmt: skip
+        first = LegView("operator-1", "1000", None, 0, states[2].date, last + 900, None, None, None)
+        machine.restore(call, [*states, rung], [first, second])
+        ids = ("17.9", ANCHOR)
+        machine.advance(call, signals.Ended(*ids, last + 7000, None, ""))
+        machine.advance(call, signals.Tried(*ids, last + 7001, "NOANSWER", "", ""))
+        self.assertEqual(call.states[-1].state, State.OPERATOR_NOANSWER)
+        self.assertEqual(call.states[-1].sip, "1001")
+        self.assertFalse(call.states[-1].final)
 
 
 class TableTests(SynchronousTestCase):

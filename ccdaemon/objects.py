@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from ccdaemon.calls.model import CallView, Direction, Record, State
-from ccdaemon.history.rows import Chain, OperatorRow, StateRow
+from ccdaemon.calls.model import CallView, Direction, LegView, Record, State
+from ccdaemon.history.facts import SET_RESULT
+from ccdaemon.history.rows import ActionRow, Chain, MissedRow, OperatorRow, StateRow
 from ccdaemon.operators import OperatorView, Status
 
 _EPOCH = datetime(1970, 1, 1)
@@ -42,6 +43,7 @@ class StateObject(msgspec.Struct, frozen=True):
     date: str
     cause: int | None
     detail: str | None
+    note: str | None
 
 
 class CallObject(msgspec.Struct, frozen=True):
@@ -63,6 +65,9 @@ class CallObject(msgspec.Struct, frozen=True):
     hung_up_by: str | None
     cause: int | None
     detail: str | None
+    did: str | None
+    caller_name: str | None
+    note: str | None
 
 
 class CallWithStates(CallObject, frozen=True):
@@ -88,6 +93,8 @@ class RecordObject(msgspec.Struct, frozen=True):
     duration: float
     add_date: int
     date: str
+    note: str | None
+    pauses: list[list[float]]
 
 
 class CallWithRecords(CallObject, frozen=True):
@@ -96,6 +103,70 @@ class CallWithRecords(CallObject, frozen=True):
     uniqueid: str | None
     path: str | None
     records: list[RecordObject]
+
+
+class LegObject(msgspec.Struct, frozen=True):
+    """One phone of a call."""
+
+    name: str
+    sip: str | None
+    phone: str | None
+    called: str | None
+    answered: str | None
+    ended: str | None
+    talk_seconds: float | None
+    cause: int | None
+    detail: str | None
+
+
+class ActionObject(msgspec.Struct, frozen=True):
+    """What somebody did to a call; ``by`` is the API client."""
+
+    event_id: int
+    call_id: int
+    date: str
+    action: str
+    by: str
+    sip: str | None
+    phone: str | None
+    order_id: str | None
+    result: str | None
+    note: str | None
+    detail: str | None
+
+
+class KnownCall(CallObject, frozen=True):
+    """Everything that is known of a call."""
+
+    wait_seconds: float | None
+    result: str | None
+    result_note: str | None
+    legs: list[LegObject]
+    states: list[StateObject]
+    records: list[RecordObject]
+    actions: list[ActionObject]
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """How much was removed of an order."""
+
+    calls: int
+    recordings: int
+
+
+class CalledBackObject(msgspec.Struct, frozen=True):
+    """By which call a client was reached who had been missed."""
+
+    call_id: int
+    date: str
+    sip: str | None
+
+
+class MissedCall(CallObject, frozen=True):
+    """An inbound call that nobody took; ``attempts`` counts the calls to that phone since."""
+
+    attempts: int
+    called_back: CalledBackObject | None
 
 
 class OperatorObject(msgspec.Struct, frozen=True):
@@ -107,6 +178,8 @@ class OperatorObject(msgspec.Struct, frozen=True):
     since: str
     call_id: int | None
     stale: bool
+    paused: bool
+    pause_reason: str | None
 
 
 class OperatorChangeObject(msgspec.Struct, frozen=True):
@@ -119,6 +192,8 @@ class OperatorChangeObject(msgspec.Struct, frozen=True):
     call_id: int | None
     date: str
     detail: str | None
+    paused: bool
+    pause_reason: str | None
 
 
 def state_object(row: StateRow) -> StateObject:
@@ -137,6 +212,7 @@ def state_object(row: StateRow) -> StateObject:
         date=iso(told.date),
         cause=told.cause,
         detail=told.detail,
+        note=row.note,
     )
 
 
@@ -158,6 +234,9 @@ def _call_fields(call: CallView) -> dict[str, object]:
         "hung_up_by": call.hung_up_by,
         "cause": call.cause,
         "detail": call.detail,
+        "did": call.did,
+        "caller_name": call.caller_name,
+        "note": call.note,
     }
 
 
@@ -186,6 +265,12 @@ def call_with_records(chain: Chain, base_url: str) -> CallWithRecords:
     )
 
 
+def _address(record: Record, call: CallView) -> str | int:
+    """What a recording is asked for by: its call, but where that has several."""
+    own = call.anchor is not None and record.uniqueid != call.anchor
+    return record.uniqueid if own else record.call_id
+
+
 def record_object(record: Record, call: CallView, base_url: str) -> RecordObject:
     """Make the ``record`` object; ``base_url`` has no slash at its end."""
     return RecordObject(
@@ -197,12 +282,73 @@ def record_object(record: Record, call: CallView, base_url: str) -> RecordObject
         direction=call.direction,
         uniqueid=record.uniqueid,
         path=record.path,
-        url=f"{base_url}/api/record/{record.call_id}.{record.format}",
+        url=f"{base_url}/api/record/{_address(record, call)}.{record.format}",
         format=record.format,
         size=record.size,
         duration=record.duration,
         add_date=record.date // 1000,
         date=iso(record.date),
+        note=call.note,
+        pauses=[list(pause) for pause in record.pauses],
+    )
+
+
+def known_call(chain: Chain, base_url: str) -> KnownCall:
+    """Make the object that holds everything known of a call."""
+    call = chain.call
+    results = [row.action for row in chain.actions if row.action.action == SET_RESULT]
+    last = results[-1] if results else None
+    return KnownCall(
+        **_call_fields(call),  # type: ignore[arg-type]
+        wait_seconds=call.wait_seconds,
+        result=last.result if last else None,
+        result_note=last.note if last else None,
+        legs=[_leg_object(leg) for leg in call.legs],
+        states=[state_object(row) for row in chain.states],
+        records=[record_object(record, call, base_url) for record in by_date(chain.records)],
+        actions=[action_object(row) for row in chain.actions],
+    )
+
+
+def _leg_object(leg: LegView) -> LegObject:
+    return LegObject(
+        name=leg.name,
+        sip=leg.sip,
+        phone=leg.phone,
+        called=_iso_or_none(leg.called),
+        answered=_iso_or_none(leg.answered),
+        ended=_iso_or_none(leg.ended),
+        talk_seconds=leg.talk_seconds,
+        cause=leg.cause,
+        detail=leg.detail,
+    )
+
+
+def action_object(row: ActionRow) -> ActionObject:
+    """Make the ``action`` object."""
+    done = row.action
+    return ActionObject(
+        event_id=row.event_id,
+        call_id=done.call_id,
+        date=iso(done.date),
+        action=done.action,
+        by=done.by,
+        sip=done.sip,
+        phone=done.phone,
+        order_id=done.order_id,
+        result=done.result,
+        note=done.note,
+        detail=done.detail,
+    )
+
+
+def missed_call(row: MissedRow) -> MissedCall:
+    """Make the ``call`` object of a missed call."""
+    back = row.called_back
+    return MissedCall(
+        **_call_fields(row.call),  # type: ignore[arg-type]
+        attempts=row.attempts,
+        called_back=CalledBackObject(back.call_id, iso(back.date), back.sip) if back else None,
     )
 
 
@@ -215,6 +361,8 @@ def operator_object(operator: OperatorView) -> OperatorObject:
         since=iso(operator.since),
         call_id=operator.call_id,
         stale=operator.stale,
+        paused=operator.paused,
+        pause_reason=operator.pause_reason,
     )
 
 
@@ -229,4 +377,6 @@ def operator_change_object(row: OperatorRow) -> OperatorChangeObject:
         call_id=change.call_id,
         date=iso(change.date),
         detail=change.detail,
+        paused=change.paused,
+        pause_reason=change.pause_reason,
     )

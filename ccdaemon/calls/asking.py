@@ -1,0 +1,289 @@
+"""The operators who are asked one after the other, or together: inbound, and in a transfer.
+
+Pure. How such a leg ended unanswered waits until it is known whether somebody else follows: only
+then it is known whether the end of the leg is the end of the call, and whether anybody is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ccdaemon.calls import causes, signals
+from ccdaemon.calls.call import Call, blame, follow, tell, who
+from ccdaemon.calls.causes import Outcome
+from ccdaemon.calls.leg import Leg, Verdict
+from ccdaemon.calls.model import State, StateTold
+from ccdaemon.calls.tables import CLIENT, GIVEN_UP, LEG_LADDER, MOST_LEGS, OPERATOR, OTHERS_FOLLOW
+
+#: What is said of an operator for whom Asterisk found no phone to ring.
+NO_PHONE_ASKED = "no phone was asked: Asterisk could not reach the operator"
+
+
+def started(call: Call, signal: signals.Started) -> list[StateTold]:
+    """A phone is rung; whoever was asked before it was not the last."""
+    told = _settle_before(call)
+    leg = _add(call, signal.sip, _outside(call) if signal.sip is None else None)
+    leg.channel, leg.channel_name = signal.channel, signal.name
+    if len(call.operators) <= MOST_LEGS:
+        told += _climb(call, leg, State.OPERATOR_CALLTO, signal.date)
+    return told
+
+
+def answered(call: Call, leg: Leg, date: int) -> list[StateTold]:
+    """A phone was picked up; of several that rang together the first one counts."""
+    if leg.up is not None or leg.over:
+        return []
+    leg.up = date
+    others = [one for one in call.operators if one.turn == leg.turn and one.answered is not None]
+    return _pick_up(call, leg) if all(one.over for one in others) else []
+
+
+def _pick_up(call: Call, leg: Leg) -> list[StateTold]:
+    for one in pending(call):
+        one.verdict = None
+    assert leg.up is not None
+    return _climb(call, leg, State.OPERATOR_PICKUP, leg.up)
+
+
+def ended(call: Call, leg: Leg) -> list[StateTold]:
+    """A phone was let go, or its channel lost."""
+    if leg.answered is not None:
+        follow(call)
+        # Two picked up at the same moment, and Asterisk took the other one.
+        left = (one for one in call.operators if one.turn == leg.turn and one.up and not one.over)
+        return _pick_up(call, heir) if (heir := next(left, None)) else []
+    if leg.up is not None or not leg.told or leg.judged or _is_answered(call, leg.turn):
+        return []
+    leg.verdict = _verdict(call, leg, leg.ended or 0)
+    # Somebody is asked after him already, where the end of his channel is heard of late.
+    if leg.turn < call.turn or (leg.verdict.own and _is_ringing(call)):
+        return [_tell_verdict(call, leg)]
+    return []
+
+
+def _is_answered(call: Call, turn: int) -> bool:
+    return any(one.answered is not None and one.turn == turn for one in call.operators)
+
+
+def _is_ringing(call: Call) -> bool:
+    return any(not (one.answered or one.over or one.judged) for one in call.operators)
+
+
+def _verdict(call: Call, leg: Leg, date: int) -> Verdict:
+    """What the end of an unanswered leg stands for, as far as it is known by now."""
+    said = _said_of(call, leg)
+    status, own = "NOANSWER", refused(call, leg)
+    tech = said.tech if said else ""
+    if said is not None and said.dial_status == "CANCEL":
+        # Whatever cause the leg was given then.
+        status, own, tech = "CANCEL", leg.hung_up, ""
+    elif said is not None:
+        status, own = "BUSY" if said.dial_status == "BUSY" else status, True
+    if leg.end is None:
+        cause = causes.SIP_CAUSE.get(causes.sip_code(tech) or 0)
+    else:
+        # Where the phone itself did not end it, the SIP answer is one that Asterisk made up.
+        cause, tech = leg.end.cause, tech or (leg.end.tech if leg.hung_up else "")
+    if cause == causes.ELSEWHERE or not own:
+        cause = None
+    status = "NOANSWER" if own and status == "CANCEL" else status
+    cause = causes.own(cause, status)
+    outcome = causes.outcome(tech=tech, cause=cause, dial_status=status)
+    leg.cause = cause
+    leg.detail = None if status == "CANCEL" else causes.words(cause, tech, status)
+    return Verdict(date, outcome, own, cause, leg.detail)
+
+
+def refused(call: Call, leg: Leg) -> bool:
+    """Whether the phone itself ended the leg.
+
+    A cause without its hang-up may be another leg's: Asterisk gives the phones that it lets go the
+    one that the client's channel was left with.
+    """
+    cause = leg.end.cause if leg.end else None
+    before = {one.end.cause for one in call.operators if one.turn < leg.turn and one.end}
+    return leg.hung_up or cause not in GIVEN_UP | before
+
+
+def ask(call: Call, signal: signals.Asking) -> list[StateTold]:
+    """Somebody is about to be asked, so whoever was asked before was not the last."""
+    call.widened = True
+    if _is_echo(call, signal) or _is_only_seen(call, signal):
+        return []
+    told = []
+    # Of whoever else is asked it is not known whether there is anybody.
+    if signal.sips or signal.phones:
+        _note_unreached(call)
+        call.asking = signal
+        told = _settle_before(call)
+    call.turn += 1
+    for leg in call.operators:
+        # After a restart the log says again that he is asked: nobody is asked while he rings.
+        if leg.sip in signal.sips and not leg.over and not leg.judged:
+            leg.turn = call.turn
+    return told
+
+
+def tried(call: Call, signal: signals.Tried) -> list[StateTold]:
+    """The dialplan says what came of asking."""
+    if _is_echo(call, signal):
+        return []
+    party = who(call, signal.source)
+    if party in (CLIENT.value, "api") or (party == OPERATOR.value and call.talked):
+        blame(call, party, signal.date)
+    if signal.dial_status in ("", "ANSWER"):
+        return []
+    call.tried = call.turn, signal
+    for leg in pending(call):
+        if leg.end is not None and (said := _said_of(call, leg)):
+            leg.verdict = _verdict(call, leg, leg.ended or said.date)
+    if signal.dial_status != "CANCEL":
+        _note_unreached(call)
+        # A call that was a talk ends with FINISH, whoever else is asked: nothing has to wait.
+        if call.talked:
+            return _settle_before(call)
+    return []
+
+
+def _said_of(call: Call, leg: Leg) -> signals.Tried | None:
+    """What the dialplan said of those who were asked with a leg; its channel's end may be late.
+
+    Of several it is known who gave them up, and of none of them why.
+    """
+    turn, said = call.tried or (None, None)
+    if said is None or turn != leg.turn:
+        return None
+    if sum(one.turn == turn for one in call.operators) == 1:
+        return said
+    status = "CANCEL" if said.dial_status == "CANCEL" else "NOANSWER"
+    return replace(said, dial_status=status, tech="")
+
+
+def _note_unreached(call: Call) -> None:
+    """Those of the asked for whom no channel was born have no phone that could ring."""
+    if call.asking is None:
+        return
+    reached = {leg.sip for leg in call.operators if leg.turn == call.turn}
+    for sip in call.asking.sips:
+        if sip not in reached:
+            _pass(call, sip, Outcome.OFFLINE, NO_PHONE_ASKED, call.asking.date)
+    call.asking = None
+
+
+def passed(call: Call, signal: signals.Passed) -> list[StateTold]:
+    """An operator is not rung; with nobody named, nobody may be."""
+    if _is_echo(call, signal):
+        return []
+    if not signal.sip:
+        call.rejected = signal.words
+        return []
+    told = settle(call)
+    call.turn += 1
+    _pass(call, signal.sip, signal.outcome, signal.words, signal.date)
+    return told
+
+
+def _pass(call: Call, sip: str, outcome: Outcome, words: str, date: int) -> None:
+    if len(call.operators) < MOST_LEGS:
+        leg = _add(call, sip, None)
+        leg.over, leg.ended, leg.detail = True, date, words
+        leg.verdict = Verdict(date, outcome, own=True, cause=None, detail=words)
+
+
+def _is_echo(call: Call, signal: signals.Signal) -> bool:
+    """Whether the dialplan's word was heard before, or is of the past: the log is read again.
+
+    Its number tells, wherever a clock is put. Of the last one before a restart nobody knows whether
+    what follows from it was told: there dates tell, and where there is no number.
+    """
+    is_old: bool | None = None
+    if isinstance(signal, signals.Asking | signals.Tried) and signal.number:
+        is_old = _is_counted(call, signal.channel, signal.number)
+    if isinstance(signal, signals.Passed):
+        # That is our own word: the log has none of them.
+        is_old = False
+    if is_old is None:
+        is_old = signal.date < call.states[-1].date
+    if is_old or signal in call.heard:
+        return True
+    call.heard.add(signal)
+    return False
+
+
+def _is_counted(call: Call, channel: str, number: int) -> bool | None:
+    """Whether a word of a channel's dialplan was counted before; None: by the number it may be."""
+    last, before = call.said.get(channel, 0), call.said_before
+    call.said[channel] = max(last, number)
+    told = None if before is None else before.get(channel, 0)
+    # Told by AMI and by the log it has two dates and one number.
+    if number <= last or (told is not None and number < told):
+        return True
+    return None if told is None or number == told else False
+
+
+def _is_only_seen(call: Call, signal: signals.Asking) -> bool:
+    """Whether a look has seen that somebody is asked, and who it is was known before."""
+    return signal.seen and (call.asking is not None or any(not leg.over for leg in call.operators))
+
+
+def pending(call: Call) -> list[Leg]:
+    """The legs whose end waits to be told, the oldest first."""
+    waiting = [leg for leg in call.operators if leg.verdict is not None]
+    return sorted(waiting, key=_when)
+
+
+def _when(leg: Leg) -> tuple[int, bool]:
+    """The moment of a verdict; of one moment, who has no phone comes before whose phone rang."""
+    return leg.verdict.date if leg.verdict else 0, leg.channel is not None
+
+
+def settle(call: Call, *, silently: bool = False) -> list[StateTold]:
+    """Tell what waits, as not the end of the call.
+
+    :param silently: nothing of those whom only our own side gave up.
+    """
+    told = []
+    for leg in pending(call):
+        if silently and leg.verdict and not leg.verdict.own:
+            leg.verdict = None
+        else:
+            told.append(_tell_verdict(call, leg))
+    return told
+
+
+def _settle_before(call: Call) -> list[StateTold]:
+    """Tell of all who were asked before; the end of a channel may be heard of late."""
+    for leg in call.operators:
+        gone = (said := _said_of(call, leg)) is not None and said.dial_status != "CANCEL"
+        waits = leg.told and leg.up is None and not leg.over and not leg.judged
+        if gone and waits and said is not None:
+            leg.verdict = _verdict(call, leg, said.date)
+    return settle(call)
+
+
+def _tell_verdict(call: Call, leg: Leg) -> StateTold:
+    verdict, leg.verdict = leg.verdict, None
+    leg.judged = True
+    assert verdict is not None
+    state = OTHERS_FOLLOW[verdict.outcome]
+    return tell(call, state, verdict.date, leg, cause=verdict.cause, detail=verdict.detail)
+
+
+def _climb(call: Call, leg: Leg, wanted: State, date: int) -> list[StateTold]:
+    rungs = LEG_LADDER[: LEG_LADDER.index(wanted) + 1]
+    return [tell(call, state, date, leg) for state in rungs if state not in leg.told]
+
+
+def _add(call: Call, sip: str | None, phone: str | None) -> Leg:
+    # A leg of which nothing was told and nothing will be leaves no trace.
+    call.legs[:] = [leg for leg in call.legs if not (leg.over and not leg.told and not leg.verdict)]
+    numbers = [int(leg.name.partition("-")[2]) for leg in call.operators]
+    name = f"operator-{max(numbers, default=0) + 1}"
+    leg = Leg(name, OPERATOR, sip, phone, turn=call.turn)
+    call.legs.append(leg)
+    return leg
+
+
+def _outside(call: Call) -> str | None:
+    """The number outside that is asked for just now."""
+    return call.asking.phones[0] if call.asking and call.asking.phones else None

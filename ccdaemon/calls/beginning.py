@@ -1,0 +1,56 @@
+"""How a call comes to be known: one that begins by itself, and one that was known before.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ccdaemon.calls import machine, signals
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.caller import did_of, phone_of
+from ccdaemon.calls.model import CallView, Direction, StateTold
+
+#: What begins a call that nobody asked for by the API.
+Opening = signals.Incoming | signals.DialledOut
+
+
+def begin(
+    call_id: int, signal: Opening, sip_of: Callable[[str], str | None]
+) -> tuple[Call, list[StateTold]]:
+    """The call that a client or an operator begins, and its first states.
+
+    :param sip_of: the operator whose channel has a name, None if it is nobody's.
+    """
+    phone = phone_of(signal.phone)
+    if isinstance(signal, signals.DialledOut):
+        sip = sip_of(signal.name)
+        call = Call(call_id, None, None, Direction.OUTBOUND, sip, phone, signal.channel)
+        return call, machine.open_by_hand(call, signal.name, signal.date)
+    call = Call(call_id, None, None, Direction.INBOUND, None, phone, signal.channel)
+    call.did = did_of(signal.did)
+    call.client.channel_name = signal.name
+    return call, machine.open_call(call, signal.date)
+
+
+def again(was: CallView, states: Sequence[StateTold], anchor: str) -> Call:
+    """A call that was live, as it was told last.
+
+    :param anchor: what its first channel is taken for where that was not kept.
+    """
+    call = Call(
+        was.call_id,
+        was.order_id,
+        was.external_key,
+        was.direction,
+        was.sip,
+        was.phone,
+        was.anchor or anchor,
+        did=was.did,
+        caller_name=was.caller_name,
+        note=was.note,
+    )
+    call.said_before = None if was.said is None else dict(was.said)
+    machine.restore(call, states, was.legs)
+    return call

@@ -1,0 +1,57 @@
+"""A leg: one phone of a call, and what its channel has shown.
+
+Pure. What it means to the call the machine decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ccdaemon.calls import causes, signals
+from ccdaemon.calls.model import Role, State
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an operator's leg ended unanswered; told once it is known whether somebody follows.
+
+    ``own``: the phone itself or its absence says so, and not only our side that gave it up.
+    """
+
+    date: int
+    outcome: causes.Outcome
+    own: bool
+    cause: int | None
+    detail: str | None
+
+
+@dataclass(slots=True)
+class Leg:
+    """One phone of a call: its channel, its times, and what is known of its end.
+
+    ``called`` and ``answered`` are when that was told, in milliseconds; ``up`` is when the phone
+    was picked up, told or not. ``turn`` counts how often somebody was asked before: those of one
+    turn ring together. ``over``: its channel is gone; ``ended`` is None then if nobody saw when.
+    ``verdict`` waits to be told, ``judged``: it was.
+    """
+
+    name: str
+    role: Role
+    sip: str | None = None
+    phone: str | None = None
+    channel: str | None = None
+    channel_name: str = ""
+    turn: int = 0
+    called: int | None = None
+    answered: int | None = None
+    up: int | None = None
+    ended: int | None = None
+    over: bool = False
+    hung_up: bool = False
+    cause: int | None = None
+    detail: str | None = None
+    end: signals.Ended | None = None
+    outcome: signals.Outcome | None = None
+    verdict: Verdict | None = None
+    judged: bool = False
+    told: set[State] = field(default_factory=set)
