@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from twisted.internet.defer import Deferred, fail, succeed
 
 from ccdaemon.asterisk.ami_actions import AMIActions, Headers
+from ccdaemon.asterisk.ami_errors import ActionRefused
 from ccdaemon.asterisk.wire import Kind, Message
 
 
@@ -32,7 +33,12 @@ class FakeAsterisk(AMIActions):
     :ivar channels: what CoreShowChannels tells.
     :ivar answer: what Originate answers next; an exception makes it fail.
     :ivar asked: every action with its headers.
+    :ivar variables: what was set, by channel and name; read again from here.
+    :ivar gone: channels that are not there any more.
+    :ivar booted_at: when it started, if that is known.
     """
+
+    booted_at: float | None = None
 
     def __init__(self) -> None:
         self.endpoints: set[str] = set()
@@ -42,6 +48,8 @@ class FakeAsterisk(AMIActions):
         self.answer: Deferred[Message] | Exception | None = None
         self.asked: list[tuple[str, Mapping[str, object]]] = []
         self.trouble: Exception | None = None
+        self.variables: dict[tuple[object, str], str] = {}
+        self.gone: set[str] = set()
 
     def sendAction(
         self, name: str, headers: Headers | None = None, *, timeout: float | None = None
@@ -51,8 +59,16 @@ class FakeAsterisk(AMIActions):
         self.asked.append((name, given))
         if self.trouble is not None:
             return fail(self.trouble)
+        if given.get("Channel") in self.gone:
+            words = f"{name}: No such channel"
+            return fail(ActionRefused(words, response()))
         if name == "Getvar":
-            return succeed(response(Value=self._value(str(given["Variable"]))))
+            known = self.variables.get((given.get("Channel"), str(given["Variable"])))
+            value = self._value(str(given["Variable"])) if known is None else known
+            return succeed(response(Value=value))
+        if name == "Setvar" and self.answer is None:
+            key = given.get("Channel"), str(given["Variable"])
+            self.variables[key] = str(given["Value"])
         if isinstance(self.answer, Exception):
             return fail(self.answer)
         return self.answer or succeed(response())

@@ -256,6 +256,7 @@ class FastAGIFactory(Factory):
     """Finds a script for every call that Asterisk brings.
 
     :param scripts: by path, or a function from a path to a script or None.
+    :param admits: whether somebody at this host may connect; None: whoever reaches the port.
     :ivar sessions: the calls inside a script now.
     """
 
@@ -267,17 +268,25 @@ class FastAGIFactory(Factory):
         scripts: Mapping[str, Script] | FindScript,
         clock: IReactorTime,
         settings: AGISettings | None = None,
+        admits: Callable[[str], bool] | None = None,
     ) -> None:
         self.settings = settings or AGISettings()
         self.counters = AGICounters()
         self.sessions: set[FastAGIProtocol] = set()
         self._find_script = scripts.get if isinstance(scripts, Mapping) else scripts
         self._clock = clock
+        self._admits = admits
 
     def buildProtocol(self, addr: IAddress | None) -> FastAGIProtocol | None:
-        """A session for one more call, None if there are too many."""
+        """A session for one more call, None if there are too many or a stranger asks."""
+        host = getattr(addr, "host", "")
+        if self._admits is not None and not self._admits(host):
+            self.counters.strangers += 1
+            self.log.warn("FastAGI: {host} may not connect", host=host)
+            return None
         if len(self.sessions) >= self.settings.most_sessions:
             self.counters.too_many += 1
+            self.log.warn("FastAGI: {most} calls are inside a script", most=len(self.sessions))
             return None
         protocol = FastAGIProtocol(
             self._clock, self._find_script, self.settings, self.counters, self.sessions

@@ -34,6 +34,7 @@ class AGICounters:
     """What a server has seen since it was made; read by the metrics, never reset."""
 
     sessions: int = 0
+    strangers: int = 0
     too_many: int = 0
     unknown_scripts: int = 0
     script_errors: int = 0

@@ -28,7 +28,7 @@ _RESULT = re.compile(
 )
 _OPENS_VALUE = re.compile(r"result=[^ ]* \(")
 _CLOSES_VALUE = re.compile(r".*\)(?: +[a-z]+=.*)? ?")
-_ENDPOS = re.compile(r"\bendpos=(\d+)")
+_ENDPOS = re.compile(r"\bendpos=(\d{1,18})(?!\d)")
 _END_OF_USAGE = "520 End"
 _HANGUP = "HANGUP"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
 from typing import Any, cast
 
 from twisted.application.internet import ClientService, backoffPolicy
@@ -79,14 +80,23 @@ class AMIClient(Service, AMIActions):
         self._endpoint = endpoint
         self._clock = clock
         self._credentials = credentials
-        self._jitter = jitter
         self._backoff = backoffPolicy(
             self.settings.retry_first, self.settings.retry_longest, jitter=jitter
         )
+        self._backoff_refused = backoffPolicy(
+            self.settings.retry_refused_first, self.settings.retry_refused, 2.0, jitter
+        )
         self._trouble: BaseException | None = None
+        # Logins in a row that were refused.
+        self._refusals = 0
         self._service = ClientService(
             _Opening(self._open), Factory.forProtocol(Protocol), self._pause, clock
         )
+
+    @property
+    def trouble(self) -> BaseException | None:
+        """Why the last try for a session failed; None if none has since there was one."""
+        return self._trouble
 
     def registerEvent(self, event: str | None, function: Subscriber) -> None:
         """``function(session, message)`` hears every ``event`` of this and all later sessions.
@@ -181,20 +191,26 @@ class AMIClient(Service, AMIActions):
 
     def _pause(self, attempt: int) -> float:
         """Seconds before try number ``attempt`` since the last session."""
-        if isinstance(self._trouble, LoginRefused):
-            return self.settings.retry_refused + self._jitter()
+        if self._refusals:
+            return self._backoff_refused(self._refusals - 1)
         return self._backoff(attempt)
 
     def _note_up(self, session: AMIProtocol) -> None:
         self.counters.reconnects += self.counters.sessions > 0
         self.counters.sessions += 1
-        self._trouble = None
+        self._trouble, self._refusals = None, 0
         self.session = session
         self.log.info(
-            "AMI: session up, AMI {version}, Asterisk booted at {booted_at}",
+            "AMI: session up, AMI {version}, Asterisk has run for {uptime}",
             version=session.version,
-            booted_at=session.booted_at,
+            uptime=self._uptime(session),
         )
+
+    def _uptime(self, session: AMIProtocol) -> str:
+        """For how long Asterisk has run, as an administrator reads it."""
+        if session.booted_at is None:
+            return "as long as it does not tell"
+        return str(timedelta(seconds=round(self._clock.seconds() - session.booted_at)))
 
     def _note_down(self, why: BaseException) -> None:
         self.session = None
@@ -210,7 +226,9 @@ class AMIClient(Service, AMIActions):
         if not self.running:
             return
         self.counters.failed_connects += 1
-        self.counters.refused_logins += isinstance(why, LoginRefused)
+        is_refused = isinstance(why, LoginRefused)
+        self.counters.refused_logins += is_refused
+        self._refusals = self._refusals + 1 if is_refused else 0
         if repr(why) != repr(self._trouble):
             self.log.error(
                 "AMI: no session: {kind}: {reason}", kind=type(why).__name__, reason=str(why)

@@ -143,6 +143,11 @@ class AMIActions(ABC):
         }
         return self.sendAction("Redirect", _given(headers))
 
+    def mixMonitorMute(self, channel: str, on: bool) -> Deferred[Message]:
+        """Has silence recorded by a channel's MixMonitor, of both sides, or what is said again."""
+        headers = {"Channel": channel, "Direction": "both", "State": "1" if on else "0"}
+        return self.sendAction("MixMonitorMute", headers)
+
     def command(self, command: str) -> Deferred[tuple[str, ...]]:
         """The lines a console command prints; a command that fails has its own in the refusal."""
         answer = self.sendAction("Command", {"Command": command})

@@ -96,5 +96,9 @@ class BootedLate(SessionError):
     """FullyBooted came after it was no longer waited for: what was read before is not complete."""
 
 
+class Garbled(SessionError):
+    """Something came that is no AMI: a message that was told with it may be lost."""
+
+
 class Closing(SessionError):
     """The session is being closed because the service stops."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from OpenSSL.crypto import Error as OpenSSLError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import optionsForClientTLS
 
 from ccdaemon.asterisk.ami_settings import Credentials
 from ccdaemon.config import Asterisk
-
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
+from ccdaemon.tls import trust_root
 
 
 def ami_endpoint(reactor: Any, settings: Asterisk) -> IStreamClientEndpoint:
@@ -27,20 +24,8 @@ def ami_endpoint(reactor: Any, settings: Asterisk) -> IStreamClientEndpoint:
         return endpoint
     trusted = None
     if settings.tls_ca is not None:
-        trusted = trustRootFromCertificates(_certificates(settings.tls_ca))
+        trusted = trust_root(settings.tls_ca, "asterisk.tls_ca")
     return wrapClientTLS(optionsForClientTLS(settings.host, trustRoot=trusted), endpoint)
-
-
-def _certificates(path: Path) -> list[Certificate]:
-    try:
-        parts = path.read_bytes().split(_BEGIN)[1:]
-        found = [Certificate.loadPEM(_BEGIN + part) for part in parts]
-    except OpenSSLError as error:
-        raise ValueError(f"asterisk.tls_ca: {path} holds a certificate that is damaged") from error
-    if not found:
-        # An empty list of whom to trust would refuse every Asterisk, and not say why.
-        raise ValueError(f"asterisk.tls_ca: {path} holds no certificate in PEM")
-    return found
 
 
 def credentials(settings: Asterisk) -> Credentials:

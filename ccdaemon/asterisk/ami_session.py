@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -22,6 +22,7 @@ from ccdaemon.asterisk.ami_errors import (
     ActionRefused,
     ActionTimeout,
     BootedLate,
+    Garbled,
     LoginRefused,
     NotConnected,
     Silent,
@@ -39,7 +40,7 @@ class AMIProtocol(Protocol, AMIActions):
     :param events: who wants which events; may be shared with other sessions.
     :param counters: counted up; may be shared too.
     :ivar booted_at: when Asterisk started, in the clock's seconds to about one; None until
-        FullyBooted was seen.
+        FullyBooted was seen. Asterisk counts its uptime by the clock on its own wall.
     :ivar why_lost: why the link is gone or going, None while it stands.
     """
 
@@ -63,6 +64,8 @@ class AMIProtocol(Protocol, AMIActions):
         self._greeted = Happening("greeting", clock)
         self._booted = Happening("FullyBooted", clock)
         self._gave_up_booting = False
+        self._began = clock.seconds()
+        self._garbled: IDelayedCall | None = None
         self._pinging = LoopingCall(self._ping)
         self._pinging.clock = clock
         self._watchers: list[Callable[[], object]] = []
@@ -151,13 +154,15 @@ class AMIProtocol(Protocol, AMIActions):
             return
         parser, counters = self._parser, self.counters
         parser.wanted = self.events.wanted
-        skipped = parser.skipped
+        skipped, strange = parser.skipped, parser.strange
         messages = parser.feed(data)
         counters.unwanted += parser.skipped - skipped
         if parser.version is not None and not self._greeted.happened:
             self._greeted.happen()
         for message in messages:
             self._take(message)
+        if parser.strange > strange:
+            self._doubt()
         if parser.error is not None:
             counters.garbage += 1
             self.log.error("AMI: what the peer sent is no AMI: {reason}", reason=str(parser.error))
@@ -169,6 +174,8 @@ class AMIProtocol(Protocol, AMIActions):
         self.why_lost = why
         if self._pinging.running:
             self._pinging.stop()
+        if self._garbled is not None and self._garbled.active():
+            self._garbled.cancel()
         self._pending.lose(why)
         self._greeted.lose(why)
         self._booted.lose(why)
@@ -190,6 +197,15 @@ class AMIProtocol(Protocol, AMIActions):
         self.transport.write(data)
         return answer
 
+    def _doubt(self) -> None:
+        """Something may have been lost: the next session reads it up."""
+        self.counters.garbage += 1
+        if self._garbled is None:
+            self.log.error("AMI: what the peer sent is no AMI; the session is begun anew")
+            wait = self._began + self.settings.garbled_after - self._clock.seconds()
+            why = Garbled("the peer sent what is no AMI")
+            self._garbled = self._clock.callLater(max(0.0, wait), self.abort, why)
+
     def _take(self, message: Message) -> None:
         if self._pending.take(message):
             return
@@ -202,7 +218,7 @@ class AMIProtocol(Protocol, AMIActions):
 
     def _note_boot(self, message: Message) -> None:
         uptime = message.get("Uptime")
-        if uptime.isdecimal():
+        if uptime.isdecimal() and len(uptime) < 10:
             self.booted_at = self._clock.seconds() - int(uptime)
         if self._gave_up_booting:
             self.abort(BootedLate("Asterisk has only now finished booting"))

@@ -28,8 +28,8 @@ class Settings:
 
     #: From the connection to Asterisk's greeting.
     banner_timeout: float = 5.0
-    #: From an action to its response.
-    action_timeout: float = 10.0
+    #: From an action to its response: whoever asked the API is answered within ten seconds.
+    action_timeout: float = 8.0
     #: From a list action to the end of its list.
     list_timeout: float = 30.0
     #: From the login to FullyBooted. A user without read class ``system`` is never told it.
@@ -40,12 +40,17 @@ class Settings:
     ping_interval: float = 10.0
     #: From a ping to its answer; then the link counts as dead.
     ping_timeout: float = 10.0
+    #: From the login to the end of a session in which something came that is no AMI, at least:
+    #: whoever can put such a thing into a call's events ends no more than so many sessions.
+    garbled_after: float = 10.0
     #: From the stop of the service to the end of a link that does not close by itself.
     stop_timeout: float = 2.0
     #: First and longest pause between two tries to connect; jitter of up to a second comes on top.
     retry_first: float = 1.0
     retry_longest: float = 30.0
-    #: Pause after refused credentials: they cost Asterisk a second and count against authlimit.
+    #: Pause after refused credentials, and the longest, to which it doubles: they cost Asterisk a
+    #: second and count against authlimit, but a secret that is put right should work soon.
+    retry_refused_first: float = 5.0
     retry_refused: float = 60.0
     #: Actions without an answer at one time.
     most_pending: int = 1000

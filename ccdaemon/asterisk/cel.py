@@ -13,9 +13,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from ccdaemon.asterisk import labels
+from ccdaemon.asterisk.dialplan_words import SAYINGS, Channel
 from ccdaemon.asterisk.signals import number
 from ccdaemon.calls import signals
-from ccdaemon.calls.model import Role
 from ccdaemon.calls.signals import Signal
 
 #: The columns of a row, in order.
@@ -52,6 +53,7 @@ class Row:
     linkedid: str
     channel: str
     extra: dict[str, object]
+    label: str = ""
 
     @property
     def ids(self) -> tuple[str, str, int]:
@@ -74,29 +76,47 @@ def parse_row(cells: list[str]) -> Row:
     try:
         date = round(float(value["eventtime"]) * 1000)
         extra = json.loads(value["eventextra"] or "{}")
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise BadRow(f"eventtime or eventextra: {error}") from error
     if not isinstance(extra, dict):
         raise BadRow("eventextra is no object")
     # Asterisk puts a user's event type into either column, as the version pleases.
     event = value["userdeftype"] or value["eventtype"]
-    return Row(event, date, value["uniqueid"], value["linkedid"], value["channame"], extra)
+    ids = value["uniqueid"], value["linkedid"]
+    return Row(event, date, *ids, value["channame"], extra, value["userfield"])
+
+
+def read_rows(lines: Iterable[str]) -> Iterator[Row | None]:
+    """What lines of the file hold, each by itself; None for a line that is no row of ours."""
+    for line in lines:
+        try:
+            # One line at a time: in a torn one a quote is left open, and would swallow the next.
+            yield parse_row(next(csv.reader([line]), []))
+        except (BadRow, csv.Error):
+            yield None
+
+
+def date_of(line: str) -> int | None:
+    """When a line was written, in milliseconds; None if it is no row of ours."""
+    row = next(read_rows([line]))
+    return None if row is None else row.date
 
 
 def from_rows(lines: Iterable[str]) -> Iterator[Signal]:
-    """The signals that whole lines of the file spell, in their order; bad rows spell none."""
-    for cells in csv.reader(lines):
-        try:
-            row = parse_row(cells)
-        except BadRow:
-            continue
-        yield from from_row(row)
+    """The signals that lines of the file spell, in their order; bad rows spell none."""
+    for row in read_rows(lines):
+        if row is not None:
+            yield from from_row(row)
 
 
 def from_row(row: Row) -> Iterator[Signal]:
     """The signals that ``row`` spells."""
-    spell = EVENTS.get(row.event)
-    return spell(row) if spell else iter(())
+    if row.label and (words := labels.read(row.label)):
+        yield signals.Labelled(*row.ids, row.channel, *words)
+    if saying := SAYINGS.get(row.event):
+        yield saying.in_row(Channel(*row.ids, row.channel), row.word("extra"))
+    elif spell := EVENTS.get(row.event):
+        yield from spell(row)
 
 
 def _chan_start(row: Row) -> Iterator[Signal]:
@@ -105,15 +125,6 @@ def _chan_start(row: Row) -> Iterator[Signal]:
 
 def _answer(row: Row) -> Iterator[Signal]:
     yield signals.Answered(*row.ids)
-
-
-def _dial(row: Row) -> Iterator[Signal]:
-    yield signals.Asked(*row.ids, Role.CLIENT)
-
-
-def _end(row: Row) -> Iterator[Signal]:
-    dial_status, tech, source = [*row.word("extra").split("|"), "", "", ""][:3]
-    yield signals.Outcome(*row.ids, dial_status, tech, source)
 
 
 def _hangup(row: Row) -> Iterator[Signal]:
@@ -133,6 +144,4 @@ EVENTS: dict[str, Callable[[Row], Iterator[Signal]]] = {
     "ANSWER": _answer,
     "HANGUP": _hangup,
     "LINKEDID_END": _linkedid_end,
-    "ccdaemon-dial": _dial,
-    "ccdaemon-end": _end,
 }

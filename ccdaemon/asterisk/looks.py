@@ -7,23 +7,34 @@ for calls and operators is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from twisted.internet.defer import FirstError, gatherResults
 
+from ccdaemon.asterisk import labels
 from ccdaemon.asterisk.ami_actions import AMIActions
+from ccdaemon.asterisk.ami_errors import ActionRefused
 from ccdaemon.asterisk.signals import UP
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls import signals
 from ccdaemon.calls.model import Role
 from ccdaemon.calls.signals import Signal
-from ccdaemon.config_rules import Pattern
+from ccdaemon.calls.tables import NO_PHONE
+from ccdaemon.config.rules import Pattern
 
 #: How far from a known number a new endpoint is looked for after a reload.
 REACH = 50
 #: Numbers that are looked for after a reload; where there would be more, none is.
 MOST_SEARCHED = 5000
+#: Applications of a channel that asks others.
+ASKS = frozenset({"Dial", "Queue"})
+#: Context in which the client of an outbound call is asked.
+OUTBOUND = "ccdaemon-outbound"
+#: Contexts in which a channel is a client's who calls in.
+INBOUND = frozenset({"ccdaemon-inbound", "ccdaemon-incoming"})
+#: Seconds in which a list has to be there that a request to the API waits for.
+SOMEBODY_WAITS = 8.0
 #: Questions that are on their way at one time; AMI answers in order.
 AT_ONCE = 100
 
@@ -55,6 +66,10 @@ class Endpoints:
         number = device[len(before) : len(device) - len(after)]
         ours = device == before + number + after and self.pattern.matches(number)
         return number if ours else None
+
+    def sip_of_channel(self, name: str) -> str | None:
+        """The operator whose channel is called this, e.g. ``PJSIP/1000-0000002a``."""
+        return self.sip(name.rpartition("-")[0])
 
     def near(self, known: Iterable[str]) -> set[str]:
         """Numbers beside the known ones, of the same length: where new operators turn up."""
@@ -99,16 +114,21 @@ async def look_for_operator(ami: AMIActions, endpoints: Endpoints, sip: str) -> 
 
     :raises AMIError: as the actions do.
     """
-    if sip not in await _existing(ami, endpoints, {sip}):
+    if sip not in await _existing(ami, endpoints, {sip}, SOMEBODY_WAITS):
         return None
     state = await ami.getVar(None, f"DEVICE_STATE({endpoints.device(sip)})")
     return None if state == "INVALID" else state
 
 
-async def _existing(ami: AMIActions, endpoints: Endpoints, names: set[str]) -> set[str]:
-    """Which of ``names`` are configured in Asterisk now, whatever its cache says."""
+async def _existing(
+    ami: AMIActions, endpoints: Endpoints, names: set[str], timeout: float | None = None
+) -> set[str]:
+    """Which of ``names`` are configured in Asterisk now, whatever its cache says.
+
+    :param timeout: seconds to the end of a list, the session's own if None.
+    """
     if endpoints.technology == "SIP":
-        peers = await ami.sendList("SIPpeers")
+        peers = await ami.sendList("SIPpeers", timeout=timeout)
         devices = (f"SIP/{peer.get('ObjectName')}" for peer in peers)
         return {sip for sip in map(endpoints.sip, devices) if sip is not None}
     if endpoints.technology == "PJSIP":
@@ -130,22 +150,55 @@ async def _ask_all(ami: AMIActions, variables: list[str]) -> list[str]:
     return values
 
 
-async def look_at_channels(ami: AMIActions, date: int) -> list[Signal]:
-    """Every live channel as the signals that have brought it to where it is, anchors first.
+async def look_at_channels(
+    ami: AMIActions, date: int, is_unknown: Callable[[str], bool] = lambda channel: False
+) -> list[Signal]:
+    """Every live channel as the signals that have brought it to where it is.
+
+    Anchors come first, then those that ask somebody, then those who are asked.
 
     :param date: the moment of the look, in milliseconds.
+    :param is_unknown: whether a channel, by its uniqueid, is of a call of ours that nobody knows:
+        then it is asked what call it was made for.
     :raises AMIError: as the action does.
     """
     channels = sorted(
-        await ami.coreShowChannels(), key=lambda one: one.get("Uniqueid") != one.get("Linkedid")
+        await ami.coreShowChannels(),
+        key=lambda one: (one.get("Uniqueid") != one.get("Linkedid"), not _asks(one)),
     )
-    return [signal for channel in channels for signal in _so_far(channel, date)]
+    unknown = [one for one in channels if is_unknown(one.get("Uniqueid"))]
+    labelled = [await _labelled(ami, channel, date) for channel in unknown]
+    so_far = [signal for channel in channels for signal in _so_far(channel, date)]
+    return [*filter(None, labelled), *so_far]
+
+
+async def _labelled(ami: AMIActions, channel: Message, date: int) -> Signal | None:
+    try:
+        label = await ami.getVar(channel.get("Channel"), labels.VARIABLE)
+    except ActionRefused:
+        return None  # It is gone by now, and the log has the rest.
+    words = labels.read(label) if label else None
+    ids = channel.get("Uniqueid"), channel.get("Linkedid"), date
+    return signals.Labelled(*ids, channel.get("Channel"), *words) if words else None
+
+
+def _asks(channel: Message) -> bool:
+    """Whether operators are asked on this channel, beside the two phones of an outbound call."""
+    own = channel.get("Context") == OUTBOUND or channel.get("Channel").startswith(NO_PHONE)
+    return channel.get("Application") in ASKS and not own
 
 
 def _so_far(channel: Message, date: int) -> Iterable[Signal]:
     ids = channel.get("Uniqueid"), channel.get("Linkedid"), date
-    yield signals.Started(*ids, channel.get("Channel"))
+    name = channel.get("Channel")
+    if ids[0] == ids[1] and channel.get("Context") in INBOUND:
+        # The number that was dialled is not known any more.
+        yield signals.Incoming(*ids, name, channel.get("CallerIDNum"), "")
+    yield signals.Started(*ids, name)
     if channel.get("ChannelState") == UP:
         yield signals.Answered(*ids)
         if channel.get("Application") == "Dial":
+            # Of an inbound call, and once the client is there, it says nothing.
             yield signals.Asked(*ids, Role.CLIENT)
+    if _asks(channel):
+        yield signals.Asking(*ids, (), (), seen=True)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ccdaemon.asterisk.dialplan_words import SAYINGS, Channel
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls import signals
-from ccdaemon.calls.model import Role
 from ccdaemon.calls.signals import Signal
 
+#: Milliseconds by which an event may be late, or Asterisk's clock another: no session stands for
+#: so long without an answer.
+MOST_BEHIND = 60_000
 #: Asterisk's number for a channel that is up.
 UP = "6"
 
@@ -24,9 +27,26 @@ def from_event(event: Message, date: int) -> Signal | None:
     return spell(event, date) if spell else None
 
 
+def moment(event: Message, now: int) -> int:
+    """When an event was, in ms: by Asterisk's clock if it says so, unless that is quite wrong."""
+    return believed(event.get("Timestamp"), now)
+
+
+def believed(stamp: str, now: int) -> int:
+    """Asterisk's time, seconds since 1970 in digits, in ms; ``now`` if it is none, or quite wrong.
+
+    :param now: in ms.
+    """
+    try:
+        date = round(float(stamp) * 1000) if stamp else now
+    except (ValueError, OverflowError):
+        return now
+    return date if abs(now - date) <= MOST_BEHIND else now
+
+
 def number(text: str) -> int | None:
     """A cause as a number; None for ``0`` and for what is none."""
-    return int(text) or None if text.isascii() and text.isdigit() else None
+    return int(text) or None if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _ids(event: Message) -> tuple[str, str]:
@@ -57,22 +77,13 @@ def _originate_response(event: Message, date: int) -> Signal | None:
 
 
 def _user_event(event: Message, date: int) -> Signal | None:
-    spell = USER_EVENTS.get(event.get("UserEvent"))
-    return spell(event, date) if spell else None
+    saying = SAYINGS.get(event.get("UserEvent"))
+    return saying.in_event(channel(event, date), event.get) if saying else None
 
 
-def _dial(event: Message, date: int) -> Signal:
-    return signals.Asked(*_ids(event), date, Role.CLIENT)
-
-
-def _end(event: Message, date: int) -> Signal:
-    return signals.Outcome(
-        *_ids(event),
-        date,
-        event.get("DialStatus"),
-        event.get("Tech"),
-        event.get("Source"),
-    )
+def channel(event: Message, date: int) -> Channel:
+    """The channel that an event speaks of."""
+    return Channel(*_ids(event), date, event.get("Channel"))
 
 
 EVENTS: dict[str, Callable[[Message, int], Signal | None]] = {
@@ -82,10 +93,4 @@ EVENTS: dict[str, Callable[[Message, int], Signal | None]] = {
     "Hangup": _hangup,
     "OriginateResponse": _originate_response,
     "UserEvent": _user_event,
-}
-
-#: What our own dialplan says.
-USER_EVENTS: dict[str, Callable[[Message, int], Signal]] = {
-    "ccdaemon-dial": _dial,
-    "ccdaemon-end": _end,
 }

@@ -104,7 +104,8 @@ class MessageParser:
         an action and is always parsed. May be replaced between two feeds.
     :ivar version: what the greeting says after the slash, None before it came.
     :ivar skipped: events passed over because nobody wants them.
-    :ivar strange: messages that were neither event nor response.
+    :ivar strange: messages that were neither event nor response, and pieces with a NUL, which
+        Asterisk cannot say: what came with them may be lost.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class MessageParser:
         if self.version is None and not self._greeted():
             return []
         block = self._whole()
+        self.strange += b"\0" in block
         messages = list(self._messages(block)) if block else []
         # At most a line break before the message and most of its end are not part of it: so the
         # verdict does not depend on how the stream was cut.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
+
 from ccdaemon.asterisk.agi import FastAGIFactory, FastAGIProtocol
 from ccdaemon.asterisk.agi_commands import (
     AGIClosed,
@@ -178,3 +180,16 @@ class HangupTests(ServerCase):
         self.endings[0].errback(failure)
         self.assertTrue(call.transport.disconnecting)
         self.assertEqual(self.counters.script_errors, 0)
+
+
+class StrangerTests(ServerCase):
+    """Who may connect."""
+
+    def test_only_who_is_admitted(self) -> None:
+        """A stranger gets no session, and is counted."""
+        self.factory = FastAGIFactory(
+            {"script": self.script}, self.clock, SETTINGS, admits="10.0.0.5".__eq__
+        )
+        self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.6", 4000)))
+        self.assertIsNotNone(self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.5", 4000)))
+        self.assertEqual(self.factory.counters.strangers, 1)

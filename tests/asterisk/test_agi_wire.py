@@ -116,6 +116,7 @@ class ReplyTests(SynchronousTestCase):
             (b"200 result=12#", ("12#", None, None)),
             (b"200 result=-1 endpos=480", ("-1", None, 480)),
             (b"200 result=35 (dtmf) endpos=123456", ("35", "dtmf", 123456)),
+            (b"200 result=0 endpos=" + b"9" * 5000, ("0", None, None)),
             (b"200 result=1 (speech) endpos=9 results=1 score0=5 ", ("1", "speech", 9)),
             (b"200 result=1 (a (b) c)", ("1", "a (b) c", None)),
             (b"200 result=1 (a) endpos=5)", ("1", "a) endpos=5", None)),

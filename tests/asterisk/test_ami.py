@@ -85,6 +85,8 @@ class UpTests(ClientCase):
         self.bring_up().hang_up()
         self.assertEqual(len(self.lines), 2)
         self.assertIn("session up", self.lines[0])
+        # The clock begins at 0, and Asterisk began five seconds before.
+        self.assertIn("has run for 0:00:05", self.lines[0])
         self.assertIn("session lost", self.lines[1])
         self.assertNotIn("s3cret", "".join(self.lines) + repr(self.client))
 

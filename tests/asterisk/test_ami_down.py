@@ -69,21 +69,23 @@ class DownTests(ClientCase):
         self.assertEqual(len(self.lines), 1)
 
     def test_wrong_secret(self) -> None:
-        """After refused credentials the next try is far away; another failure ends that."""
-        far_end = self.connect()
-        far_end.greet()
-        far_end.answer("Challenge: 1\n")
-        far_end.answer("Message: Authentication failed\n", "Error")
-        self.assertTrue(far_end.dropped)
-        far_end.hang_up()
-        self.assertEqual(self.client.counters.refused_logins, 1)
-        self.reactor.advance(59.9)
-        self.assertEqual(self.tries, 1)
-        self.reactor.advance(0.1)
-        self.assertEqual(self.tries, 2)
+        """After refused credentials tries come ever more rarely; another failure ends that."""
+        pauses = (5, 10, 20, 40, 60, 60)
+        for tries, pause in enumerate(pauses, 1):
+            far_end = self.connect()
+            far_end.greet()
+            far_end.answer("Challenge: 1\n")
+            far_end.answer("Message: Authentication failed\n", "Error")
+            self.assertTrue(far_end.dropped)
+            far_end.hang_up()
+            self.assertEqual(self.client.counters.refused_logins, tries)
+            self.reactor.advance(pause - 0.1)
+            self.assertEqual(self.tries, tries)
+            self.reactor.advance(0.1)
+            self.assertEqual(self.tries, tries + 1)
         self.refuse()
-        self.reactor.advance(5)
-        self.assertEqual(self.tries, 3)
+        self.reactor.advance(20)
+        self.assertEqual(self.tries, len(pauses) + 2)
 
     def test_secret_that_is_right_at_last(self) -> None:
         """Once a login was taken, a lost session is tried again as soon as any."""
@@ -91,10 +93,11 @@ class DownTests(ClientCase):
         far_end.greet()
         far_end.answer("Message: Authentication failed\n", "Error")
         far_end.hang_up()
-        self.reactor.advance(60)
+        self.reactor.advance(5)
         self.bring_up().hang_up()
         self.reactor.advance(2)
         self.assertEqual(self.tries, 3)
+        self.assertEqual(self.client.trouble, None)
 
     def test_link_lost_while_logging_in(self) -> None:
         """A link that goes during the login is a failed try, and nothing raises."""

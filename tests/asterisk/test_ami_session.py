@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionDone
 from ccdaemon.asterisk.ami_errors import (
     AMIError,
     BootedLate,
+    Garbled,
     LinkLost,
     LoginRefused,
     NotConnected,
@@ -128,9 +129,10 @@ class LoginTests(SessionCase):
 
     def test_uptime_that_is_none(self) -> None:
         """FullyBooted with no number in it still says that Asterisk has booted."""
-        self.far_end.say("Event: FullyBooted\nUptime: soon\n\n")
-        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(self.session.booted())))
-        self.assertIsNone(self.session.booted_at)
+        for uptime in ("soon", "9" * 5000):
+            self.far_end.say(f"Event: FullyBooted\nUptime: {uptime}\n\n")
+            self.assertTrue(self.successResultOf(Deferred.fromCoroutine(self.session.booted())))
+            self.assertIsNone(self.session.booted_at)
 
 
 class EventTests(SessionCase):
@@ -285,3 +287,41 @@ class EndTests(SessionCase):
         session = AMIProtocol(self.clock)
         session.abort(Silent("x", 1))
         self.failureResultOf(session.ping(), NotConnected)
+
+
+class GarbledTests(SessionCase):
+    """Something comes that is no AMI, and the next session reads up what it may have hidden."""
+
+    def test_ends(self) -> None:
+        """A message that is none, or a NUL, ends a session that has stood for a while."""
+        for garbage in ("junk\n\n", "Event: E\nA: b\0c\n\n"):
+            self.setUp()
+            self.clock.advance(self.settings.garbled_after)
+            self.far_end.say(garbage)
+            self.clock.advance(0)
+            self.assertTrue(self.far_end.dropped)
+            self.assertIsInstance(self.session.why_lost, Garbled)
+            self.assertEqual(self.session.counters.garbage, 1)
+
+    def test_not_at_once(self) -> None:
+        """A session that has just begun goes on for a while, so that there is no storm of them."""
+        events = self.heard("E")
+        self.far_end.say("junk\n\nmore\n\nEvent: E\n\n")
+        self.clock.advance(self.settings.garbled_after - 0.1)
+        self.assertFalse(self.far_end.dropped)
+        self.assertEqual(len(events), 1)
+        self.clock.advance(0.1)
+        self.assertTrue(self.far_end.dropped)
+
+    def test_lost_before(self) -> None:
+        """Where the link goes before, nothing is left to be done."""
+        self.far_end.say("junk\n\n")
+        self.far_end.hang_up()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_asterisk_says(self) -> None:
+        """Caller names in another alphabet, and lines without a colon, are no garbage."""
+        self.clock.advance(self.settings.garbled_after)
+        self.session.dataReceived(b"Event: E\r\nCallerIDName: M\xfcller\r\nbare\r\n\r\n")
+        self.clock.advance(0)
+        self.assertFalse(self.far_end.dropped)

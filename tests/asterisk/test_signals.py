@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk import cel
-from ccdaemon.asterisk.signals import EVENTS, from_event
+from ccdaemon.asterisk import cel, labels
+from ccdaemon.asterisk.signals import EVENTS, from_event, moment, number
+from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls import signals
 from ccdaemon.calls.model import Role
 from tests.fake_asterisk import event
@@ -17,6 +18,11 @@ from tests.fake_asterisk import event
 CHANNEL, CALL, NOW = "1795412687.18", "cc-0a1b2c-12-o", 1_795_412_687_123
 IDS = {"Uniqueid": CHANNEL, "Linkedid": CALL}
 AT = (CHANNEL, CALL, NOW)
+
+
+def said(name: str, **words: str) -> Message:
+    """What our dialplan says, as AMI tells it."""
+    return event("UserEvent", UserEvent=f"ccdaemon-{name}", Channel="PJSIP/t-1", **IDS, **words)
 
 
 class EventTests(SynchronousTestCase):
@@ -47,6 +53,34 @@ class EventTests(SynchronousTestCase):
                 ),
                 signals.Outcome(*AT, "BUSY", "SIP 486 Busy Here", "dialplan/builtin"),
             ),
+            *(
+                (said(name, **words), signal)
+                for name, words, signal in (
+                    (
+                        "incoming",
+                        {"Phone": "+380", "Did": "044"},
+                        signals.Incoming(*AT, "PJSIP/t-1", "+380", "044"),
+                    ),
+                    ("dialout", {"Phone": "380"}, signals.DialledOut(*AT, "PJSIP/t-1", "380")),
+                    (
+                        "ask",
+                        {"Sip": "1000&1001", "Phone": ""},
+                        signals.Asking(*AT, ("1000", "1001"), ()),
+                    ),
+                    ("ask", {"Phone": "380"}, signals.Asking(*AT, (), ("380",))),
+                    (
+                        "asked",
+                        {"DialStatus": "BUSY", "Tech": "SIP 486 Busy", "Source": "PJSIP/t-1"},
+                        signals.Tried(*AT, "BUSY", "SIP 486 Busy", "PJSIP/t-1"),
+                    ),
+                    (
+                        "silent",
+                        {"Leg": "client"},
+                        signals.Noted(*AT, "no sound from the client"),
+                    ),
+                    ("silent", {"Leg": "x"}, signals.Noted(*AT, "no sound from one of them")),
+                )
+            ),
             (event("UserEvent", UserEvent="somebody-else", **IDS), None),
             (event("OriginateResponse", Response="Success", Reason="4", Uniqueid=CALL), None),
             (
@@ -63,7 +97,13 @@ class EventTests(SynchronousTestCase):
         from_event(event(name, **headers), NOW)
 
 
-def row(event_type: str, extra: str = "", user: str = "", time: str = "1795412687.123456") -> str:
+def row(
+    event_type: str,
+    extra: str = "",
+    user: str = "",
+    time: str = "1795412687.123456",
+    label: str = "",
+) -> str:
     """One line of the CEL file."""
     cells = dict.fromkeys(cel.COLUMNS, "")
     cells |= {
@@ -74,8 +114,25 @@ def row(event_type: str, extra: str = "", user: str = "", time: str = "179541268
         "channame": "PJSIP/t-1",
         "userdeftype": user,
         "eventextra": extra,
+        "userfield": label,
     }
     return ",".join('"{}"'.format(cell.replace('"', '""')) for cell in cells.values()) + "\n"
+
+
+class MomentTests(SynchronousTestCase):
+    """When an event was."""
+
+    def test_asterisks_word(self) -> None:
+        """Its own time counts, unless it is none or quite another."""
+        for stamp, date in (
+            ("", NOW),
+            (f"{NOW / 1000 - 6:.6f}", NOW - 6000),
+            (f"{NOW / 1000 + 3:.6f}", NOW + 3000),
+            (f"{NOW / 1000 - 61:.6f}", NOW),
+            ("yesterday", NOW),
+            ("inf", NOW),
+        ):
+            self.assertEqual(moment(event("Hangup", Timestamp=stamp), NOW), date, stamp)
 
 
 class CelTests(SynchronousTestCase):
@@ -102,10 +159,46 @@ class CelTests(SynchronousTestCase):
             (row("ccdaemon-dial", '{"extra":"client"}'), [signals.Asked(*AT, Role.CLIENT)]),
             (row("USER_DEFINED", end, "ccdaemon-end"), [outcome]),
             (row("ccdaemon-end", '{"extra":"CANCEL"}'), [signals.Outcome(*AT, "CANCEL", "", "")]),
+            (
+                row("ccdaemon-incoming", '{"extra":"+380|044"}'),
+                [signals.Incoming(*AT, "PJSIP/t-1", "+380", "044")],
+            ),
+            (
+                row("USER_DEFINED", '{"extra":"380"}', "ccdaemon-dialout"),
+                [signals.DialledOut(*AT, "PJSIP/t-1", "380")],
+            ),
+            (
+                row("ccdaemon-ask", '{"extra":"1000&1001|"}'),
+                [signals.Asking(*AT, ("1000", "1001"), ())],
+            ),
+            (row("ccdaemon-ask", '{"extra":"|"}'), [signals.Asking(*AT, (), ())]),
+            (row("ccdaemon-ask", '{"extra":"1000||7"}'), [signals.Asking(*AT, ("1000",), (), 7)]),
+            (row("ccdaemon-asked", '{"extra":"|||8"}'), [signals.Tried(*AT, "", "", "", 8)]),
+            (
+                row("ccdaemon-asked", '{"extra":"CANCEL||PJSIP/t-1|too much"}'),
+                [signals.Tried(*AT, "CANCEL", "", "PJSIP/t-1")],
+            ),
             (row("LINKEDID_END"), [signals.OriginateFailed(CALL, CALL, NOW, signals.RANG_OUT)]),
             (row("BRIDGE_ENTER"), []),
         ):
             self.assertEqual(list(cel.from_rows([line])), expected, line)
+
+    def test_a_label(self) -> None:
+        """A row whose channel says what it was made for says so first; other values say nothing."""
+        label = labels.write("38063", "order 1", "key")
+        told = signals.Labelled(*AT, "PJSIP/t-1", "38063", "order 1", "key")
+        for line, expected in (
+            (row("ANSWER", label=label), [told, signals.Answered(*AT)]),
+            (row("BRIDGE_ENTER", label=label), [told]),
+            (row("ANSWER", label="somebody's"), [signals.Answered(*AT)]),
+        ):
+            self.assertEqual(list(cel.from_rows([line])), expected, line)
+
+    def test_when_it_was_written(self) -> None:
+        """A line says when it was, if it is a row."""
+        self.assertEqual(cel.date_of(row("ANSWER")), NOW)
+        self.assertIsNone(cel.date_of(row("ANSWER", time="yesterday")))
+        self.assertIsNone(cel.date_of(""))
 
     def test_bad_rows_spell_nothing(self) -> None:
         """A torn row, a time that is none, an extra that is none: the rest is read all the same."""
@@ -114,9 +207,16 @@ class CelTests(SynchronousTestCase):
             row("ANSWER", time="yesterday"),
             row("ANSWER", time="inf"),
             row("ANSWER", extra="{torn"),
+            row("ANSWER", extra="[" * 50_000),
             row("ANSWER", extra="[1]"),
         ]
         self.assertEqual(list(cel.from_rows([*bad, row("ANSWER")])), [signals.Answered(*AT)])
+
+    def test_a_cause_that_is_none(self) -> None:
+        """Only a number of few digits is one."""
+        causes = {"16": 16, "0": None, "": None, "x": None, "-1": None, "\u0663": None}
+        for text, cause in {**causes, "9" * 5000: None}.items():
+            self.assertEqual(number(text), cause, text[:9])
 
     @given(st.lists(st.text(), min_size=15, max_size=15))
     def test_any_cells(self, cells: list[str]) -> None:
