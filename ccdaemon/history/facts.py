@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ccdaemon.calls.model import CallView, Record, StateTold
+from ccdaemon.calls.model import Action, CallView, Record, StateTold
 from ccdaemon.operators import OperatorChange
 
 
@@ -72,7 +72,36 @@ class RecordFact:
         return self.record.date
 
 
-Fact = StateFact | OperatorFact | RecordFact
+#: The actions that change what is known of a call; all others only leave their trace.
+ATTACH_ORDER, SET_RESULT = "attachOrder", "setResult"
+#: What is left of a call that was removed, and a recording that was listened to.
+FORGET_ORDER, PLAY_RECORD = "forgetOrder", "playRecord"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionFact:
+    """Somebody did something to a call, or wrote something on it."""
+
+    action: Action
+    opens = False
+
+    @property
+    def attached(self) -> str | None:
+        """The order that is the call's from then on, whatever its states say later."""
+        return self.action.order_id if self.action.action == ATTACH_ORDER else None
+
+    @property
+    def call_id(self) -> int:
+        """The call it belongs to."""
+        return self.action.call_id
+
+    @property
+    def date(self) -> int:
+        """When it was, in ms."""
+        return self.action.date
+
+
+Fact = StateFact | OperatorFact | RecordFact | ActionFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +112,12 @@ class Event:
     fact: Fact
 
 
-_KIND: dict[type, str] = {StateFact: "state", OperatorFact: "operator", RecordFact: "record"}
+_KIND: dict[type, str] = {
+    StateFact: "state",
+    OperatorFact: "operator",
+    RecordFact: "record",
+    ActionFact: "action",
+}
 _DECODER: dict[str, msgspec.json.Decoder[Fact]] = {
     kind: msgspec.json.Decoder(type_) for type_, kind in _KIND.items()
 }
@@ -91,7 +125,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def kind_of(fact: Fact) -> str:
-    """What kind of fact it is: ``state``, ``operator`` or ``record``."""
+    """What kind of fact it is: ``state``, ``operator``, ``record`` or ``action``."""
     return _KIND[type(fact)]
 
 

@@ -36,6 +36,10 @@ class JournalDamaged(Exception):
     """The journal's file cannot be read; the message says what to do about it."""
 
 
+class JournalTorn(JournalDamaged):
+    """The same of a file that is a journal, and holds pages that are none."""
+
+
 class StateDirBusy(Exception):
     """Another daemon uses this ``state_dir``.
 

@@ -7,18 +7,28 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from ccdaemon.history.journal import Journal
+from ccdaemon.history import former
+from ccdaemon.history.journal import KEPT, Journal
 from ccdaemon.history.postgres import Database
 from ccdaemon.operators import OperatorChange, Status
 
 #: Numbers in a lease, as the database grants them; renewed when fewer than half are left.
 LEASE = 10_000
-#: Keys that are loaded at once.
-KEYS = 5_000
+#: Keys that are loaded at once, and calls.
+KEYS, CALLS = 5_000, 200
+#: Event ids that are passed over where a journal goes on as another did: what that one told while
+#: Postgres was away nobody knows any more, and its ids must not be told again. More than a day
+#: without Postgres brings.
+GAP = 1_000_000
 
 _LOAD_KEYS = """
-SELECT external_key, call_id FROM call
-WHERE call_id > %s AND external_key IS NOT NULL ORDER BY call_id LIMIT %s
+SELECT external_key, call_id FROM (
+    (SELECT external_key, call_id FROM call
+     WHERE call_id > %(after)s AND external_key IS NOT NULL ORDER BY call_id LIMIT %(many)s)
+    UNION ALL
+    (SELECT external_key, call_id FROM spent_key
+     WHERE call_id > %(after)s ORDER BY call_id LIMIT %(many)s)
+) used ORDER BY call_id LIMIT %(many)s
 """
 # The newest row of each operator by one look into the index each, however long the log is.
 _LAST_CHANGES = """
@@ -28,49 +38,99 @@ WITH RECURSIVE one AS (
     SELECT (SELECT max(c.sip) FROM operator_change c WHERE c.sip < one.sip)
     FROM one WHERE one.sip IS NOT NULL
 )
-SELECT c.sip, c.state, c.device_state, c.call_id, ms(c.date), c.detail
+SELECT c.sip, c.state, c.device_state, c.call_id, ms(c.date), c.detail, c.paused, c.pause_reason
 FROM one CROSS JOIN LATERAL (
     SELECT * FROM operator_change c WHERE c.sip = one.sip ORDER BY date DESC, event_id DESC LIMIT 1
 ) c
 """
 
+# The journal's own, or that of the one that was this Asterisk's before.
+_FORMER = """
+SELECT node FROM node WHERE node = %(node)s OR asterisk = %(asterisk)s
+ORDER BY node = %(node)s DESC, seen DESC LIMIT 1
+"""
+
 _log = Logger()
 
 
-async def found(journal: Journal, database: Database) -> None:
-    """Let a new journal begin: load the keys in use, and where ids and operators stand."""
+async def found(journal: Journal, database: Database, asterisk: str, now: int) -> None:
+    """Let a new journal begin, as the node that was last of its Asterisk, if there was one.
+
+    The same for one that has lost its end: then it goes on with what Postgres has.
+
+    :param asterisk: as its lock names it; the lock is ours.
+    :param now: ms.
+    """
     if journal.begun:
         return
-    loaded = last = 0
-    while keys := await database.query(_LOAD_KEYS, (last, KEYS)):
-        await journal.load_keys([(key, call_id) for key, call_id in keys])
-        loaded, last = loaded + len(keys), keys[-1][1]
+    loaded = await _load_keys(journal, database)
     ((above,),) = await database.query("SELECT coalesce(max(last_event_id), 0) FROM node")
+    calls = 0
+    nodes = await database.query(_FORMER, {"node": journal.node, "asterisk": asterisk})
+    if nodes:
+        ((node,),) = nodes
+        above += GAP
+        # Before it begins: what comes then is meant to be missing there.
+        await database.query("UPDATE node SET last_event_id = %s WHERE node = %s", (above, node))
+        await journal.take_over(node)
+        calls = await _take_back(journal, database, above, now)
     rows = await database.query(_LAST_CHANGES)
     changes = [OperatorChange(sip, Status(state), *rest) for sip, state, *rest in rows]
     # Before it begins, so that whoever sees it begun can make calls.
     await lease(journal, database)
     await journal.begin(above, changes)
     _log.info(
-        "a new journal begins: node {node}, events after {above}, {keys} keys in use",
+        "a new journal begins: node {node}, events after {above}, {keys} keys in use, {calls} calls"
+        " taken over",
         node=journal.node,
         above=above,
         keys=loaded,
+        calls=calls,
     )
 
 
-async def position(journal: Journal, database: Database) -> int:
-    """The event up to which the database has what this journal had."""
+async def _load_keys(journal: Journal, database: Database) -> int:
+    loaded = last = 0
+    while keys := await database.query(_LOAD_KEYS, {"after": last, "many": KEYS}):
+        await journal.load_keys([(key, call_id) for key, call_id in keys])
+        loaded, last = loaded + len(keys), keys[-1][1]
+    return loaded
+
+
+async def _take_back(journal: Journal, database: Database, above: int, now: int) -> int:
+    """Hold the calls again that the journal would hold: those open, and those of the last day."""
+    since = await former.since(database, journal.node, KEPT)
+    held = [chain.call.call_id for chain in await journal.open_calls()]
+    # All that could be met again where things are read once more from that moment on.
+    wanted = await former.calls(database, journal.node, min(since, now - KEPT), held)
+    for start in range(0, len(wanted), CALLS):
+        some = await former.events(database, journal.node, wanted[start : start + CALLS])
+        await journal.take_back_calls(some, above)
+    await journal.lose_places(since)
+    return len(wanted)
+
+
+async def position(journal: Journal, database: Database, asterisk: str, now: int) -> int:
+    """The event up to which the database has what this journal had; the rest as :func:`found`."""
     await database.query(
-        "INSERT INTO node (node, last_event_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-        (journal.node, journal.floor),
+        "INSERT INTO node (node, last_event_id, asterisk, seen) VALUES (%s, %s, %s, now())"
+        " ON CONFLICT (node) DO UPDATE SET asterisk = excluded.asterisk, seen = now()",
+        (journal.node, journal.floor, asterisk),
     )
     ((known,),) = await database.query(
         "SELECT last_event_id FROM node WHERE node = %s", (journal.node,)
     )
     if known > journal.head:
-        await _pass_over(journal, database, known)
-    elif known < journal.floor:
+        _log.error(
+            "the journal ends at event {head}, but Postgres has its events up to {known}: the file"
+            " is an older copy, or has lost its end. It goes on from what Postgres has",
+            head=journal.head,
+            known=known,
+        )
+        await journal.begin_anew()
+        await found(journal, database, asterisk, now)
+        return journal.floor
+    if known < journal.floor:
         _log.error(
             "Postgres lacks the events after {known} to {floor}, which the journal has forgotten:"
             " it is another database than before, or an older copy",
@@ -83,20 +143,6 @@ async def position(journal: Journal, database: Database) -> int:
         )
         return journal.floor
     return int(known)
-
-
-async def _pass_over(journal: Journal, database: Database, known: int) -> None:
-    """Go on above what was lost here: the journal's file is older than it was."""
-    _log.error(
-        "the journal ends at event {head}, but Postgres has its events up to {known}: the file is"
-        " an older copy, or has lost its end",
-        head=journal.head,
-        known=known,
-    )
-    ((call_id,),) = await database.query(
-        "SELECT coalesce(max(call_id), 0) FROM call WHERE node = %s", (journal.node,)
-    )
-    await journal.pass_over(known, call_id)
 
 
 async def lease(journal: Journal, database: Database) -> None:

@@ -79,6 +79,7 @@ class GroupCommit:
         # What follows belongs to the thread.
         self._held: list[_Job] = []
         self._reason: str | None = None
+        self._db: sqlite3.Connection | None = None
 
     def start(self) -> None:
         """Start the thread."""
@@ -108,14 +109,14 @@ class GroupCommit:
 
     def _run(self) -> None:
         try:
-            db = self._connect(self._path)
+            self._db = self._connect(self._path)
             inode = os.stat(self._path).st_ino
         except (sqlite3.Error, OSError) as error:
             # It could be read a moment ago; nothing heals a file that has gone since.
             self._refuse_all(f"{self._path}: {error}")
         else:
-            self._write_all(db, inode)
-            db.close()
+            self._write_all(inode)
+            self._close()
         self._reactor.callFromThread(self._finished.callback, None)
 
     def _refuse_all(self, reason: str) -> None:
@@ -123,14 +124,14 @@ class GroupCommit:
         while (job := self._queue.get()) is not None:
             self._settle([_failed(job, reason)])
 
-    def _write_all(self, db: sqlite3.Connection, inode: int) -> None:
+    def _write_all(self, inode: int) -> None:
         going = True
         while going:
             if self._reason is None:
                 going, jobs = self._gather()
             else:
                 going, jobs = self._sit_out(self._reason)
-            self._write(db, inode, [*self._held, *jobs])
+            self._write(inode, [*self._held, *jobs])
         reason = self._reason or "the daemon is stopping"
         self._settle([_failed(job, reason) for job in self._held])
 
@@ -164,8 +165,9 @@ class GroupCommit:
             else:
                 self._settle([_failed(job, reason)])
 
-    def _write(self, db: sqlite3.Connection, inode: int, jobs: list[_Job]) -> None:
+    def _write(self, inode: int, jobs: list[_Job]) -> None:
         try:
+            db = self._opened(inode)
             db.execute("BEGIN IMMEDIATE")
             if not jobs:
                 self._probe(db)
@@ -176,9 +178,7 @@ class GroupCommit:
                 raise FileNotFoundError("another file has taken its place")
             db.execute("COMMIT")
         except Exception as error:
-            if db.in_transaction:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
+            self._undo(error)
             reason = f"{self._path}: {error}"
             self._held = [job for job in jobs if job.keep]
             self._say(reason)
@@ -187,6 +187,29 @@ class GroupCommit:
             self._held = []
             self._say(None)
             self._settle(done)
+
+    def _opened(self, inode: int) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = self._connect(self._path)
+            if os.stat(self._path).st_ino != inode:
+                self._close()
+                raise FileNotFoundError("another file has taken its place")
+        assert self._db is not None
+        return self._db
+
+    def _undo(self, error: Exception) -> None:
+        if self._db is not None and self._db.in_transaction:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+        if _speaks_of_reading(error):
+            # SQLite opens what it may not write for reading, and that for good.
+            self._close()
+
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
 
     def _say(self, reason: str | None) -> None:
         if reason != self._reason:
@@ -220,6 +243,11 @@ def _speaks_of_the_disk(error: Exception) -> bool:
     # Exactly DatabaseError is SQLite's word for damage; most of what derives from it speaks
     # of the work.
     return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
+def _speaks_of_reading(error: Exception) -> bool:
+    # What comes besides the primary code stands in its higher bytes.
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_READONLY
 
 
 def _failed(job: _Job, reason: str) -> _Job:

@@ -7,50 +7,79 @@ is there, so there is no second engine for queries. Knows no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import psycopg2
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
-from ccdaemon.errors import Code, Refused
+from ccdaemon.errors import Code, Refused, history_away
 from ccdaemon.history.cursor import Cursor
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.postgres import Database, DatabaseDown
-from ccdaemon.history.queries import OPERATORS, RECORDS, STATES, Queries
-from ccdaemon.history.rows import Chain, Filter, OperatorRow, Page, RecordRow, StateRow
+from ccdaemon.history.queries import LISTENED, MISSED, OPERATORS, RECORDS, STATES, Queries
+from ccdaemon.history.rows import (
+    STATES_ALONE,
+    ActionRow,
+    Chain,
+    Filter,
+    Kind,
+    MissedRow,
+    OperatorRow,
+    Page,
+    RecordRow,
+    StateRow,
+    ToldRow,
+)
 from ccdaemon.history.shipper import Behind, Shipper
 from ccdaemon.history.told import BARRIER, Told
 
 T = TypeVar("T")
 
-#: Seconds after which somebody who was refused may try again.
-RETRY_AFTER = 5
+#: Seconds in which an answer comes or is given up, whatever it waits for: the barrier, a
+#: connection, several statements. With what else a request may wait for, it is answered in ten.
+DEADLINE = 7.0
+#: How much of one order is answered at once: nothing else is done meanwhile.
+MOST_CALLS, MOST_STATES = 2_000, 12_000
 
 
 class History:
     """What the API reads.
 
-    Every method raises ``Refused`` with ``history_unavailable`` where it cannot answer now.
+    Every method raises ``Refused`` with ``history_unavailable`` where it cannot answer now, or
+    has not within ``DEADLINE`` seconds.
     """
 
     def __init__(
-        self, clock: IReactorTime, journal: Journal, database: Database, shipper: Shipper
+        self,
+        clock: IReactorTime,
+        wall: IReactorTime,
+        journal: Journal,
+        database: Database,
+        shipper: Shipper,
     ) -> None:
+        self._clock = clock
         self._journal = journal
         self._shipper = shipper
         self._queries = Queries(database)
-        self._told = Told(clock, journal, database, shipper, self._queries)
+        self._told = Told(clock, wall, journal, database, shipper, self._queries)
 
-    async def call(self, call_id: int) -> Chain | None:
-        """A call's whole chain; None if there is no such call."""
-        return await _answered(self._call(call_id))
+    async def call(self, call_id: int, within: float = DEADLINE) -> Chain | None:
+        """A call's whole chain; None if there is no such call.
+
+        :param within: seconds in which the answer is wanted.
+        """
+        return await self._answered(self._call(call_id), within)
 
     async def by_key(self, external_key: str) -> Chain | None:
         """The chain of the call that has the key; None if none has."""
-        return await _answered(self._by_key(external_key))
+        return await self._answered(self._by_key(external_key))
+
+    async def by_recording(self, uniqueid: str) -> Chain | None:
+        """The chain of the call with a recording on this channel; None if there is none."""
+        return await self._answered(self._by_recording(uniqueid))
 
     async def _call(self, call_id: int) -> Chain | None:
         held = await self._journal.chain(call_id)
@@ -63,10 +92,45 @@ class History:
         # Another daemon may have given it to a call of its own.
         return await self._behind_barrier(lambda: self._queries.by_key(external_key))
 
+    async def _by_recording(self, uniqueid: str) -> Chain | None:
+        asked = self._behind_barrier(lambda: self._queries.call_of_recording(uniqueid))
+        call_id = await asked
+        return None if call_id is None else await self._call(call_id)
+
+    async def last_operator(self, phone: str) -> str | None:
+        """The operator who last talked with a phone; None if none did."""
+        return await self._answered(self._last_operator(phone))
+
+    async def _last_operator(self, phone: str) -> str | None:
+        # What is not in Postgres yet is newer than all that is; so it waits for no barrier.
+        newest = await self._journal.last_operator(phone, self._shipper.position)
+        return newest or await self._queries.last_operator(phone)
+
     async def order_chains(self, order_id: str, filter: Filter) -> list[Chain]:
-        """The chains of an order's calls, by number; the filter is put to the calls."""
-        chains = await self._listed(lambda: self._queries.of_order(order_id))
-        return [chain for chain in chains if _wants(filter, chain)]
+        """The chains of an order's calls, by number; the filter is put to the calls.
+
+        :raise Refused: with ``too_deep`` if there are more than ``MOST_CALLS``.
+        """
+        ask = self._queries.of_order
+        found = await self._listed(lambda: ask(order_id, filter, MOST_CALLS))
+        return _not_too_many(found, f"{MOST_CALLS} calls")
+
+    async def order_states(self, order_id: str, filter: Filter) -> list[StateRow]:
+        """The states of an order's calls, oldest first; the filter is put to the states.
+
+        :raise Refused: with ``too_deep`` if there are more than ``MOST_STATES``.
+        """
+        ask = self._queries.states_of_order
+        found = await self._listed(lambda: ask(order_id, filter, MOST_STATES))
+        return _not_too_many(found, f"{MOST_STATES} states")
+
+    async def missed_page(self, page: int, per_page: int, filter: Filter) -> Page[MissedRow]:
+        """Inbound calls that nobody took, newest first."""
+        return await self._listed(lambda: self._queries.page(MISSED, page, per_page, filter))
+
+    async def listened_page(self, page: int, per_page: int, filter: Filter) -> Page[ActionRow]:
+        """Who listened to a call or to its recording, newest first."""
+        return await self._listed(lambda: self._queries.page(LISTENED, page, per_page, filter))
 
     async def states_page(self, page: int, per_page: int, filter: Filter) -> Page[StateRow]:
         """States of all calls, newest first; pages are counted from 1."""
@@ -91,15 +155,32 @@ class History:
         :param cursor: ``0`` or the next place of an earlier answer.
         :raise Refused: with ``bad_parameter`` for a cursor that is none.
         """
-        rows, place = await _answered(self._told.after(Cursor.read(cursor), limit, filter))
-        return rows, str(place)
+        asked = self._told.after(Cursor.read(cursor), limit, filter)
+        told, place, _ = await self._answered(asked)
+        return [row for row, _ in told if isinstance(row, StateRow)], str(place)
 
-    def changed(self) -> Deferred[None]:
-        """Fires when something new has been told; cancelling forgets it."""
-        return self._told.changed()
+    async def told_after(
+        self, cursor: str, limit: int, filter: Filter, kinds: frozenset[Kind]
+    ) -> tuple[Sequence[tuple[ToldRow, str]], str, bool]:
+        """What was told after a place, oldest first, each with the place after it; the next
+        place; and whether that is all there was just now.
+
+        :raise Refused: with ``bad_parameter`` for a cursor that is none.
+        """
+        asked = self._told.after(Cursor.read(cursor), limit, filter, kinds)
+        told, place, is_all = await self._answered(asked)
+        return [(row, str(after)) for row, after in told], str(place), is_all
+
+    async def now(self) -> str:
+        """The place after everything told so far."""
+        return str(await self._told.now())
+
+    def changed(self, kinds: frozenset[Kind] = STATES_ALONE) -> Deferred[None]:
+        """Fires when something new of these has been told; cancelling forgets it."""
+        return self._told.changed(kinds)
 
     async def _listed(self, ask: Callable[[], Awaitable[T]]) -> T:
-        return await _answered(self._behind_barrier(ask))
+        return await self._answered(self._behind_barrier(ask))
 
     async def _behind_barrier(self, ask: Callable[[], Awaitable[T]]) -> T:
         # What operators do is shown from memory before it is committed.
@@ -107,28 +188,21 @@ class History:
         await self._shipper.passed(self._journal.head, BARRIER)
         return await ask()
 
+    async def _answered(self, asked: Coroutine[Any, Any, T], within: float = DEADLINE) -> T:
+        try:
+            # Who is given up closes its connection: no cancel gets through to the server.
+            return await Deferred.fromCoroutine(asked).addTimeout(within, self._clock)
+        except TimeoutError as error:
+            raise history_away(f"there was no answer in {within:g} s") from error
+        except (DatabaseDown, Behind, JournalBroken, psycopg2.OperationalError) as error:
+            raise history_away(error) from error
 
-async def _answered(asked: Awaitable[T]) -> T:
-    try:
-        return await asked
-    except (DatabaseDown, Behind, JournalBroken, psycopg2.OperationalError) as error:
+
+def _not_too_many(found: list[T] | None, most: str) -> list[T]:
+    if found is None:
         raise Refused(
-            Code.HISTORY_UNAVAILABLE,
-            f"the history cannot be read just now: {error}",
-            retry_after=RETRY_AFTER,
-        ) from error
-
-
-def _wants(filter: Filter, chain: Chain) -> bool:
-    """Whether a call is wanted: it began in time, and some leg of it was of the operator."""
-    call = chain.call
-    return (
-        (filter.from_ms is None or call.date >= filter.from_ms)
-        and (filter.to_ms is None or call.date <= filter.to_ms)
-        and (
-            filter.sip in (None, call.sip)
-            or any(row.state.sip == filter.sip for row in chain.states)
+            Code.TOO_DEEP,
+            f"the order has more than {most}; narrow it with from= and to=",
+            field="from",
         )
-        and filter.phone in (None, call.phone)
-        and filter.direction in (None, call.direction)
-    )
+    return found

@@ -7,8 +7,9 @@ Knows nothing of Postgres: that, the webhooks and the live stream are its reader
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from twisted.python.failure import Failure
 
 from ccdaemon.history import journal_writes as writes
 from ccdaemon.history.facts import Event, Fact
-from ccdaemon.history.failures import JournalBroken, JournalFull
+from ccdaemon.history.failures import JournalBroken, JournalDamaged, JournalFull, JournalTorn
 from ccdaemon.history.group_commit import RETRY, WINDOW, GroupCommit
-from ccdaemon.history.journal_file import NAME, connect, prepare
+from ccdaemon.history.journal_file import NAME, Contents, connect, prepare, set_aside
+from ccdaemon.history.journal_founding import JournalFounding
 from ccdaemon.history.journal_reading import JournalReading
 from ccdaemon.history.leases import Leases
 from ccdaemon.history.state_dir import StateDirLock
-from ccdaemon.operators import OperatorChange
 
 Listener = Callable[[Sequence[Event]], None]
 
@@ -46,7 +47,8 @@ class JournalHealth:
 
     ``broken`` says why it cannot be written, None if it can. ``waiting`` counts facts that are
     not committed yet; ``head`` is the newest event, ``floor`` the one after which everything is
-    still held; ``refused`` counts appends that failed since the start.
+    still held; ``refused`` counts appends that failed since the start. ``set_aside`` says what
+    became of a damaged file that was found at the start.
     """
 
     broken: str | None
@@ -55,22 +57,27 @@ class JournalHealth:
     head: int
     floor: int
     numbers_left: int
+    set_aside: str | None = None
 
 
-class Journal(JournalReading, Service):
+class Journal(JournalReading, JournalFounding, Service):
     """The journal of one ``state_dir``.
 
     Between :meth:`startService` and the end of :meth:`stopService` it may be used.
 
     :param reactor: where its threads report to.
     :param clock: the same reactor, for what it does later.
+    :param wall: says what is old enough to be forgotten.
     :param window: seconds between two commits under load.
     :param retry: seconds between two tries while the disk takes nothing.
     :param waiting: how many facts may wait for the disk.
     :param drain: seconds that stopping waits for the disk.
-    :ivar node: six hexadecimal digits, made with the file: the installation's own name.
+    :ivar file: six hexadecimal digits, made with the file: its own name.
+    :ivar node: the same, or that of the journal that was this Asterisk's before: under this name
+        its events are known everywhere else.
     :ivar head: the newest event that is committed.
     :ivar floor: all events after this one are still held.
+    :ivar observe: told of each append that is committed how many seconds that took.
     """
 
     _log = Logger()
@@ -79,6 +86,7 @@ class Journal(JournalReading, Service):
         self,
         reactor: IReactorFromThreads,
         clock: IReactorTime,
+        wall: IReactorTime,
         state_dir: Path,
         *,
         window: float = WINDOW,
@@ -88,10 +96,11 @@ class Journal(JournalReading, Service):
     ) -> None:
         super().__init__(reactor, state_dir / NAME)
         self._clock = clock
+        self._wall = wall
         self._lock = StateDirLock(state_dir)
         self._limit = waiting
         self._drain = drain
-        self._writer = GroupCommit(
+        writer = GroupCommit(
             reactor,
             self._path,
             connect,
@@ -101,34 +110,37 @@ class Journal(JournalReading, Service):
             window=window,
             retry=retry,
         )
+        JournalFounding.__init__(self, writer)
+        self.observe: Callable[[float], None] = lambda _: None
         self._listeners: list[Listener] = []
         self._fresh: list[Event] = []
-        self._begun: list[Deferred[None]] = []
-        self._is_begun = False
-        self._leases = Leases()
         self._waiting = 0
         self._refused = 0
         self._broken: str | None = "the journal is not open"
         self._pruning: IDelayedCall | None = None
-        self.node = ""
-        self.head = 0
-        self.floor = 0
+        self._held: str | None = None
+        self._set_aside: str | None = None
+        self.file = ""
 
     # Life
 
     def startService(self) -> None:
         """Lock the folder, check the file and open it. Blocks while it does.
 
+        A journal that is damaged is set aside, and a new one begins.
+
         :raise StateDirBusy: if another daemon has the folder.
-        :raise JournalDamaged: if the file cannot be trusted; the message says what to do.
+        :raise JournalDamaged: if the file is no journal or cannot be set aside; the message says
+            what to do.
         :raise OSError: if the folder cannot be written.
         """
         self._lock.acquire()
         try:
-            contents = prepare(self._path)
+            contents = self._prepare()
         except BaseException:
             self._lock.release()
             raise
+        self.file = contents.file
         self.node = contents.node
         self.head = contents.head
         self.floor = contents.floor
@@ -140,6 +152,21 @@ class Journal(JournalReading, Service):
         self._pruning = self._clock.callLater(PRUNE_EVERY, self._prune)
         super().startService()  # type: ignore[no-untyped-call]
 
+    def _prepare(self) -> Contents:
+        try:
+            return prepare(self._path)
+        except JournalTorn as error:
+            now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+            try:
+                aside = set_aside(self._path, f"damaged-{now:%Y%m%d-%H%M%S}")
+            except OSError as failed:
+                raise JournalDamaged(f"{error} (it cannot be moved from here: {failed})") from error
+            self._set_aside = f"was damaged, is {aside} now, and was begun anew"
+            self._log.critical(
+                "{error}: this was done, it is {aside} now", error=error, aside=aside
+            )
+            return prepare(self._path)
+
     def stopService(self) -> Deferred[None]:
         """Write what waits and let go of the folder, within ``drain`` seconds."""
         super().stopService()  # type: ignore[no-untyped-call]
@@ -149,6 +176,7 @@ class Journal(JournalReading, Service):
         self._broken = "the daemon is stopping"
         if self._pruning is not None and self._pruning.active():
             self._pruning.cancel()
+        self._writer.submit(writes.end).addErrback(lambda _: None)
         try:
             await self._writer.stop().addTimeout(self._drain, self._clock)
         except TimeoutError:
@@ -169,7 +197,7 @@ class Journal(JournalReading, Service):
         :return: fires with the event ids, once they are committed; fails with
             :class:`KeyTaken`, :class:`JournalFull` or :class:`JournalBroken`.
         """
-        if not self.running or not self._is_begun:
+        if not self.running or not self._is_begun or self._held is not None:
             return self._refuse(JournalBroken(self.not_ready or "the journal is not open"))
         # Calls have half of the room to themselves: phones go on changing their states all day.
         is_of_call = any(fact.call_id is not None for fact in facts)
@@ -178,24 +206,43 @@ class Journal(JournalReading, Service):
         entries = [writes.Entry.of(fact) for fact in facts]
         keep = not any(fact.opens for fact in facts)
         self._waiting += len(facts)
+        began = self._clock.seconds()
         written = self._writer.submit(lambda db: writes.append(db, entries), keep=keep)
-        return written.addBoth(self._appended, facts)
+        return written.addBoth(self._appended, facts, began)
+
+    def forget_calls(self, facts: Sequence[Fact]) -> Deferred[list[int]]:
+        """Remove all that is held of calls, and write one fact for each of them instead.
+
+        :return: fires with the facts' event ids; fails as :meth:`append` does.
+        """
+        if not self.running or self._broken is not None:
+            return self._refuse(JournalBroken(self.not_ready or "the journal is not open"))
+        entries = [writes.Entry.of(fact) for fact in facts]
+        self._waiting += len(facts)
+        written = self._writer.submit(lambda db: writes.forget_calls(db, entries))
+        return written.addBoth(self._appended, facts, self._clock.seconds())
 
     def settled(self) -> Deferred[None]:
         """Fires once all that was appended so far is committed; at once where the disk fails."""
         if not self._waiting or self._broken is not None:
             return succeed(None)
+        # Whoever gives up waiting is told so.
+        return self._writer.submit(lambda db: None).addErrback(lambda why: why.trap(JournalBroken))
+
+    def alive(self) -> Deferred[None]:
+        """Fires once the writer has answered, whatever its disk does."""
         return self._writer.submit(lambda db: None).addErrback(lambda _: None)
 
     def _refuse(self, error: Exception) -> Deferred[Any]:
         self._refused += 1
         return fail(error)
 
-    def _appended(self, result: list[int] | Failure, facts: Sequence[Fact]) -> Any:
+    def _appended(self, result: list[int] | Failure, facts: Sequence[Fact], began: float) -> Any:
         self._waiting -= len(facts)
         if isinstance(result, Failure):
             self._refused += 1
             return result
+        self.observe(self._clock.seconds() - began)
         for event_id, fact in zip(result, facts, strict=True):
             self._fresh.append(Event(event_id, fact))
             self.head = event_id
@@ -225,66 +272,11 @@ class Journal(JournalReading, Service):
         else:
             self._log.error("the journal cannot be written: {reason}", reason=reason)
 
-    # Call numbers, and what a new journal is told by Postgres
+    # Whether it takes anything
 
-    def take_call_id(self) -> int:
-        """Give out a call number; it is used up on disk once its call is opened.
-
-        :raise NoLease: if none is left.
-        """
-        return self._leases.take()
-
-    @property
-    def numbers_left(self) -> int:
-        """How many call numbers may be given out."""
-        return self._leases.left
-
-    @property
-    def top_number(self) -> int:
-        """The highest call number that was ever granted."""
-        return self._leases.top
-
-    async def grant(self, lo: int, hi: int) -> None:
-        """Add a lease of call numbers, first and last included."""
-        await self._writer.submit(lambda db: writes.grant(db, lo, hi))
-        self._leases.add(lo, hi)
-
-    async def load_keys(self, keys: Sequence[tuple[str, int]]) -> None:
-        """Add external keys that calls in Postgres have, with their calls."""
-        await self._writer.submit(lambda db: writes.load_keys(db, keys))
-
-    async def begin(self, above: int, operators: Iterable[OperatorChange]) -> None:
-        """Let a new journal begin, once its keys are loaded.
-
-        :param above: the first event gets a higher id than this.
-        :param operators: what was last said of each operator.
-        """
-        await self._writer.submit(lambda db: writes.begin(db, above, operators))
-        self.floor = max(self.floor, above)
-        self.head = max(self.head, above)
-        self._is_begun = True
-        while self._begun:
-            self._begun.pop(0).callback(None)
-
-    async def pass_over(self, event_id: int, call_id: int) -> None:
-        """Never use an event id or a call number up to these: Postgres has them already."""
-        await self._writer.submit(lambda db: writes.pass_over(db, event_id, call_id))
-        self.floor = max(self.floor, event_id)
-        self.head = max(self.head, event_id)
-        self._leases.pass_over(call_id)
-
-    @property
-    def begun(self) -> bool:
-        """Whether facts are taken: false only in a new journal that Postgres has not seen."""
-        return self._is_begun
-
-    def when_begun(self) -> Deferred[None]:
-        """Fires once facts are taken: at once, but for a new journal."""
-        if self._is_begun:
-            return succeed(None)
-        deferred: Deferred[None] = Deferred(self._begun.remove)
-        self._begun.append(deferred)
-        return deferred
+    def hold(self, why: str | None) -> None:
+        """Take nothing meanwhile, for a reason in words; None: go on."""
+        self._held = why
 
     @property
     def not_ready(self) -> str | None:
@@ -293,6 +285,8 @@ class Journal(JournalReading, Service):
             return self._broken
         if not self._is_begun:
             return "the keys in use have not been read from Postgres yet"
+        if self._held is not None:
+            return self._held
         if not self._leases.left:
             return "Postgres has granted no call numbers"
         return None
@@ -300,6 +294,14 @@ class Journal(JournalReading, Service):
     async def set_position(self, reader: str, event_id: int) -> None:
         """Note that a reader has everything up to ``event_id``: it may be forgotten then."""
         await self._writer.submit(lambda db: writes.set_position(db, reader, event_id))
+
+    async def set_place(self, name: str, body: bytes) -> None:
+        """Note how far something outside was read; after all that was appended before."""
+        await self._writer.submit(lambda db: writes.set_place(db, name, body))
+
+    async def forget_reader(self, reader: str) -> None:
+        """Forget a reader's place: nothing is held back for it any more."""
+        await self._writer.submit(lambda db: writes.forget_reader(db, reader))
 
     async def set_aside(self, event_id: int, reason: str) -> None:
         """Keep an event that Postgres refused, until :meth:`take_back`."""
@@ -315,11 +317,17 @@ class Journal(JournalReading, Service):
     def health(self) -> JournalHealth:
         """How the journal is just now."""
         return JournalHealth(
-            self._broken, self._waiting, self._refused, self.head, self.floor, self._leases.left
+            self._broken,
+            self._waiting,
+            self._refused,
+            self.head,
+            self.floor,
+            self._leases.left,
+            self._set_aside,
         )
 
     def _prune(self) -> None:
-        before = int(self._clock.seconds() * 1000) - KEPT
+        before = int(self._wall.seconds() * 1000) - KEPT
         pruned = self._writer.submit(lambda db: writes.prune(db, before))
         pruned.addCallbacks(self._pruned, lambda _: False)
         pruned.addCallback(self._prune_later)

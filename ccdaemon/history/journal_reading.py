@@ -19,6 +19,7 @@ from ccdaemon.history import journal_reads as reads
 from ccdaemon.history.facts import Event
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.history.journal_file import connect
+from ccdaemon.history.journal_writes import SINCE
 from ccdaemon.history.rows import Chain
 from ccdaemon.operators import OperatorChange
 
@@ -48,6 +49,10 @@ class JournalReading:
         """The call that has the key, of all calls there ever were."""
         return self._read(reads.find_key, external_key)
 
+    def last_operator(self, phone: str, position: int) -> Deferred[str | None]:
+        """The operator who last talked with a phone, by the newest events after a position."""
+        return self._read(reads.last_operator, phone, position)
+
     def last_operator_changes(self) -> Deferred[dict[str, OperatorChange]]:
         """What was last said of each operator, by sip."""
         return self._read(reads.last_operator_changes)
@@ -59,9 +64,22 @@ class JournalReading:
         """
         return self._read(reads.after, position, limit)
 
+    def held(self, position: int, limit: int) -> Deferred[list[Event]]:
+        """The same of what is there, whatever has been forgotten in between."""
+        return self._read(reads.held, position, limit)
+
     def position(self, reader: str) -> Deferred[int | None]:
         """Up to where a reader has got; None if it has never said."""
         return self._read(reads.position, reader)
+
+    def place(self, name: str) -> Deferred[bytes | None]:
+        """How far something outside was read, as :meth:`Journal.set_place` was told."""
+        return self._read(reads.place, name)
+
+    async def lost_since(self) -> int | None:
+        """From which moment (ms) on all is to be read again, where no place is known any more."""
+        since = await self._read(reads.place, SINCE)
+        return None if since is None else int(since)
 
     def aside(self, limit: int) -> Deferred[list[tuple[Event, str]]]:
         """Events that Postgres refused, each with the reason, oldest first."""

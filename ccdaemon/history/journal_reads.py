@@ -7,17 +7,20 @@ so it shows one moment. Knows no threads and no Twisted.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
 import msgspec
 
-from ccdaemon.calls.model import Record
-from ccdaemon.history.facts import Event, RecordFact, StateFact, decode
+from ccdaemon.calls.model import CallView, Record, State
+from ccdaemon.history.facts import ActionFact, Event, RecordFact, StateFact, decode
 from ccdaemon.history.failures import BelowFloor
-from ccdaemon.history.rows import Chain, StateRow
+from ccdaemon.history.rows import ActionRow, Chain, StateRow
 from ccdaemon.operators import OperatorChange
+
+#: Events that are looked through for a talk before Postgres is asked.
+LOOKED_THROUGH = 20_000
 
 _operator_decoder = msgspec.json.Decoder(OperatorChange)
 
@@ -29,29 +32,40 @@ def after(db: sqlite3.Connection, position: int, limit: int) -> list[Event]:
 
     :raise BelowFloor: if some of them may be gone.
     """
-    rows = db.execute(
-        "SELECT e.event_id, e.kind, e.body, c.order_id FROM event e LEFT JOIN call c"
-        " USING (call_id) WHERE e.event_id > ? ORDER BY e.event_id LIMIT ?",
-        (position, limit),
-    ).fetchall()
+    events = held(db, position, limit)
     # Asked last: a floor that has risen meanwhile says so, one that rises later does no harm.
     (floor,) = db.execute("SELECT floor FROM journal").fetchone()
     if position < floor:
         raise BelowFloor(floor)
+    return events
+
+
+def held(db: sqlite3.Connection, position: int, limit: int) -> list[Event]:
+    """The same of what is there, whatever has been forgotten in between."""
+    rows = db.execute(
+        "SELECT e.event_id, e.kind, e.body, c.order_id FROM event e LEFT JOIN call c"
+        " USING (call_id) WHERE e.event_id > ? ORDER BY e.event_id LIMIT ?",
+        (position, limit),
+    )
     return [_event(*row) for row in rows]
 
 
 def _event(event_id: int, kind: str, body: bytes, order_id: str | None) -> Event:
     fact = decode(kind, body)
-    if isinstance(fact, StateFact) and order_id not in (None, fact.call.order_id):
-        fact = replace(fact, call=replace(fact.call, order_id=order_id))
+    if isinstance(fact, StateFact):
+        fact = replace(fact, call=_under(order_id, fact.call))
     return Event(event_id, fact)
+
+
+def _under(order_id: str | None, call: CallView) -> CallView:
+    """The call as it is under the order it has now; None says nothing."""
+    return call if order_id in (None, call.order_id) else replace(call, order_id=order_id)
 
 
 def chain(db: sqlite3.Connection, call_id: int) -> Chain | None:
     """A call's whole chain, or None if the journal does not hold the whole of it."""
     rows = db.execute(
-        "SELECT e.event_id, e.kind, e.body FROM call c JOIN event e USING (call_id)"
+        "SELECT e.event_id, e.kind, e.body, c.order_id FROM call c JOIN event e USING (call_id)"
         " WHERE c.call_id = ? ORDER BY e.event_id",
         (call_id,),
     ).fetchall()
@@ -61,28 +75,31 @@ def chain(db: sqlite3.Connection, call_id: int) -> Chain | None:
 def open_calls(db: sqlite3.Connection) -> list[Chain]:
     """The chains that have no final state yet, in the order of their numbers."""
     rows = db.execute(
-        "SELECT e.event_id, e.kind, e.body, c.call_id FROM call c JOIN event e USING (call_id)"
+        "SELECT e.event_id, e.kind, e.body, c.order_id, c.call_id"
+        " FROM call c JOIN event e USING (call_id)"
         " WHERE c.ended IS NULL ORDER BY c.call_id, e.event_id"
     )
-    return [_chain([row[:3] for row in of_call]) for _, of_call in groupby(rows, lambda r: r[3])]
+    return [_chain([row[:4] for row in of_call]) for _, of_call in groupby(rows, lambda r: r[4])]
 
 
-def _chain(rows: Iterable[tuple[int, str, bytes]]) -> Chain:
+def _chain(rows: Sequence[tuple[int, str, bytes, str | None]]) -> Chain:
     states: list[tuple[int, StateFact]] = []
     records: list[Record] = []
-    for event_id, kind, body in rows:
-        fact = decode(kind, body)
-        if isinstance(fact, StateFact):
-            states.append((event_id, fact))
-        else:
-            assert isinstance(fact, RecordFact)
-            records.append(fact.record)
-    call = states[-1][1].call
-    return Chain(
-        call,
-        [StateRow(id_, fact.state, call.order_id, call.external_key) for id_, fact in states],
-        records,
-    )
+    actions: list[ActionRow] = []
+    for event_id, kind, body, _ in rows:
+        match decode(kind, body):
+            case StateFact() as fact:
+                states.append((event_id, fact))
+            case RecordFact(record):
+                records.append(record)
+            case ActionFact(action):
+                actions.append(ActionRow(event_id, action))
+    call = _under(rows[0][3], states[-1][1].call)
+    told = [
+        StateRow(event_id, fact.state, call.order_id, call.external_key, call.note)
+        for event_id, fact in states
+    ]
+    return Chain(call, told, records, actions)
 
 
 def find_key(db: sqlite3.Connection, external_key: str) -> int | None:
@@ -91,6 +108,26 @@ def find_key(db: sqlite3.Connection, external_key: str) -> int | None:
         "SELECT call_id FROM external_key WHERE external_key = ?", (external_key,)
     ).fetchone()
     return row[0] if row else None
+
+
+def last_operator(db: sqlite3.Connection, phone: str, position: int) -> str | None:
+    """The operator who last talked with a phone, by the events after a position.
+
+    Of those only the newest ``LOOKED_THROUGH`` are looked at.
+    """
+    # Found by its letters first: most are of other phones, and need not be decoded.
+    rows = db.execute(
+        "SELECT body FROM (SELECT kind, body, event_id FROM event WHERE event_id > ?"
+        " ORDER BY event_id DESC LIMIT ?) WHERE kind = 'state' AND instr(body, ?)"
+        " AND instr(body, ?) ORDER BY event_id DESC",
+        (position, LOOKED_THROUGH, phone.encode(), State.FINISH.value.encode()),
+    )
+    for (body,) in rows:
+        fact = decode("state", body)
+        assert isinstance(fact, StateFact)
+        if fact.call.phone == phone and fact.state.state is State.FINISH and fact.state.sip:
+            return fact.state.sip
+    return None
 
 
 def last_operator_changes(db: sqlite3.Connection) -> dict[str, OperatorChange]:
@@ -102,6 +139,12 @@ def last_operator_changes(db: sqlite3.Connection) -> dict[str, OperatorChange]:
 def position(db: sqlite3.Connection, reader: str) -> int | None:
     """Up to where a reader has got; None if it has never read."""
     row = db.execute("SELECT event_id FROM reader WHERE name = ?", (reader,)).fetchone()
+    return row[0] if row else None
+
+
+def place(db: sqlite3.Connection, name: str) -> bytes | None:
+    """How far something outside was read; None if it never was."""
+    row = db.execute("SELECT body FROM place WHERE name = ?", (name,)).fetchone()
     return row[0] if row else None
 
 

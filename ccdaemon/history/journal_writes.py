@@ -12,12 +12,21 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ccdaemon.history.facts import Fact, OperatorFact, RecordFact, StateFact, encode
+from ccdaemon.history.facts import (
+    ActionFact,
+    Fact,
+    OperatorFact,
+    RecordFact,
+    StateFact,
+    encode,
+)
 from ccdaemon.history.failures import KeyTaken
 from ccdaemon.operators import OperatorChange
 
 _PRUNE_CALLS = 200
-_HEAD = "SELECT max(floor, coalesce((SELECT max(event_id) FROM event), 0)) FROM journal"
+_HEAD = "SELECT max(floor, base, coalesce((SELECT max(event_id) FROM event), 0)) FROM journal"
+#: The place that is a moment: from then on everything outside is to be read again.
+SINCE = "since"
 _operator_encoder = msgspec.json.Encoder()
 
 
@@ -84,24 +93,51 @@ def _take_key(db: sqlite3.Connection, external_key: str, call_id: int) -> None:
         raise KeyTaken(holder) from None
 
 
-def _go_on(db: sqlite3.Connection, event_id: int, fact: StateFact | RecordFact) -> bool:
+def _go_on(
+    db: sqlite3.Connection, event_id: int, fact: StateFact | RecordFact | ActionFact
+) -> bool:
     """Note that a call goes on; false if its beginning is not held here (any more)."""
-    held = db.execute("SELECT ended, order_id FROM call WHERE call_id = ?", (fact.call_id,))
+    held = db.execute(
+        "SELECT ended, order_id, attached FROM call WHERE call_id = ?", (fact.call_id,)
+    )
     row = held.fetchone()
     if row is None:
         return False
-    ended, order_id = row
+    ended, order_id, attached = row
     if isinstance(fact, StateFact):
-        order_id = fact.call.order_id
+        # A state that was on its way when an order was attached knows nothing of it.
+        order_id = order_id if attached else fact.call.order_id
         if fact.state.final:
             ended = fact.state.date
+    elif isinstance(fact, ActionFact) and fact.attached is not None:
+        order_id, attached = fact.attached, 1
     # In the middle of a call nothing of this changes, and a page need not be written.
-    if (ended, order_id) != row or ended is not None:
+    if (ended, order_id, attached) != row or ended is not None:
         db.execute(
-            "UPDATE call SET last_event_id = ?, ended = ?, order_id = ? WHERE call_id = ?",
-            (event_id, ended, order_id, fact.call_id),
+            "UPDATE call SET last_event_id = ?, ended = ?, order_id = ?, attached = ?"
+            " WHERE call_id = ?",
+            (event_id, ended, order_id, attached, fact.call_id),
         )
     return True
+
+
+def forget_calls(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
+    """Remove all that is held of calls, and append what is left to say of each.
+
+    Appended first: the newest event must not be removed, or its id would be given once more.
+    """
+    ids = append(db, entries)
+    # What is removed must not stay readable in the file.
+    db.execute("PRAGMA secure_delete = ON")
+    calls = [(entry.fact.call_id,) for entry in entries]
+    db.executemany("UPDATE event SET call_id = NULL WHERE event_id = ?", [(id_,) for id_ in ids])
+    db.executemany(
+        "DELETE FROM aside WHERE event_id IN (SELECT event_id FROM event WHERE call_id = ?)", calls
+    )
+    db.executemany("DELETE FROM event WHERE call_id = ?", calls)
+    db.executemany("DELETE FROM call WHERE call_id = ?", calls)
+    db.execute("PRAGMA secure_delete = OFF")
+    return ids
 
 
 def _keep_operator(db: sqlite3.Connection, change: OperatorChange) -> None:
@@ -121,22 +157,71 @@ def load_keys(db: sqlite3.Connection, keys: Iterable[tuple[str, int]]) -> None:
     db.executemany("INSERT OR IGNORE INTO external_key VALUES (?, ?)", keys)
 
 
+def take_over(db: sqlite3.Connection, node: str) -> None:
+    """Go on as a node whose journal is gone."""
+    db.execute("UPDATE journal SET node = ?", (node,))
+
+
 def begin(db: sqlite3.Connection, above: int, operators: Iterable[OperatorChange]) -> None:
-    """Note that the keys are loaded, where ids begin, and what was last said of operators."""
+    """Note that all is here that Postgres tells, where ids begin, and what operators do."""
     db.execute("UPDATE journal SET begun = 1, floor = max(floor, ?)", (above,))
     for change in operators:
         _keep_operator(db, change)
 
 
-def pass_over(db: sqlite3.Connection, event_id: int, call_id: int) -> None:
-    """Never use an event id or a call number up to these again."""
-    db.execute("UPDATE journal SET floor = max(floor, ?)", (event_id,))
-    db.execute("UPDATE lease SET next = max(next, ? + 1)", (call_id,))
+def begin_anew(db: sqlite3.Connection) -> None:
+    """Note that Postgres has to tell once more what it has, and which numbers are free."""
+    db.execute("UPDATE journal SET begun = 0")
+    db.execute("UPDATE lease SET next = hi + 1")
+
+
+def take_back_calls(
+    db: sqlite3.Connection, calls: Iterable[Sequence[tuple[int, Entry]]], floor: int
+) -> None:
+    """Hold calls again that Postgres has, each with all its events and their ids.
+
+    :param floor: no less than any of the ids: nobody is told of these events once more.
+    """
+    db.execute("UPDATE journal SET floor = max(floor, ?)", (floor,))
+    for events in calls:
+        opening, last_event_id = events[0][1].fact, events[-1][0]
+        assert isinstance(opening, StateFact)
+        call = opening.call
+        db.execute(
+            "INSERT OR REPLACE INTO call (call_id, last_event_id, order_id) VALUES (?, ?, ?)",
+            (call.call_id, last_event_id, call.order_id),
+        )
+        if call.external_key is not None:
+            load_keys(db, [(call.external_key, call.call_id)])
+        for event_id, entry in events:
+            assert not isinstance(entry.fact, OperatorFact)
+            _go_on(db, event_id, entry.fact)
+            db.execute(
+                "INSERT OR IGNORE INTO event (event_id, kind, call_id, date, body)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (event_id, entry.kind, call.call_id, entry.fact.date, entry.body),
+            )
 
 
 def set_position(db: sqlite3.Connection, reader: str, event_id: int) -> None:
     """Note that a reader has everything up to ``event_id``."""
     db.execute("INSERT OR REPLACE INTO reader (name, event_id) VALUES (?, ?)", (reader, event_id))
+
+
+def set_place(db: sqlite3.Connection, name: str, body: bytes) -> None:
+    """Note how far something outside was read."""
+    db.execute("INSERT OR REPLACE INTO place (name, body) VALUES (?, ?)", (name, body))
+
+
+def lose_places(db: sqlite3.Connection, since: int) -> None:
+    """Forget how far anything outside was read: all from a moment (ms) on is to be read again."""
+    db.execute("DELETE FROM place")
+    set_place(db, SINCE, str(since).encode())
+
+
+def forget_reader(db: sqlite3.Connection, reader: str) -> None:
+    """Hold nothing back for a reader that is gone for good."""
+    db.execute("DELETE FROM reader WHERE name = ?", (reader,))
 
 
 def set_aside(db: sqlite3.Connection, event_id: int, reason: str) -> None:
@@ -147,6 +232,11 @@ def set_aside(db: sqlite3.Connection, event_id: int, reason: str) -> None:
 def take_back(db: sqlite3.Connection, event_id: int) -> None:
     """Note that a fact that had been set aside has been read after all."""
     db.execute("DELETE FROM aside WHERE event_id = ?", (event_id,))
+
+
+def end(db: sqlite3.Connection) -> None:
+    """Note that the file is let go of in order, with everything in it."""
+    db.execute("UPDATE journal SET whole = 1")
 
 
 def probe(db: sqlite3.Connection) -> None:

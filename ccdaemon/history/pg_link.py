@@ -47,9 +47,17 @@ class StatementCancelled(Exception):
 
 
 class _Guarded:
-    """What a server's goodbye raises in the reactor is told as the loss it is."""
+    """What a server's goodbye raises in the reactor is told as the loss it is.
+
+    libpq closes its socket by itself, and epoll does not let go of a number whose socket is closed:
+    the reactor would keep it, and the next socket that got the number would never be heard. So
+    nothing is registered while libpq reads, writes or sends; polling registers what it needs.
+    """
+
+    reactor: IReactorFDSet
 
     def doRead(self) -> None:
+        self.reactor.removeWriter(self)  # type: ignore[arg-type]
         try:
             super().doRead()  # type: ignore[misc]
         except (psycopg2.Error, ValueError) as error:
@@ -57,6 +65,7 @@ class _Guarded:
             self._tell_lost(error)
 
     def doWrite(self) -> None:
+        self.reactor.removeReader(self)  # type: ignore[arg-type]
         try:
             super().doWrite()  # type: ignore[misc]
         except (psycopg2.Error, ValueError) as error:
@@ -67,6 +76,15 @@ class _Guarded:
 
 
 class _Cursor(_Guarded, txpostgres.Cursor):  # type: ignore[misc]
+    def _doit(self, name: str, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        connection = self._connection
+        connection.reactor.removeReader(connection)
+        done: Deferred[Any] = super()._doit(name, *args, **kwargs)
+        if self not in connection._cursors and not connection.dead:
+            # It was not even sent, so no end of it will register the connection again.
+            connection.reactor.addReader(connection)
+        return done
+
     def _handleCancellation(self, failure: Failure) -> Failure:
         # txpostgres makes a bare CancelledError of both a time limit and a cancel.
         return failure

@@ -69,6 +69,7 @@ class Transaction:
 class Database(Service):
     """Postgres at one address.
 
+    :param wall: says what time it is, for the date of a change.
     :param resolve: looks up a host's name off the reactor thread.
     :ivar session: how many times it has come up; another number may be another database.
     """
@@ -76,10 +77,16 @@ class Database(Service):
     _log = Logger()
 
     def __init__(
-        self, reactor: IReactorFDSet, clock: IReactorTime, address: Address, resolve: Resolve
+        self,
+        reactor: IReactorFDSet,
+        clock: IReactorTime,
+        wall: IReactorTime,
+        address: Address,
+        resolve: Resolve,
     ) -> None:
         self._reactor = reactor
         self._clock = clock
+        self._wall = wall
         self._address = address
         self._resolve = resolve
         self._pool = Pool(clock, self._link, self._open)
@@ -269,7 +276,7 @@ class Database(Service):
             self._pool.close_idle(reason)
 
     def _now(self) -> int:
-        return int(self._clock.seconds() * 1000)
+        return int(self._wall.seconds() * 1000)
 
 
 _NO_ANSWER = (LinkLost, StatementTimeout, StatementCancelled, PoolBusy)

@@ -1,4 +1,4 @@
-"""What the history asks of Postgres, and the rows it makes of the answers.
+"""What the history asks of Postgres.
 
 Every list is found by the index of its filter. Totals and the beginnings of deep pages come
 from the tally that the database keeps; where a filter names one client or one order, there are
@@ -7,59 +7,30 @@ few rows, and they are counted. Knows nothing of journals and what is not in Pos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ccdaemon.calls.model import CallView, Direction, Record, State, StateTold
-from ccdaemon.history.pg_link import Rows
+from ccdaemon.history.columns import (
+    ACTION,
+    CALL,
+    LISTENED,
+    LISTS,
+    MISSED,
+    OPERATORS,
+    RECORD,
+    RECORDS,
+    STATE,
+    STATES,
+    Paged,
+    action_row,
+    grouped,
+    record_of,
+    state_row,
+)
 from ccdaemon.history.postgres import Database
-from ccdaemon.history.rows import Chain, Filter, OperatorRow, Page, RecordRow, StateRow
-from ccdaemon.operators import OperatorChange, Status
+from ccdaemon.history.rows import Chain, Filter, Kind, Page, StateRow, ToldRow
 
-_CALL = """c.call_id, c.order_id, c.external_key, c.direction, c.sip, c.phone, c.state, c.final,
-    ms(c.date), ms(c.answered), ms(c.ended), c.ring_seconds, c.wait_seconds, c.talk_seconds,
-    c.hung_up_by, c.cause, c.detail"""
-_STATE = """r.event_id, r.call_id, r.seq, r.state, r.final, r.leg, r.sip, ms(r.date), r.cause,
-    r.detail"""
-_RECORD = "r.call_id, r.uniqueid, r.path, r.format, r.size, r.duration, ms(r.date)"
-_CHANGE = "r.event_id, r.sip, r.state, r.device_state, r.call_id, ms(r.date), r.detail"
-_KEY = "c.order_id, c.external_key"
-
-
-def _call(row: Sequence[Any]) -> CallView:
-    call_id, order_id, key, direction, sip, phone, state, *rest = row
-    return CallView(call_id, order_id, key, Direction(direction), sip, phone, State(state), *rest)
-
-
-def _state_row(row: Sequence[Any]) -> StateRow:
-    event_id, call_id, seq, state, *rest, order_id, key = row
-    return StateRow(event_id, StateTold(call_id, seq, State(state), *rest), order_id, key)
-
-
-def _record_row(row: Sequence[Any]) -> RecordRow:
-    return RecordRow(Record(*row[:7]), _call(row[7:]))
-
-
-def _operator_row(row: Sequence[Any]) -> OperatorRow:
-    event_id, sip, state, *rest = row
-    return OperatorRow(event_id, OperatorChange(sip, Status(state), *rest))
-
-
-@dataclass(frozen=True, slots=True)
-class _List:
-    """A list that can be paged: its table, what is read of it, and the rows it makes."""
-
-    table: str
-    columns: str
-    join: str
-    row: Callable[[Sequence[Any]], Any]
-    has_call: bool = True
-
-
-STATES = _List("state", f"{_STATE}, {_KEY}", "JOIN call c USING (call_id)", _state_row)
-RECORDS = _List("record", f"{_RECORD}, {_CALL}", "JOIN call c USING (call_id)", _record_row)
-OPERATORS = _List("operator_change", _CHANGE, "", _operator_row, has_call=False)
+__all__ = ["LISTENED", "MISSED", "OPERATORS", "RECORDS", "STATES", "Queries"]
 
 
 class Queries:
@@ -71,7 +42,7 @@ class Queries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(self, what: _List, page: int, per_page: int, filter: Filter) -> Page[Any]:
+    async def page(self, what: Paged, page: int, per_page: int, filter: Filter) -> Page[Any]:
         """A page of a list, newest first; pages are counted from 1."""
         wanted = _Wanted.of(what, filter)
         skip = (page - 1) * per_page
@@ -88,7 +59,7 @@ class Queries:
         )
         return Page([what.row(row) for row in rows], total)
 
-    async def _locate(self, what: _List, wanted: _Wanted, skip: int) -> tuple[int, int | None, int]:
+    async def _locate(self, what: Paged, wanted: _Wanted, skip: int) -> tuple[int, int | None, int]:
         """The total of a list, and where to begin: before a moment (ms), after so many rows."""
         if wanted.tallied is None:
             ((total,),) = await self._database.query(
@@ -113,40 +84,95 @@ class Queries:
         found = await self._chains("c.external_key = %s", external_key)
         return found[0] if found else None
 
-    async def of_order(self, order_id: str) -> list[Chain]:
-        """The chains of an order's calls, by number."""
-        return await self._chains("c.order_id = %s", order_id)
+    async def of_order(self, order_id: str, filter: Filter, most: int) -> list[Chain] | None:
+        """The chains of an order's calls, by number; the filter is put to the calls.
+
+        :return: None if there are more than ``most``.
+        """
+        where, params = _of_order(order_id, filter)
+        found = await self._database.query(
+            f"SELECT c.call_id FROM call c WHERE {where} LIMIT %s", (*params, most + 1)
+        )
+        if len(found) > most:
+            return None
+        return await self._chains("c.call_id = ANY (%s)", [call_id for (call_id,) in found])
+
+    async def call_of_recording(self, uniqueid: str) -> int | None:
+        """The call with a recording on this channel; of two Asterisks' the newer one."""
+        rows = await self._database.query(
+            "SELECT call_id FROM record WHERE uniqueid = %s ORDER BY date DESC LIMIT 1", (uniqueid,)
+        )
+        return rows[0][0] if rows else None
+
+    async def states_of_order(
+        self, order_id: str, filter: Filter, most: int
+    ) -> list[StateRow] | None:
+        """The states of an order's calls, oldest first; the filter is put to each of them.
+
+        :return: None if there are more than ``most``.
+        """
+        wanted = _Wanted.of(STATES, filter)
+        rows = await self._database.query(
+            f"SELECT {STATES.columns} FROM state r {STATES.join} WHERE c.order_id = %s"
+            f" AND {wanted.where} ORDER BY r.date, r.event_id LIMIT %s",
+            (order_id, *wanted.params, most + 1),
+        )
+        return None if len(rows) > most else [state_row(row) for row in rows]
 
     async def _chains(self, where: str, value: object) -> list[Chain]:
         # Calls and states in one statement, so that they are of one moment.
         rows = await self._database.query(
-            f"SELECT {_CALL}, {_STATE} FROM call c LEFT JOIN state r USING (call_id)"
+            f"SELECT {CALL}, {STATE} FROM call c LEFT JOIN state r USING (call_id)"
             f" WHERE {where} ORDER BY c.call_id, r.seq",
             (value,),
         )
         recorded = await self._database.query(
-            f"SELECT {_RECORD} FROM record r JOIN call c USING (call_id) WHERE {where}"
+            f"SELECT {RECORD} FROM record r JOIN call c USING (call_id) WHERE {where}"
             " ORDER BY r.date, r.event_id",
             (value,),
         )
-        return _grouped(rows, [Record(*row) for row in recorded])
+        done = await self._database.query(
+            f"SELECT {ACTION} FROM action r JOIN call c USING (call_id) WHERE {where}"
+            " ORDER BY r.event_id",
+            (value,),
+        )
+        actions = [action_row(row) for row in done]
+        return grouped(rows, [record_of(row) for row in recorded], actions)
+
+    async def last_operator(self, phone: str) -> str | None:
+        """The operator who last talked with a phone."""
+        rows = await self._database.query(
+            "SELECT r.sip FROM state r WHERE r.phone = %s AND r.state = 'FINISH' AND"
+            " r.sip IS NOT NULL ORDER BY r.date DESC, r.event_id DESC LIMIT 1",
+            (phone,),
+        )
+        return rows[0][0] if rows else None
 
     async def nodes(self) -> dict[str, int]:
         """Up to which event the database has what each node had."""
         return dict(await self._database.query("SELECT node, last_event_id FROM node"))
 
     async def after(
-        self, node: str, position: int, upto: int, limit: int, filter: Filter
-    ) -> list[StateRow]:
-        """States of a node after a position and up to another, oldest first."""
-        wanted = _Wanted.of(STATES, filter)
-        rows = await self._database.query(
-            f"SELECT {STATES.columns} FROM state r {STATES.join} WHERE r.node = %s AND"
-            f" r.event_id > %s AND r.event_id <= %s AND {wanted.where}"
-            " ORDER BY r.event_id LIMIT %s",
-            (node, position, upto, *wanted.params, limit),
-        )
-        return [_state_row(row) for row in rows]
+        self,
+        node: str,
+        position: int,
+        upto: int,
+        limit: int,
+        filter: Filter,
+        kinds: frozenset[Kind],
+    ) -> list[ToldRow]:
+        """What a node told after a position and up to another, oldest first."""
+        found: list[ToldRow] = []
+        for what in (LISTS[kind] for kind in filter.kinds(kinds)):
+            wanted = _Wanted.of(what, filter)
+            rows = await self._database.query(
+                f"SELECT {what.columns} FROM {what.table} r {what.join} WHERE r.node = %s AND"
+                f" r.event_id > %s AND r.event_id <= %s AND {wanted.where}"
+                " ORDER BY r.event_id LIMIT %s",
+                (node, position, upto, *wanted.params, limit),
+            )
+            found += [what.row(row) for row in rows]
+        return sorted(found, key=lambda row: row.event_id)[:limit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +184,31 @@ class _Wanted:
     tallied: tuple[str, str, int | None, int | None] | None
 
     @classmethod
-    def of(cls, what: _List, filter: Filter) -> _Wanted:
+    def of(cls, what: Paged, filter: Filter) -> _Wanted:
         past = None if filter.to_ms is None else filter.to_ms + 1
-        direction = filter.direction.value if filter.direction and what.has_call else None
+        direction = what.direction(filter)
         conditions: list[tuple[str, object]] = [
             ("r.date >= moment(%s)", filter.from_ms),
             ("r.date < moment(%s)", past),
             ("r.sip = %s", filter.sip),
             ("r.direction = %s", direction),
+            ("r.call_id = %s", filter.call_id),
         ]
-        narrow = what.has_call and (filter.phone is not None or filter.order_id is not None)
+        of_calls: list[tuple[str, object]] = [
+            ("r.phone = %s", filter.phone),
+            ("r.did = %s", filter.did),
+            ("r.call_id IN (SELECT call_id FROM call WHERE order_id = %s)", filter.order_id),
+            ("r.call_id IN (SELECT call_id FROM call WHERE result = %s)", filter.result),
+        ]
+        narrow = what.has_call and any(value is not None for _, value in of_calls)
         if narrow:
-            conditions += [
-                ("r.phone = %s", filter.phone),
-                ("r.call_id IN (SELECT call_id FROM call WHERE order_id = %s)", filter.order_id),
-            ]
+            conditions += of_calls
         given = [(sql, value) for sql, value in conditions if value is not None]
         tallied = (filter.sip or "", direction or "", filter.from_ms, past)
         return cls(
-            " AND ".join(["true", *(sql for sql, _ in given)]),
+            " AND ".join([what.only or "true", *(sql for sql, _ in given)]),
             tuple(value for _, value in given),
-            None if narrow else tallied,
+            None if narrow or what.only or filter.call_id is not None else tallied,
         )
 
     def also(self, sql: str, value: object) -> _Wanted:
@@ -186,15 +216,22 @@ class _Wanted:
         return _Wanted(f"{self.where} AND {sql}", (*self.params, value), self.tallied)
 
 
-def _grouped(rows: Rows, records: Sequence[Record]) -> list[Chain]:
-    """Chains from rows of a call and a state each, which come by call and in order."""
-    calls: dict[int, tuple[CallView, list[StateRow], list[Record]]] = {}
-    for row in rows:
-        call = _call(row[:17])
-        _, states, _ = calls.setdefault(call.call_id, (call, [], []))
-        if row[17] is not None:
-            states.append(_state_row((*row[17:], call.order_id, call.external_key)))
-    for record in records:
-        if record.call_id in calls:
-            calls[record.call_id][2].append(record)
-    return [Chain(*parts) for parts in calls.values()]
+def _of_order(order_id: str, filter: Filter) -> tuple[str, tuple[object, ...]]:
+    """Which calls of an order are wanted: begun in time, with some leg of the operator."""
+    past = None if filter.to_ms is None else filter.to_ms + 1
+    direction = filter.direction.value if filter.direction else None
+    whose = (
+        "(c.sip = %s OR EXISTS (SELECT FROM state s WHERE s.call_id = c.call_id AND s.sip = %s))"
+    )
+    conditions: list[tuple[str, tuple[object, ...]]] = [
+        ("c.order_id = %s", (order_id,)),
+        ("c.date >= moment(%s)", (filter.from_ms,)),
+        ("c.date < moment(%s)", (past,)),
+        (whose, (filter.sip, filter.sip)),
+        ("c.phone = %s", (filter.phone,)),
+        ("c.direction = %s", (direction,)),
+        ("c.result = %s", (filter.result,)),
+    ]
+    given = [(sql, values) for sql, values in conditions if values[0] is not None]
+    where = " AND ".join(sql for sql, _ in given)
+    return where, tuple(value for _, values in given for value in values)

@@ -76,9 +76,15 @@ class Shipper(Service):
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, journal: Journal, database: Database, tenancy: Tenancy
+        self,
+        clock: IReactorTime,
+        wall: IReactorTime,
+        journal: Journal,
+        database: Database,
+        tenancy: Tenancy,
     ) -> None:
         self._clock = clock
+        self._wall = wall
         self._journal = journal
         self._database = database
         self._tenancy = tenancy
@@ -86,6 +92,7 @@ class Shipper(Service):
         self._nap: Deferred[None] = succeed(None)
         self._idle = False
         self._waiting: list[tuple[int, Deferred[None]]] = []
+        self._orienting: list[Deferred[None]] = []
         self._elsewhere: list[Callable[[], None]] = []
         self._session = 0
         self._noted = 0.0
@@ -113,7 +120,7 @@ class Shipper(Service):
 
     async def _prepare(self, link: Link) -> None:
         await migrate(link)
-        await self._tenancy.take(link, self._journal.node)
+        await self._tenancy.take(link, self._journal.file)
         link.listen(self._note)
         await link.query(f"LISTEN {CHANNEL}")
 
@@ -196,8 +203,9 @@ class Shipper(Service):
     async def _orient(self) -> None:
         """Find out where this database stands; it may be another one than before."""
         session = self._database.session
-        await founding.found(self._journal, self._database)
-        position = await founding.position(self._journal, self._database)
+        about = (self._tenancy.asterisk, int(self._wall.seconds() * 1000))
+        await founding.found(self._journal, self._database, *about)
+        position = await founding.position(self._journal, self._database, *about)
         refused = 0
         for event, _ in await self._journal.aside(ASIDE):
             refused += not await self._try_again(event)
@@ -205,6 +213,16 @@ class Shipper(Service):
         self._advance(position)
         await self._note_position()
         self._session = session
+        while self._orienting:
+            self._orienting.pop(0).callback(None)
+
+    def when_oriented(self) -> Deferred[None]:
+        """Fires once Postgres has been asked what it has, for the first time; can be cancelled."""
+        if self.position >= 0:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(self._orienting.remove)
+        self._orienting.append(waiting)
+        return waiting
 
     async def _try_again(self, event: Event) -> bool:
         try:

@@ -12,7 +12,7 @@ import zlib
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ccdaemon.config_rules import is_this_machine
+from ccdaemon.config.rules import is_this_machine
 from ccdaemon.history.migrate import LOCKS
 from ccdaemon.history.pg_link import Link
 
@@ -42,6 +42,7 @@ class Tenancy:
     :param host: where the Asterisk is, as configured. This machine's own is another one than
         that of any other machine, however each calls it.
     :param port: of its AMI.
+    :ivar asterisk: both, as the lock has them.
     :ivar held: fires with :class:`HeldBy` (as a value) the first time another daemon has it.
     """
 
@@ -50,21 +51,28 @@ class Tenancy:
     def __init__(self, host: str, port: int) -> None:
         if is_this_machine(host):
             host = f"{socket.gethostname()}'s own"
-        self._key = zlib.crc32(f"{host}:{port}".encode())
+        self.asterisk = f"{host}:{port}"
+        self._key = zlib.crc32(self.asterisk.encode())
         self.held: Deferred[HeldBy] = Deferred()
 
-    async def take(self, link: Link, node: str) -> None:
+    async def take(self, link: Link, file: str) -> None:
         """Take the lock on the connection that is kept.
 
-        :param node: of the journal, by which this daemon knows its own former connections.
+        :param file: the name of the journal's file, by which this daemon knows its own former
+            connections.
         :raise HeldBy: if another daemon has it.
+        :raise TenancyUnclear: if nobody is left who has it; that will show in a while.
         """
-        me = f"ccdaemon {node} {socket.gethostname()} {os.getpid()}"
+        me = f"ccdaemon {file} {socket.gethostname()} {os.getpid()}"
         await link.query("SELECT set_config('application_name', %s, false)", (me[:63],))
         if await self._try(link):
             return
         for pid, name, address, since in await link.query(_HOLDER, (LOCKS, self._key)):
-            if not name.startswith(f"ccdaemon {node} "):
+            if not name.startswith(f"ccdaemon {file} "):
+                if _is_gone(name):
+                    # Its journal may be gone, too, and ours made anew. Nothing but its process
+                    # says that it is over, so the server is left to notice that by itself.
+                    raise TenancyUnclear(f"{name} has ended, and still has this Asterisk")
                 held = HeldBy(f"{name} (from {address}, since {since:%Y-%m-%d %H:%M:%S %Z})")
                 if not self.held.called:
                     self.held.callback(held)
@@ -80,6 +88,20 @@ class Tenancy:
         signed = self._key - 2**32 if self._key >= 2**31 else self._key
         rows = await link.query("SELECT pg_try_advisory_lock(%s, %s)", (LOCKS, signed))
         return bool(rows[0][0])
+
+
+def _is_gone(name: str) -> bool:
+    """Whether a connection of this name is of a process of this machine that is no more."""
+    host, _, pid = name.removeprefix("ccdaemon ").partition(" ")[2].rpartition(" ")
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 class TenancyUnclear(Exception):

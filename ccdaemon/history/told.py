@@ -1,34 +1,51 @@
-"""States in the order told, from a place on: out of Postgres as far as the journal has
-forgotten them, then out of the journal, with what other daemons have put into the same Postgres
+"""What was told, in that order, from a place on: out of Postgres as far as the journal has
+forgotten it, then out of the journal, with what other daemons have put into the same Postgres
 in between. Complete and without a gap for every node, whatever comes meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from heapq import merge
 
-from twisted.internet.defer import Deferred
+import psycopg2
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
+from ccdaemon.calls.model import CallView
 from ccdaemon.history.cursor import Cursor
-from ccdaemon.history.facts import Event, StateFact
+from ccdaemon.history.facts import Event, OperatorFact, RecordFact, StateFact
 from ccdaemon.history.failures import BelowFloor
 from ccdaemon.history.journal import Journal
-from ccdaemon.history.postgres import Database
+from ccdaemon.history.postgres import Database, DatabaseDown
 from ccdaemon.history.queries import Queries
-from ccdaemon.history.rows import Filter, StateRow
+from ccdaemon.history.rows import (
+    STATES_ALONE,
+    Filter,
+    Kind,
+    OperatorRow,
+    RecordRow,
+    StateRow,
+    ToldRow,
+)
 from ccdaemon.history.shipper import Shipper
+from ccdaemon.history.tail import Tail
 
 #: Seconds that an answer out of Postgres waits until the shipper has got there.
 BARRIER = 3.0
 #: Events that Postgres looks at in one go where a filter picks from them.
 WINDOW = 100_000
+#: Seconds in which Postgres says how far other daemons are to whoever begins to follow now.
+NOW = 2.0
 #: Seconds after which a search for what a filter picks is broken off, to go on from the next
 #: place.
 SEARCH = 2.0
 
-Found = tuple[list[StateRow], int]
+_KIND_OF = {StateFact: Kind.STATE, OperatorFact: Kind.OPERATOR, RecordFact: Kind.RECORD}
+
+Found = tuple[list[ToldRow], int]
+Placed = tuple[ToldRow, Cursor]
 
 
 class Told:
@@ -37,17 +54,20 @@ class Told:
     def __init__(
         self,
         clock: IReactorTime,
+        wall: IReactorTime,
         journal: Journal,
         database: Database,
         shipper: Shipper,
         queries: Queries,
     ) -> None:
         self._clock = clock
+        self._wall = wall
         self._journal = journal
         self._database = database
         self._shipper = shipper
         self._queries = queries
-        self._changed: set[Deferred[None]] = set()
+        self._tail = Tail()
+        self._changed: dict[Deferred[None], frozenset[Kind]] = {}
         self._nodes: dict[str, int] = {}
         self._nodes_as_of = (0, 0)
         self._notes = 0
@@ -55,20 +75,46 @@ class Told:
         shipper.subscribe(self._hear_others)
 
     async def after(
-        self, place: Cursor, limit: int, filter: Filter
-    ) -> tuple[list[StateRow], Cursor]:
-        """At most ``limit`` states told after a place, and the place after them.
+        self,
+        place: Cursor,
+        limit: int,
+        filter: Filter,
+        kinds: frozenset[Kind] = STATES_ALONE,
+    ) -> tuple[list[Placed], Cursor, bool]:
+        """At most ``limit`` things told after a place, each with the place after it; the place
+        after all that was looked at; and whether that is all there was just now.
 
         :raise DatabaseDown: if the journal has forgotten some, and Postgres cannot be asked.
         :raise Behind: if Postgres does not have in time what the journal has forgotten.
         """
         mine = self._journal.node
         until = self._clock.seconds() + SEARCH
-        found = {mine: await self._own(place.of(mine), limit, filter, until)}
+        asked = (limit, filter, kinds, until)
+        found = {mine: await self._own(place.of(mine), *asked)}
         for node, upto in (await self._others()).items():
             if upto > place.of(node):
-                found[node] = await self._search(node, place.of(node), upto, limit, filter, until)
-        return _merged(place, found, limit)
+                since = place.since_of(node)
+                # Begun while this node could not be asked how far it was: then by the clock.
+                theirs = filter if since is None else _since(filter, since)
+                found[node] = await self._search(
+                    node, place.of(node), upto, limit, theirs, kinds, until
+                )
+        placed, place = _merged(place, found, limit)
+        return placed, place, len(placed) < limit and self._clock.seconds() <= until
+
+    async def now(self) -> Cursor:
+        """The place after everything told so far."""
+        place = Cursor({self._journal.node: self._journal.head})
+        try:
+            others = Deferred.fromCoroutine(self._others()).addTimeout(NOW, self._clock)
+            for node, upto in (await others).items():
+                place = place.moved(node, upto)
+        except (DatabaseDown, TimeoutError, psycopg2.OperationalError):
+            pass
+        else:
+            if self._database.up:
+                return place
+        return replace(place, since=int(self._wall.seconds() * 1000))
 
     async def _others(self) -> dict[str, int]:
         """How far other nodes are in Postgres; while it is away, theirs comes later.
@@ -85,19 +131,23 @@ class Told:
             self._nodes, self._nodes_as_of = nodes, now
         return self._nodes
 
-    async def _own(self, position: int, limit: int, filter: Filter, until: float) -> Found:
-        rows: list[StateRow] = []
-        more: list[StateRow] = []
+    async def _own(
+        self, position: int, limit: int, filter: Filter, kinds: frozenset[Kind], until: float
+    ) -> Found:
+        rows: list[ToldRow] = []
+        more: list[ToldRow] = []
         while len(rows) < limit:
             room = limit - len(rows)
             try:
                 if position < self._journal.floor:
-                    await self._shipper.passed(self._journal.floor, BARRIER)
+                    # All of it: an order that was just attached is put to what is older, too.
+                    await self._shipper.passed(self._journal.head, BARRIER)
+                    mine, upto = self._journal.node, self._shipper.position
                     more, position = await self._search(
-                        self._journal.node, position, self._shipper.position, room, filter, until
+                        mine, position, upto, room, filter, kinds, until
                     )
-                elif events := await self._journal.after(position, max(room, 100)):
-                    more, position = _pick(events, room, filter)
+                elif events := await self._events(position, max(room, 100)):
+                    more, position = await self._pick(events, room, filter, kinds)
                 else:
                     break
             except BelowFloor:
@@ -107,78 +157,121 @@ class Told:
                 break
         return rows, position
 
-    async def _search(
-        self, node: str, position: int, upto: int, limit: int, filter: Filter, until: float
+    async def _events(self, position: int, limit: int) -> list[Event]:
+        held = self._tail.after(position, limit)
+        # The tail hears of what is committed a moment after those who had it committed.
+        if held is None or self._tail.newest < self._journal.head:
+            return await self._journal.after(position, limit)
+        return held
+
+    async def _pick(
+        self, events: Sequence[Event], room: int, filter: Filter, kinds: frozenset[Kind]
     ) -> Found:
-        """A node's states out of Postgres, which has everything up to ``upto``."""
+        """The rows that are wanted of events, and the last event that was looked at."""
+        rows: list[ToldRow] = []
+        position = 0
+        wanted = filter.kinds(kinds)
+        for event in events:
+            position = event.event_id
+            if _KIND_OF.get(type(event.fact)) not in wanted:
+                continue
+            row = await self._row(event, filter)
+            if row is not None:
+                rows.append(row)
+                if len(rows) == room:
+                    break
+        return rows, position
+
+    async def _row(self, event: Event, filter: Filter) -> ToldRow | None:
+        """An event as a row of the history; None where the filter leaves it out."""
+        fact, id_ = event.fact, event.event_id
+        if isinstance(fact, StateFact):
+            if not (filter.wants(fact.state) and filter.wants_call(fact.call)):
+                return None
+            return StateRow(
+                id_, fact.state, fact.call.order_id, fact.call.external_key, fact.call.note
+            )
+        if isinstance(fact, OperatorFact):
+            change = fact.change
+            return OperatorRow(id_, change) if filter.wants(change) else None
+        assert isinstance(fact, RecordFact)
+        if filter.call_id not in (None, fact.call_id):
+            return None
+        call = await self._call(fact.call_id)
+        if call is None or not (filter.wants_call(call) and filter.sip in (None, call.sip)):
+            return None
+        return RecordRow(id_, fact.record, call) if filter.is_in_time(fact.date) else None
+
+    async def _search(
+        self,
+        node: str,
+        position: int,
+        upto: int,
+        limit: int,
+        filter: Filter,
+        kinds: frozenset[Kind],
+        until: float,
+    ) -> Found:
+        """What a node told out of Postgres, which has everything up to ``upto``."""
         # Without a filter, or by the index of one that picks few, one look is enough.
-        step = WINDOW if filter.sip or filter.direction or filter.from_ms or filter.to_ms else upto
-        rows: list[StateRow] = []
+        step = WINDOW if filter.picks_anywhere else upto
+        rows: list[ToldRow] = []
         while position < upto and len(rows) < limit:
             edge = min(upto, position + step)
-            rows += await self._queries.after(node, position, edge, limit - len(rows), filter)
+            room = limit - len(rows)
+            rows += await self._queries.after(node, position, edge, room, filter, kinds)
             position = rows[-1].event_id if len(rows) == limit else edge
             if self._clock.seconds() > until:
                 break
         return rows, position
 
-    def changed(self) -> Deferred[None]:
-        """Fires when a state has been told, here or by another daemon; can be cancelled."""
+    def changed(self, kinds: frozenset[Kind] = STATES_ALONE) -> Deferred[None]:
+        """Fires when one of these has been told, here or by another daemon; can be cancelled."""
         waiting: Deferred[None] = Deferred(self._forget)
-        self._changed.add(waiting)
+        self._changed[waiting] = kinds
         return waiting
 
     def _forget(self, waiting: Deferred[None]) -> None:
-        self._changed.discard(waiting)
+        self._changed.pop(waiting, None)
 
     def _hear(self, events: Sequence[Event]) -> None:
-        if any(isinstance(event.fact, StateFact) for event in events):
-            self._fire()
+        self._tail.hear(events)
+        kinds = (_KIND_OF.get(type(event.fact)) for event in events)
+        self._fire(frozenset(kind for kind in kinds if kind is not None))
 
     def _hear_others(self) -> None:
         self._notes += 1
-        self._fire()
+        self._fire(frozenset(Kind))
 
-    def _fire(self) -> None:
-        for waiting in tuple(self._changed):
+    def _fire(self, told: frozenset[Kind]) -> None:
+        for waiting, kinds in tuple(self._changed.items()):
             # Whoever was woken before may have given up on others.
-            if waiting in self._changed:
-                self._changed.discard(waiting)
+            if kinds & told and self._changed.pop(waiting, None) is not None:
                 waiting.callback(None)
 
+    async def _call(self, call_id: int) -> CallView | None:
+        """The call of a recording, as it was told last."""
+        view = self._tail.view(call_id)
+        if view is not None:
+            return view
+        chain = await self._journal.chain(call_id) or await self._queries.call(call_id)
+        return chain.call if chain else None
 
-def _merged(place: Cursor, found: dict[str, Found], limit: int) -> tuple[list[StateRow], Cursor]:
+
+def _since(filter: Filter, moment: int) -> Filter:
+    return replace(filter, from_ms=max(moment, filter.from_ms or 0))
+
+
+def _merged(place: Cursor, found: dict[str, Found], limit: int) -> tuple[list[Placed], Cursor]:
     """The oldest of several nodes' rows; each node's stay in its order, whatever their dates."""
     streams = [[(node, row) for row in rows] for node, (rows, _) in found.items()]
-    taken = list(merge(*streams, key=lambda one: one[1].state.date))[:limit]
+    placed: list[Placed] = []
+    taken = dict.fromkeys(found, 0)
+    for node, row in list(merge(*streams, key=lambda one: one[1].date))[:limit]:
+        place = place.moved(node, row.event_id)
+        placed.append((row, place))
+        taken[node] += 1
     for node, (rows, upto) in found.items():
-        ids = [row.event_id for of, row in taken if of == node]
-        if len(ids) == len(rows):
+        if taken[node] == len(rows):
             place = place.moved(node, upto)
-        elif ids:
-            place = place.moved(node, ids[-1])
-    return [row for _, row in taken], place
-
-
-def _pick(events: Sequence[Event], room: int, filter: Filter) -> Found:
-    """The states among events that are wanted, and the last event that was looked at."""
-    rows: list[StateRow] = []
-    position = 0
-    for event in events:
-        position = event.event_id
-        if isinstance(event.fact, StateFact) and _wants(filter, event.fact):
-            call = event.fact.call
-            rows.append(StateRow(position, event.fact.state, call.order_id, call.external_key))
-            if len(rows) == room:
-                break
-    return rows, position
-
-
-def _wants(filter: Filter, fact: StateFact) -> bool:
-    call = fact.call
-    return (
-        filter.wants(fact.state)
-        and filter.phone in (None, call.phone)
-        and filter.order_id in (None, call.order_id)
-        and filter.direction in (None, call.direction)
-    )
+    return placed, place

@@ -96,6 +96,7 @@ class JournalCase(TestCase):
         made = Journal(
             IReactorFromThreads(reactor),
             clock,
+            clock,
             state_dir or self.state_dir,
             window=settings.pop("window", 0.0),
             retry=settings.pop("retry", 0.01),

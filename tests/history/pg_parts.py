@@ -55,7 +55,8 @@ class PostgresCase(JournalCase):
 
     def database(self, url: str | None = None, resolve: Resolve = resolve) -> Database:
         """Make a database that is stopped at the end."""
-        made = Database(IReactorFDSet(reactor), reactor, Address(url or self.url), resolve)
+        address = Address(url or self.url)
+        made = Database(IReactorFDSet(reactor), reactor, reactor, address, resolve)
         self.addCleanup(lambda: made.stopService() if made.running else None)
         return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,21 @@ class GroupCommitTests(JournalCase):
         self.told: list[str | None] = []
         self.disk: type[FailingDisk] = type("Disk", (FailingDisk,), {})
 
-    def writer(self, window: float = 0.0, retry: float = 0.01) -> GroupCommit:
+    def connect(self, path: Path) -> sqlite3.Connection:
+        """Connect to that file."""
+        return sqlite3.connect(path, isolation_level=None, factory=self.disk)
+
+    def writer(
+        self,
+        window: float = 0.0,
+        retry: float = 0.01,
+        connect: Callable[[Path], sqlite3.Connection] | None = None,
+    ) -> GroupCommit:
         """Start a writer on that file."""
         made = GroupCommit(
             IReactorFromThreads(reactor),
             self.path,
-            lambda path: sqlite3.connect(path, isolation_level=None, factory=self.disk),
+            connect or self.connect,
             lambda db: db.execute("UPDATE probe SET n = n + 1"),
             self.hear,
             lambda: None,
@@ -200,6 +210,27 @@ class GroupCommitTests(JournalCase):
         other.rename(self.path)
         error = await self.fails(writer.submit(write(2)), JournalBroken)
         self.assertIn("another file", error.reason)
+
+    async def test_a_file_that_was_opened_for_reading(self) -> None:
+        """SQLite opens what it may not write for reading; it can be written once it may be.
+
+        For root there is no such file outside a file system of its own: so it is asked for here.
+        """
+        mode = ["ro"]
+
+        def connect(path: Path) -> sqlite3.Connection:
+            uri = f"{path.absolute().as_uri()}?mode={mode[0]}"
+            return sqlite3.connect(uri, uri=True, isolation_level=None)
+
+        writer = self.writer(connect=connect)
+        kept = writer.submit(write(1), keep=True)
+        error = await self.fails(writer.submit(write(2)), JournalBroken)
+        self.assertIn("readonly", error.reason)
+        self.assertNoResult(kept)
+        mode[0] = "rw"
+        self.assertEqual(1, await kept)
+        await writer.stop()
+        self.assertEqual([1], self.numbers())
 
     async def test_a_file_that_cannot_be_opened(self) -> None:
         """A file that has gone between the check and the thread refuses everything."""

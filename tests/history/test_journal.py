@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -19,6 +21,7 @@ from ccdaemon.history.failures import (
     StateDirBusy,
 )
 from ccdaemon.history.journal import KEPT
+from ccdaemon.history.journal_file import NAME
 from ccdaemon.operators import Status
 from tests.history.parts import NOON, JournalCase, chain, change, recording, turn, view
 
@@ -51,6 +54,15 @@ class AppendTests(JournalCase):
         await journal.settled()
         self.assertTrue(appended.called)
         self.assertEqual(1, journal.head)
+
+    async def test_giving_up_on_what_settles(self) -> None:
+        """Whoever gives up waiting for that goes on no further, and the rest is committed."""
+        journal = await self.begun()
+        appended = journal.append([change("1000")])
+        waiting = journal.settled()
+        waiting.cancel()
+        await self.fails(waiting, CancelledError)
+        self.assertEqual([1], await appended)
 
     async def test_every_kind_of_fact_survives(self) -> None:
         """States, operator changes and recordings are read as they were written."""
@@ -224,6 +236,18 @@ class BeginTests(JournalCase):
         self.assertEqual(7, await journal.find_key("k"))
         self.assertEqual({"1000", "1"}, set(await journal.last_operator_changes()))
 
+    async def test_held(self) -> None:
+        """Meanwhile it takes nothing, and says why; what it has can be read."""
+        journal = await self.begun()
+        await journal.append(chain(view(1)))
+        journal.hold("something is asked first")
+        error = await self.fails(journal.append([change("1000")]), JournalBroken)
+        self.assertEqual("something is asked first", str(error))
+        self.assertEqual("something is asked first", journal.not_ready)
+        self.assertIsNotNone(await journal.chain(1))
+        journal.hold(None)
+        self.assertEqual([7], await journal.append([change("1000")]))
+
     async def test_loading_keys_twice(self) -> None:
         """Keys that are loaded again stay with the call they had."""
         journal = self.journal()
@@ -376,6 +400,24 @@ class ForgetTests(JournalCase):
     def test_a_day_is_kept(self) -> None:
         """An ended call stays for a day."""
         self.assertEqual(24 * 60 * 60 * 1000, KEPT)
+
+
+class PlaceTests(JournalCase):
+    """How far others' files were read."""
+
+    async def test_kept_over_a_restart(self) -> None:
+        """The last one noted counts, in a journal of before that had none too."""
+        journal = await self.begun()
+        self.assertIsNone(await journal.place("cel"))
+        await journal.set_place("cel", b"one")
+        await journal.set_place("cel", b"two")
+        await journal.stopService()
+        again = self.journal(self.state_dir)
+        self.assertEqual(b"two", await again.place("cel"))
+        await again.stopService()
+        with closing(sqlite3.connect(self.state_dir / NAME)) as db:
+            db.execute("DROP TABLE place")
+        self.assertIsNone(await self.journal(self.state_dir).place("cel"))
 
 
 class LifeTests(JournalCase):

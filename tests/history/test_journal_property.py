@@ -10,8 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, gatherResults
 
-from ccdaemon.calls.model import CallView, Direction, Record, State, StateTold
-from ccdaemon.history.facts import Event, Fact, OperatorFact, RecordFact, StateFact, decode, encode
+from ccdaemon.calls.model import Action, CallView, Direction, Record, State, StateTold
+from ccdaemon.history.facts import (
+    ActionFact,
+    Event,
+    Fact,
+    OperatorFact,
+    RecordFact,
+    StateFact,
+    decode,
+    encode,
+)
 from ccdaemon.history.failures import KeyTaken
 from ccdaemon.history.journal import Journal
 from ccdaemon.operators import OperatorChange, Status
@@ -42,7 +51,7 @@ class MixtureTests(JournalCase):
         """After any mixture of appends and restarts, chains and the log are what was told."""
         examples: list[list[Any]] = []
 
-        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=40, suppress_health_check=list(HealthCheck))
         @given(steps)
         def collect(example: list[Any]) -> None:
             examples.append(example)
@@ -181,6 +190,18 @@ facts = st.one_of(
             date=moments,
         ),
     ),
+    st.builds(
+        ActionFact,
+        st.builds(
+            Action,
+            call_id=st.integers(1, 2**31 - 1),
+            date=moments,
+            action=st.sampled_from(["attachOrder", "setResult", "hold"]),
+            by=st.just("crm"),
+            order_id=texts,
+            note=texts,
+        ),
+    ),
 )
 
 
@@ -200,6 +221,9 @@ class SpellingTests(JournalCase):
             self.assertEqual((fact.state.call_id, fact.state.date), (fact.call_id, fact.date))
         elif isinstance(fact, RecordFact):
             self.assertEqual((fact.record.call_id, fact.record.date), (fact.call_id, fact.date))
+        elif isinstance(fact, ActionFact):
+            self.assertEqual((fact.action.call_id, fact.action.date), (fact.call_id, fact.date))
+            self.assertFalse(fact.opens)
         else:
             self.assertEqual((None, fact.change.date), (fact.call_id, fact.date))
             self.assertFalse(fact.opens)

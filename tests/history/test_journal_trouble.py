@@ -6,13 +6,17 @@ import os
 import secrets
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 from unittest import SkipTest
 
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from ccdaemon.history.failures import JournalBroken, JournalDamaged, StateDirBusy
-from ccdaemon.history.journal_file import NAME, connect, prepare
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.journal_file import NAME, PASSED_OVER, connect, prepare, set_aside
 from ccdaemon.history.state_dir import StateDirLock
 from tests.history.parts import NOON, JournalCase, chain, change, view
 
@@ -93,20 +97,78 @@ class DamageTests(JournalCase):
         lock.acquire()
         lock.release()
 
+    async def anew(self) -> Journal:
+        """A damaged file is set aside whole, and a new journal begins."""
+        before = (self.state_dir / NAME).read_bytes()
+        journal = self.journal()
+        self.assertFalse(journal.begun)
+        self.assertEqual(0, journal.head)
+        [aside] = self.state_dir.glob(f"{NAME}.damaged-*[0-9]")
+        self.assertEqual(before, aside.read_bytes())
+        self.assertIn(str(aside), journal.health.set_aside or "")
+        return journal
+
     async def test_a_torn_last_page(self) -> None:
-        """A file that ends in the middle of a page is refused, with what to do."""
+        """A file that ends in the middle of a page is set aside."""
         path = await self.written()
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size - 2048)
-        await self.refused("damaged", "Move", ".recover")
+        first = await self.anew()
+        await first.stopService()
+        # The next start has nothing to say about it.
+        self.assertIsNone(self.journal().health.set_aside)
 
     async def test_a_page_of_noise(self) -> None:
-        """A page that was overwritten is refused."""
+        """A page that was overwritten in its half."""
         path = await self.written()
         with path.open("r+b") as file:
             file.seek(2 * 4096)
-            file.write(secrets.token_bytes(4096))
-        await self.refused("damaged")
+            file.write(secrets.token_bytes(2048))
+        await self.anew()
+
+    async def test_its_log_goes_with_it(self) -> None:
+        """Under a name by which SQLite finds it."""
+        path = await self.written()
+        Path(f"{path}-wal").write_bytes(b"its log")
+        aside = set_aside(path, "damaged-x")
+        self.assertEqual(b"its log", Path(f"{aside}-wal").read_bytes())
+        self.assertFalse(path.exists())
+
+    async def test_the_log_says_what_to_do(self) -> None:
+        """In one critical line: where it is, and how what is missing can be had."""
+        said: list[LogEvent] = []
+        observer: Any = said.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        path = await self.written()
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size - 2048)
+        await self.anew()
+        [line] = [one for one in said if one["log_level"] is LogLevel.critical]
+        words = str(formatEvent(line))
+        for word in (f"{NAME}.damaged-", ".recover", "Postgres"):
+            self.assertIn(word, words)
+
+    async def test_it_cannot_be_set_aside(self) -> None:
+        """Then it is refused, with what to do; and nothing has been moved."""
+        path = await self.written()
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size - 2048)
+        before = sorted(self.state_dir.iterdir())
+
+        def rename(self: Path, target: Path) -> Path:
+            raise OSError("no")
+
+        self.patch(Path, "rename", rename)
+        await self.refused("damaged", "Move", ".recover", "cannot be moved from here: no")
+        self.assertEqual(before, sorted(self.state_dir.iterdir()))
+
+    async def test_one_is_there_already(self) -> None:
+        """What was set aside before is not written over."""
+        path = await self.written()
+        Path(f"{path}.damaged-x").touch()
+        self.assertRaises(FileExistsError, set_aside, path, "damaged-x")
+        self.assertTrue(path.exists())
 
     async def test_noise_instead_of_a_file(self) -> None:
         """A file that is no database is refused."""
@@ -136,6 +198,28 @@ class DamageTests(JournalCase):
         db.close()
         await self.refused("newer", "99")
 
+    async def test_an_older_journal(self) -> None:
+        """One of an older format goes on under its name, as after an end that was not in order."""
+        path = await self.written()
+        with closing(connect(path)) as db:
+            (node,) = db.execute("SELECT node FROM journal").fetchone()
+            for column in ("file", "base", "whole"):
+                db.execute(f"ALTER TABLE journal DROP COLUMN {column}")
+            db.execute("PRAGMA user_version = 2")
+        journal = self.journal()
+        self.assertEqual((node, node), (journal.file, journal.node))
+        head = journal.head
+        self.assertEqual([head + PASSED_OVER + 1], await journal.append([change("1")]))
+
+    async def test_nothing_is_mapped(self) -> None:
+        """The index is no file in a map: on a disk that takes nothing that would end the daemon."""
+        journal = await self.begun()
+        await journal.append(chain(view(1)))
+        self.assertIsNotNone(await journal.chain(1))
+        self.assertTrue((self.state_dir / f"{NAME}-wal").exists())
+        self.assertFalse((self.state_dir / f"{NAME}-shm").exists())
+        self.assertNotIn(NAME, Path("/proc/self/maps").read_text())
+
     async def test_a_torn_end_of_the_log(self) -> None:
         """A write that the power cut in the middle is as if it had never been begun."""
         journal = await self.begun()
@@ -150,7 +234,39 @@ class DamageTests(JournalCase):
         (other / f"{NAME}-wal").write_bytes(wal.read_bytes()[: size + 2000])
         again = self.journal(other)
         self.assertEqual(6, again.head)
+        self.assertEqual([PASSED_OVER + 7], await again.append([change("1")]))
+
+    async def test_no_end_in_order(self) -> None:
+        """What may have been told and lost with the end is not given out again; else all is."""
+        journal = await self.begun()
+        await journal.append(chain(view(journal.take_call_id())))
+        other = Path(self.mktemp())
+        other.mkdir()
+        for name in (NAME, f"{NAME}-wal"):
+            (other / name).write_bytes((self.state_dir / name).read_bytes())
+        await journal.stopService()
+        again = await self.begun()
+        self.assertEqual(2, again.take_call_id())
         self.assertEqual([7], await again.append([change("1")]))
+        killed = self.journal(other)
+        self.assertEqual((6, 0), (killed.head, killed.floor))
+        self.assertEqual(PASSED_OVER + 2, killed.take_call_id())
+        self.assertEqual([PASSED_OVER + 7], await killed.append([change("1")]))
+        self.assertEqual(7, len(await killed.after(0, 100)))
+
+    async def test_ends_that_were_not_in_order(self) -> None:
+        """Each passes over some, whatever was done in between; a lease may be used up by it."""
+        path = self.state_dir / NAME
+        await (await self.begun()).stopService()
+        for left in ([(1001, 1500)], []):
+            with closing(connect(path)) as db:
+                db.execute("UPDATE lease SET hi = 1500")
+                db.execute("UPDATE journal SET whole = 0")
+            contents = prepare(path)
+            self.assertEqual(0, contents.head)
+            self.assertEqual(left, contents.leases)
+        journal = self.journal()
+        self.assertEqual([3 * PASSED_OVER + 1], await journal.append([change("1")]))
 
     async def test_a_power_cut_loses_nothing_told(self) -> None:
         """The files as they are on disk at any moment hold everything that was told."""

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.calls.model import Direction, State
-from ccdaemon.history import queries
+from ccdaemon.calls.model import Action, CallView, Direction, State
+from ccdaemon.history.columns import grouped
 from ccdaemon.history.facts import Fact, StateFact
-from ccdaemon.history.queries import OPERATORS, RECORDS, STATES
-from ccdaemon.history.rows import Filter, OperatorRow, RecordRow, StateRow
+from ccdaemon.history.queries import MISSED, OPERATORS, RECORDS, STATES
+from ccdaemon.history.rows import (
+    ActionRow,
+    CalledBack,
+    Filter,
+    OperatorRow,
+    Page,
+    RecordRow,
+    StateRow,
+)
 from tests.history.history_parts import ALL, HistoryCase
 from tests.history.parts import NOON, chain, change, recording, view
 
@@ -40,6 +50,27 @@ def some_calls(count: int, seed: int) -> list[StateFact]:
             call, (State.CALL, State.OPERATOR_CALLTO, State.FINISH)[: dice.randint(1, 3)]
         )
     return facts
+
+
+def inbound_and_back(count: int, seed: int) -> list[CallView]:
+    """Calls one after the other: clients who call in, and operators who call clients."""
+    dice = random.Random(seed)
+    date, calls = NOON, []
+    for call_id in range(1, count + 1):
+        date += dice.choice([1, 1000, HOUR])
+        direction = dice.choice(list(Direction))
+        call = view(
+            call_id,
+            date=date,
+            sip=dice.choice(["1000", "1001", None]),
+            phone=dice.choice(["380", "381", "382", *(str(n) for n in range(400, 440))]),
+            order_id=dice.choice(["a", "b", None]),
+            direction=direction,
+            answered=dice.choice([None, date + 1]),
+            did=dice.choice(["380441", "380442"]) if direction is Direction.INBOUND else None,
+        )
+        calls.append(call)
+    return calls
 
 
 def filters(dice: random.Random) -> Filter:
@@ -113,7 +144,7 @@ class PageTests(HistoryCase):
         ids = await daemon.journal.append(made)
         rows = [
             (
-                RecordRow(fact.record, calls[fact.record.call_id]),
+                RecordRow(id_, fact.record, calls[fact.record.call_id]),
                 fact.record.date,
                 id_,
                 calls[fact.record.call_id].sip,
@@ -142,6 +173,47 @@ class PageTests(HistoryCase):
         ]
         await self.compare(daemon.history.operator_page, rows, seed=7)
 
+    async def test_missed(self) -> None:
+        """Any page of missed calls, also of those not called back, is what plain sorting gives."""
+        daemon = await self.ready()
+        calls = inbound_and_back(200, seed=11)
+        facts = [fact for call in calls for fact in chain(call, (State.CALL, State.FINISH))]
+        ids = await daemon.journal.append(facts)
+        last = {fact.call.call_id: id_ for id_, fact in zip(ids, facts, strict=True)}
+        rows, told = [], {}
+        for call in calls:
+            if call.direction is Direction.OUTBOUND or call.answered is not None:
+                continue
+            later = [
+                one
+                for one in calls
+                if one.direction is Direction.OUTBOUND
+                and one.phone == call.phone
+                and one.date > call.date
+            ]
+            tries = list(takewhile(lambda one: one.answered is None, later))
+            back = later[len(tries)] if len(tries) < len(later) else None
+            reached = CalledBack(back.call_id, back.date, back.sip) if back else None
+            told[call.call_id] = (len(tries) + (back is not None), reached)
+            rows.append((call.call_id, call.date, last[call.call_id], call.sip, call))
+
+        async def ask(page: int, per_page: int, filter: Filter) -> Page[int]:
+            # Every missed call is inbound; what is asked for in its place is open.
+            if filter.direction is Direction.OUTBOUND:
+                return Page([], 0)
+            got = await daemon.history.missed_page(page, per_page, filter)
+            for row in got.rows:
+                self.assertEqual(told[row.call.call_id], (row.attempts, row.called_back))
+            return Page([row.call.call_id for row in got.rows], got.total)
+
+        async def ask_open(page: int, per_page: int, filter: Filter) -> Page[int]:
+            return await ask(page, per_page, replace(filter, open=True, did="380441"))
+
+        await self.compare(ask, rows, seed=12)
+        still_open = [row for row in rows if told[row[0]][1] is None and row[4].did == "380441"]
+        self.assertTrue(0 < len(still_open) < len(rows))
+        await self.compare(ask_open, still_open, seed=13)
+
     async def test_the_tally_follows_deletions(self) -> None:
         """Rows that are removed are no longer counted, and pages stay right."""
         daemon = await self.ready()
@@ -152,14 +224,14 @@ class PageTests(HistoryCase):
         kept = [fact for fact in facts if fact.call.call_id % 3]
         page = await daemon.history.states_page(2, 10, ALL)
         self.assertEqual((len(kept), 10), (page.total, len(page.rows)))
-        self.sql("DELETE FROM state; DELETE FROM call")
+        self.sql("DELETE FROM state; DELETE FROM missed; DELETE FROM call")
         self.assertNotEqual([], self.sql("SELECT * FROM tally"))
         self.assertEqual([], self.sql("SELECT * FROM tally WHERE n <> 0"))
 
     async def test_an_empty_history(self) -> None:
         """Lists of nothing are empty, on every page."""
         daemon = await self.ready()
-        for what in (STATES, RECORDS, OPERATORS):
+        for what in (STATES, RECORDS, OPERATORS, MISSED):
             for page in (1, 2000):
                 got = await daemon.history._queries.page(what, page, 50, ALL)
                 self.assertEqual(([], 0), (got.rows, got.total))
@@ -168,17 +240,18 @@ class PageTests(HistoryCase):
 class GroupingTests(SynchronousTestCase):
     """Chains from rows."""
 
-    CALL = (1, None, "k", "outbound", "1000", "380", "CALL", False, NOON, *[None] * 8)
+    CALL = (1, None, "k", "outbound", "1000", "380", "CALL", False, NOON, *[None] * 13)
     NO_STATE = (None,) * 10
 
     def test_a_call_whose_states_were_refused(self) -> None:
         """A call without a single state is still a chain."""
-        (found,) = queries._grouped([(*self.CALL, *self.NO_STATE)], [])
+        (found,) = grouped([(*self.CALL, *self.NO_STATE)], [], [])
         self.assertEqual((1, []), (found.call.call_id, found.states))
 
     def test_a_recording_of_a_call_that_came_meanwhile(self) -> None:
         """A recording whose call was not there yet when calls were asked for is left out."""
-        self.assertEqual([], queries._grouped([], [recording(1).record]))
+        done = Action(1, NOON, "hold", "crm")
+        self.assertEqual([], grouped([], [recording(1).record], [ActionRow(1, done)]))
 
 
 def fits(wanted: Filter, row: tuple[Any, int, int, Any, Any]) -> bool:

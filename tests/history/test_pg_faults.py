@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+import socket
+from typing import Any, ClassVar
 
 import psycopg2
-from twisted.internet.defer import Deferred, fail, gatherResults
+from psycopg2.extensions import POLL_READ, POLL_WRITE
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.logger import Logger
 
 from ccdaemon.history import pg_link, postgres
@@ -18,6 +21,7 @@ from ccdaemon.history.pg_link import (
     StatementCancelled,
     StatementTimeout,
 )
+from ccdaemon.history.pg_pool import LINKS
 from ccdaemon.history.postgres import Database, DatabaseDown, Transaction
 from tests.history.parts import turn
 from tests.history.pg_parts import Heartbeat, PostgresCase, SilentPeer, until
@@ -83,6 +87,21 @@ class CancelFaults(PostgresCase):
         await turn()
         self.assertEqual([str(error)], self.lost)
         self.assertEqual([pid], self.backends())
+
+    async def test_who_gives_up_closes_the_connection(self) -> None:
+        """A query that is given up ends at once, and its connection with it; the next query has
+        a new one, and the reactor went on."""
+        database = await self.up()
+        await database.query("SELECT 1")
+        _, lent = self.backends()
+        heart = Heartbeat()
+        sleeping = start(database.query("SELECT pg_sleep(5)"))
+        await until(lambda: self.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event='PgSleep'"))
+        sleeping.cancel()
+        self.failureResultOf(sleeping, CancelledError)
+        self.assertNotEqual([(lent,)], await database.query("SELECT pg_backend_pid()"))
+        self.assertLess(heart.stop(), 0.15)
+        self.assertEqual(LINKS, database._pool._slots.tokens)
 
 
 class ConnectFaults(PostgresCase):
@@ -312,3 +331,78 @@ class LifeFaults(PostgresCase):
         self.server.postgres.start()
         await database.when_up()
         self.assertEqual([], self.flushLoggedErrors())
+
+
+class SocketFaults(PostgresCase):
+    """Fault: libpq closes its socket while the reactor still has its number."""
+
+    def in_order(self) -> None:
+        """The reactor knows a reader and a writer for every number it has."""
+        from_reactor: Any = reactor
+        from_reactor.getReaders()
+        from_reactor.getWriters()
+
+    async def test_closed_in_a_statement(self) -> None:
+        """A statement finds the socket dead: its number is free, and good for the next one."""
+        for _ in range(3):
+            link = await self.link()
+            number = link._connection.fileno()
+            with socket.socket(fileno=os.dup(number)) as own:
+                own.shutdown(socket.SHUT_RDWR)
+            with self.assertRaises(LinkLost):
+                await link.query("SELECT 1")
+            self.in_order()
+            after = await self.link()
+            self.assertEqual([(1,)], await after.query("SELECT 1"))
+            after.close()
+
+    async def test_refused_before_it_is_sent(self) -> None:
+        """A statement that cannot be sent leaves the link good, and listening."""
+        link = await self.link()
+        heard: list[str] = []
+        link.listen(heard.append)
+        await link.query("LISTEN words")
+        with self.assertRaises(IndexError):
+            await link.query("SELECT %s", ())
+        other = await self.link()
+        await other.query("NOTIFY words, 'here'")
+        await until(lambda: heard)
+        self.assertEqual(["here"], heard)
+        link.close()
+        other.close()
+        self.in_order()
+
+    async def test_closed_while_it_would_write(self) -> None:
+        """The other side ends a connection in the middle of its beginning."""
+        near, far = socket.socketpair()
+        self.addCleanup(far.close)
+        polls = iter([POLL_READ, POLL_WRITE])
+
+        class Pollable:
+            """Reads, would write, and finds the socket closed."""
+
+            closed = 0
+            notifies: ClassVar[list[object]] = []
+
+            def poll(self) -> int:
+                try:
+                    return int(next(polls))
+                except StopIteration:
+                    near.close()
+                    raise psycopg2.OperationalError("gone") from None
+
+            def fileno(self) -> int:
+                return near.fileno()
+
+            def close(self) -> None:
+                self.closed = 1
+
+        lost: list[str] = []
+        connection = pg_link._Connection(reactor, lost.append)
+        connection.connectionFactory = lambda *_, **__: Pollable()
+        connecting = connection.connect()
+        far.send(b"x")
+        with self.assertRaises(psycopg2.Error):
+            await connecting
+        connection.close()
+        self.in_order()

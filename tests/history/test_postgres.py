@@ -144,6 +144,7 @@ class LifeTests(PostgresCase):
         database = Database(
             IReactorFDSet(reactor),
             reactor,
+            reactor,
             Address("postgresql://u@nowhere/d"),
             lambda host: fail(OSError("not known")),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from dataclasses import replace
 
 import psycopg2
@@ -13,6 +14,7 @@ from ccdaemon.calls.model import State
 from ccdaemon.history import shipper as shipper_module
 from ccdaemon.history.facts import RecordFact
 from ccdaemon.history.failures import JournalBroken
+from ccdaemon.history.founding import GAP
 from ccdaemon.history.postgres import DatabaseDown
 from ccdaemon.history.shipper import Behind
 from ccdaemon.operators import Status
@@ -43,7 +45,8 @@ class FirstStartTests(HistoryCase):
         self.assertIn("keys", second.journal.not_ready or "")
         await second.journal.when_begun()
         self.assertEqual(call_id, await second.journal.find_key("k"))
-        self.assertEqual([10], await second.journal.append([change("1002")]))
+        self.assertEqual(first.journal.node, second.journal.node)
+        self.assertEqual([GAP + 10], await second.journal.append([change("1002")]))
         changes = await second.journal.last_operator_changes()
         self.assertEqual(
             {"1000": Status.INUSE, "1001": Status.ONLINE, "1002": Status.ONLINE},
@@ -345,10 +348,10 @@ class OtherDatabaseTests(HistoryCase):
         await daemon.shipped()
         await daemon.stop()
         daemon = await self.ready(self.state_dir.with_suffix(".old"))
-        await until(lambda: daemon.journal.head == 12)
+        await until(lambda: daemon.journal.head == GAP + 12 and daemon.journal.begun)
         number = daemon.journal.take_call_id()
-        self.assertEqual(3, number)
-        self.assertEqual(13, (await daemon.journal.append(chain(view(number))))[0])
+        self.assertEqual(10_001, number)
+        self.assertEqual(GAP + 13, (await daemon.journal.append(chain(view(number))))[0])
         await daemon.shipped()
         self.assertEqual([(18,)], self.sql("SELECT count(*) FROM state"))
 
@@ -377,6 +380,21 @@ class TenancyTests(HistoryCase):
         await second.tenancy.held
         self.patch(socket, "gethostname", lambda: "pbx2")
         await self.ready(self.folder(), asterisk="127.0.0.1")
+
+    async def test_the_ghost_of_a_journal_that_is_gone(self) -> None:
+        """A new journal waits for a daemon whose process has ended, and ends nobody."""
+        process = subprocess.Popen(["true"])
+        process.wait()
+        self.patch(os, "getpid", lambda: process.pid)
+        first = await self.ready()
+        self.patch(os, "getpid", lambda: 1)
+        second = self.daemon(self.folder())
+        await until(lambda: second.database.health.last_error)
+        self.assertIn("has ended, and still has", second.database.health.last_error or "")
+        self.assertFalse(second.tenancy.held.called)
+        self.assertTrue(first.database.up)
+        await first.stop()
+        await second.database.when_up()
 
     async def test_our_own_ghost(self) -> None:
         """A former connection of this very journal, not yet gone at the server, is ended."""

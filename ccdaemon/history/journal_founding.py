@@ -1,0 +1,115 @@
+"""What Postgres tells the journal: call numbers, keys in use, and what a new one begins with.
+
+A journal begins once, and anew where Postgres knows more than the file does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from twisted.internet.defer import Deferred, succeed
+
+from ccdaemon.history import journal_writes as writes
+from ccdaemon.history.facts import Event
+from ccdaemon.history.group_commit import GroupCommit
+from ccdaemon.history.leases import Leases
+from ccdaemon.operators import OperatorChange
+
+
+class JournalFounding:
+    """The half of the journal that Postgres fills.
+
+    :param writer: writes it.
+    :ivar node: the name under which its events are known everywhere else.
+    :ivar head: the newest event that is committed.
+    :ivar floor: all events after this one are still held.
+    """
+
+    def __init__(self, writer: GroupCommit) -> None:
+        self._writer = writer
+        self._leases = Leases()
+        self._begun: list[Deferred[None]] = []
+        self._is_begun = False
+        self.node = ""
+        self.head = 0
+        self.floor = 0
+
+    def take_call_id(self) -> int:
+        """Give out a call number; it is used up on disk once its call is opened.
+
+        :raise NoLease: if none is left.
+        """
+        return self._leases.take()
+
+    @property
+    def numbers_left(self) -> int:
+        """How many call numbers may be given out."""
+        return self._leases.left
+
+    @property
+    def top_number(self) -> int:
+        """The highest call number that was ever granted."""
+        return self._leases.top
+
+    async def grant(self, lo: int, hi: int) -> None:
+        """Add a lease of call numbers, first and last included."""
+        await self._writer.submit(lambda db: writes.grant(db, lo, hi))
+        self._leases.add(lo, hi)
+
+    async def load_keys(self, keys: Sequence[tuple[str, int]]) -> None:
+        """Add external keys that calls in Postgres have, with their calls."""
+        await self._writer.submit(lambda db: writes.load_keys(db, keys))
+
+    async def take_over(self, node: str) -> None:
+        """Go on as a node whose journal is gone; nothing has been appended yet."""
+        await self._writer.submit(lambda db: writes.take_over(db, node))
+        self.node = node
+
+    async def take_back_calls(self, calls: Sequence[Sequence[Event]], floor: int) -> None:
+        """Hold calls that Postgres has: of each all events in order, the first its CALL.
+
+        Nobody is told of them.
+
+        :param floor: no less than any of their ids.
+        """
+        entries = [[(one.event_id, writes.Entry.of(one.fact)) for one in each] for each in calls]
+        await self._writer.submit(lambda db: writes.take_back_calls(db, entries, floor))
+
+    async def lose_places(self, since: int) -> None:
+        """Forget all places: what is outside is to be read again from a moment (ms) on."""
+        await self._writer.submit(lambda db: writes.lose_places(db, since))
+
+    async def begin(self, above: int, operators: Iterable[OperatorChange]) -> None:
+        """Let a new journal begin, once all is there that Postgres tells.
+
+        :param above: the first event gets a higher id than this.
+        :param operators: what was last said of each operator.
+        """
+        await self._writer.submit(lambda db: writes.begin(db, above, operators))
+        self.floor = max(self.floor, above)
+        self.head = max(self.head, above)
+        self._is_begun = True
+        while self._begun:
+            self._begun.pop(0).callback(None)
+
+    async def begin_anew(self) -> None:
+        """Take nothing any more until :meth:`begin`: Postgres knows more than the file does.
+
+        No number that is left is given out: what the file has lost may have been given one.
+        """
+        self._is_begun = False
+        await self._writer.submit(writes.begin_anew)
+        self._leases.pass_over(self._leases.top)
+
+    @property
+    def begun(self) -> bool:
+        """Whether facts are taken: false only in a new journal that Postgres has not seen."""
+        return self._is_begun
+
+    def when_begun(self) -> Deferred[None]:
+        """Fires once facts are taken: at once, but for a new journal."""
+        if self._is_begun:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred(self._begun.remove)
+        self._begun.append(deferred)
+        return deferred
