@@ -1,0 +1,249 @@
+"""Who takes an inbound call: the rules, one after the other.
+
+Asks the CRM, the history and the operators' states, each within a time limit; rings nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ccdaemon.calls.causes import Outcome
+from ccdaemon.config import Asterisk
+from ccdaemon.config import Routing as Settings
+from ccdaemon.config.routing import FALLBACK, REJECT, Rounds
+from ccdaemon.operators import Status
+from ccdaemon.routing.advice import Advice
+from ccdaemon.routing.callers import Blacklist
+from ccdaemon.routing.counters import Quiet, RoutingCounters
+from ccdaemon.routing.hours import why_closed
+from ccdaemon.routing.route import Caller, Passed, Route
+
+T = TypeVar("T")
+
+#: Seconds for the history to say who spoke last with a phone.
+HISTORY_WITHIN = 0.3
+#: Seconds for Asterisk to say what those operators do of whom nothing is known yet.
+STATUS_WITHIN = 0.15
+
+#: Seconds within which the phone of an operator rings who was chosen for a call.
+PROMISED = 1.0
+
+#: Why an operator is not rung; words follow his number.
+UNABLE: dict[Status | None, tuple[Outcome, str]] = {
+    Status.OFFLINE: (Outcome.OFFLINE, "is not registered"),
+    Status.INUSE: (Outcome.BUSY, "is on the phone"),
+    Status.PAUSED: (Outcome.BUSY, "is paused"),
+    None: (Outcome.OFFLINE, "is unknown to Asterisk"),
+}
+
+
+class AsksCrm(Protocol):
+    """The CRM."""
+
+    async def ask(self, caller: Caller) -> Advice | None:
+        """What it says of a call, within its time limit; None if nothing that counts."""
+        ...
+
+
+class KnowsOperators(Protocol):
+    """The operators, live."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether Asterisk cannot be asked just now."""
+        ...
+
+    async def status(self, sip: str) -> Status | None:
+        """What an operator does; None if Asterisk has no such endpoint."""
+        ...
+
+
+class Routing:
+    """Decides who takes a call.
+
+    :param settings: the configuration's ``[routing]``.
+    :param asterisk: what operators' numbers and phones look like.
+    :param crm: None if no CRM is asked.
+    :param last_operator: the operator who last spoke with a phone; None if nobody did.
+    :param call_of: the call that an operator is on or being rung for.
+    :param wall: says whether it is open.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        asterisk: Asterisk,
+        crm: AsksCrm | None,
+        operators: KnowsOperators,
+        last_operator: Callable[[str], Awaitable[str | None]],
+        call_of: Callable[[str], int | None],
+        clock: IReactorTime,
+        wall: IReactorTime,
+        counters: RoutingCounters,
+    ) -> None:
+        self._settings = settings
+        self._asterisk = asterisk
+        self._crm = crm
+        self._operators = operators
+        self._last_operator = last_operator
+        self._call_of = call_of
+        self._clock = clock
+        self._wall = wall
+        self._blacklist = Blacklist(settings.blacklist)
+        self._quiet = Quiet()
+        self._promised: dict[str, float] = {}
+        self.counters = counters
+
+    async def decide(self, caller: Caller) -> Route:
+        """Who takes a call: within the CRM's ``timeout`` and 0.6 s. Never raises."""
+        try:
+            rule, route = await self._decide(caller)
+        except Exception:
+            # Nothing that goes wrong here may cost a client his call.
+            self.log.failure("call_id={call_id}: could not be routed", call_id=caller.call_id)
+            rule, route = "none", Route("fallback", words="the routing failed; see the log")
+        self.counters.routes[rule, route.kind] += 1
+        self.log.info(
+            "call_id={call_id} {kind} by {rule}: {words}",
+            call_id=caller.call_id,
+            kind=route.kind,
+            rule=rule,
+            words=route.words,
+        )
+        return route
+
+    async def _decide(self, caller: Caller) -> tuple[str, Route]:
+        settings = self._settings
+        if entry := self._blacklist.entry_of(caller.phone):
+            return "blacklist", _away(settings.blacklisted, f"the blacklist has {entry}")
+        if words := why_closed(settings, self._wall.seconds()):
+            return "hours", _away(settings.closed, words)
+        advice = (await self._crm.ask(caller) if self._crm else None) or Advice()
+        if advice.reject is not None:
+            rule, route = "crm", Route("reject", words=advice.reject)
+        elif advice.redirect is not None:
+            extension = advice.redirect
+            words = f"the CRM sends it to {extension}"
+            rule, route = "crm", Route("redirect", extension=extension, words=words)
+        elif advice.operators:
+            rule, route = "crm", await self._by_crm(advice.operators)
+        else:
+            rule, route = await self._by_ourselves(caller)
+        return rule, replace(
+            route,
+            operators=self._promise(route.operators),
+            ring_timeout=advice.ring_timeout or settings.ring_timeout,
+            order_id=advice.order_id,
+            caller_name=advice.caller_name,
+        )
+
+    def _promise(self, rounds: Rounds) -> Rounds:
+        """Leave out who was chosen for another call a moment ago, unless nobody else is left.
+
+        His phone does not ring yet, so nothing else tells that he is taken.
+        """
+        now = self._clock.seconds()
+        taken = {sip: at for sip, at in self._promised.items() if 0 <= now - at < PROMISED}
+        free = (tuple(sip for sip in each if sip not in taken) for each in rounds)
+        rounds = tuple(filter(None, free)) or rounds
+        self._promised = taken | dict.fromkeys(rounds[0] if rounds else (), now)
+        return rounds
+
+    async def _by_crm(self, named: Rounds) -> Route:
+        rounds, passed = await self._able(named)
+        return Route("dial" if rounds else "fallback", rounds, passed, words="named by the CRM")
+
+    async def _by_ourselves(self, caller: Caller) -> tuple[str, Route]:
+        settings = self._settings
+        rule = "queue" if settings.queue else "list" if settings.operators else "none"
+        words = "in the configuration" if rule != "none" else "nobody is named for it"
+        rounds, passed = await self._able(settings.operators)
+        if last := await self._last(caller.phone):
+            first, _ = await self._able(((last,),))
+            if first:
+                rest = (tuple(sip for sip in each if sip != last) for each in rounds)
+                rounds = (*first, *filter(None, rest))
+                rule, words = "sticky", f"{last} spoke last with this phone"
+        if rounds:
+            return rule, Route("dial", rounds, queue=settings.queue, words=words)
+        if settings.queue:
+            return rule, Route("queue", queue=settings.queue, words=words)
+        # Nobody is left to be asked: whom it would have been in the end is told.
+        return rule, Route("fallback", passed=passed[-1:], words=words)
+
+    async def _last(self, phone: str) -> str | None:
+        number = phone.strip().removeprefix("+")
+        if not self._settings.sticky or not self._asterisk.phone_pattern.matches(number):
+            return None
+        try:
+            last = await self._within(HISTORY_WITHIN, self._last_operator(number))
+        except Exception as error:
+            self.counters.sticky["failed"] += 1
+            self._complain("sticky", f"the history cannot be asked: {error!r}")
+            return None
+        # He may be no operator any more.
+        if last is not None and not self._asterisk.operator_pattern.matches(last):
+            last = None
+        self.counters.sticky["found" if last else "nobody"] += 1
+        return last
+
+    async def _able(self, named: Rounds) -> tuple[Rounds, tuple[Passed, ...]]:
+        """Part those who can take a call from those who cannot."""
+        passed: list[Passed] = []
+        rounds: list[tuple[str, ...]] = []
+        known: dict[str, Status | None] = {}
+        until = self._clock.seconds() + STATUS_WITHIN
+        for together in named:
+            able = []
+            for sip in together:
+                if sip not in known:
+                    known[sip] = await self._status(sip, until)
+                if known[sip] not in UNABLE:
+                    able.append(sip)
+                elif all(sip != other.sip for other in passed):
+                    outcome, words = UNABLE[known[sip]]
+                    passed.append(Passed(sip, outcome, f"operator {sip} {words}"))
+            if able:
+                rounds.append(tuple(able))
+        return tuple(rounds), tuple(passed)
+
+    async def _status(self, sip: str, until: float) -> Status | None:
+        # While nobody can tell, ringing him is the way to find out.
+        if self._operators.stale:
+            return Status.UNKNOWN
+        if self._call_of(sip) is not None:
+            return Status.INUSE
+        try:
+            # No longer than that, wherever the clock is put meanwhile.
+            left = min(STATUS_WITHIN, until - self._clock.seconds())
+            return await self._within(max(0.0, left), self._operators.status(sip))
+        except Exception as error:
+            self._complain("status", f"what operator {sip} does cannot be asked: {error!r}")
+            return Status.UNKNOWN
+
+    def _within(self, seconds: float, asked: Awaitable[T]) -> Deferred[T]:
+        async def answered() -> T:
+            return await asked
+
+        return Deferred.fromCoroutine(answered()).addTimeout(seconds, self._clock)
+
+    def _complain(self, kind: str, words: str) -> None:
+        if self._quiet.may_say(kind, self._clock.seconds()):
+            self.log.warn("routing: {words}", words=words)
+
+
+def _away(target: str, words: str) -> Route:
+    """What is done with a call that is not put through."""
+    if target == FALLBACK:
+        return Route("fallback", words=words)
+    if target == REJECT:
+        return Route("reject", words=words)
+    return Route("redirect", extension=target, words=words)

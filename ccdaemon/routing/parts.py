@@ -1,0 +1,46 @@
+"""The routing, put together from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+
+from ccdaemon.config import Config
+from ccdaemon.routing.advice import Reads
+from ccdaemon.routing.counters import RoutingCounters
+from ccdaemon.routing.crm import Crm, CrmLink
+from ccdaemon.routing.decision import KnowsOperators, Routing
+
+
+def make_routing(
+    config: Config,
+    reactor: Any,
+    wall: IReactorTime,
+    operators: KnowsOperators,
+    last_operator: Callable[[str], Awaitable[str | None]],
+    call_of: Callable[[str], int | None],
+) -> tuple[Routing, list[Service]]:
+    """The routing, and what of it has to be stopped at the end."""
+    settings, counters = config.routing, RoutingCounters()
+    reads = Reads(config.asterisk.operator_pattern, settings.redirect_pattern)
+    links: list[Service] = []
+    crm = None
+    if settings.url is not None:
+        link = CrmLink(reactor, settings)
+        crm = Crm(link.agent, settings.url, settings.timeout, reads, reactor, counters)
+        links.append(link)
+    routing = Routing(
+        settings,
+        config.asterisk,
+        crm,
+        operators,
+        last_operator,
+        call_of,
+        reactor,
+        wall,
+        counters,
+    )
+    return routing, links
