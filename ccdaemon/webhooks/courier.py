@@ -1,0 +1,312 @@
+"""One webhook's courier: sends what is due, some at once, and never two of one lane.
+
+What is due stands in the file; in memory is only what is under way. Knows neither the journal nor
+how a POST is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ccdaemon.config.webhooks import Webhook
+from ccdaemon.history.failures import JournalBroken
+from ccdaemon.webhooks import deliveries
+from ccdaemon.webhooks.deliveries import Due
+from ccdaemon.webhooks.delivery_file import DeliveryFile
+from ccdaemon.webhooks.due_times import DueTimes
+from ccdaemon.webhooks.retrying import Attempt, Backoff, DeliveryStatus, judge
+from ccdaemon.webhooks.signing import key_of, signed_headers
+from ccdaemon.webhooks.standing import AWAY, Standing
+
+#: How an announcement is spelled: from its tree and the webhook's format.
+Spell = Callable[[Mapping[str, object], str], bytes]
+
+CONTENT_TYPE: Mapping[str, str] = {
+    "json": "application/json",
+    "xml": "application/xml; charset=utf-8",
+}
+#: Seconds that POSTs under way may go on when the daemon stops.
+GRACE = 3.0
+#: Seconds after which the file is asked again where it could not be read.
+AGAIN = 2.0
+#: The longest that is slept without a look, in seconds.
+LONGEST_SLEEP = 60.0
+#: Seconds between two times that all that waits is tried because the receiver is back.
+HASTEN_EVERY = 60.0
+
+
+class Sends(Protocol):
+    """What makes the POSTs."""
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> Attempt:
+        """Send once; whatever goes wrong is in the result."""
+        ...
+
+    def close(self) -> Deferred[None]:
+        """Close the connections that are kept."""
+        ...
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A lane whose turn it is: which of its deliveries, and what fires at the end."""
+
+    delivery_id: int
+    ended: Deferred[None] | None = None
+
+
+class Courier:
+    """Sends one webhook's deliveries.
+
+    :ivar standing: how its receiver does.
+    :ivar lanes: how many lanes wait, as of a moment ago; to be told by who counts them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        sends: Sends,
+        file: DeliveryFile,
+        clock: IReactorTime,
+        due_times: DueTimes,
+        spell: Spell,
+        random: Callable[[], float],
+    ) -> None:
+        self.webhook = webhook
+        self.standing = Standing(webhook.name)
+        self.lanes = 0
+        self._sends = sends
+        self._file = file
+        self._clock = clock
+        self._due_times = due_times
+        self._spell = spell
+        self._keys = [key_of(secret) for secret in webhook.secret]
+        self._backoff = Backoff(webhook.retry_first, webhook.retry_longest, random)
+        self._running = self._recalled = False
+        self._under_way: dict[str, _UnderWay] = {}
+        self._looking: Deferred[None] | None = None
+        self._look_again = False
+        self._more = False
+        self._ended_meanwhile: set[str] = set()
+        self._timer: IDelayedCall | None = None
+        self._awake_by = 0.0
+        self._hastened = -HASTEN_EVERY
+        self._idle: Deferred[None] | None = None
+
+    # Life
+
+    def start(self) -> None:
+        """Begin to send what is due."""
+        self._running = True
+        self.wake()
+
+    async def stop(self) -> None:
+        """Send no more; what is under way has ``GRACE`` seconds, a file that takes nothing too."""
+        self._running = False
+        self._cancel_timer()
+        grace = self._clock.callLater(GRACE, self._break_off)
+        if self._looking is not None:
+            await self._looking
+        if self._under_way:
+            self._idle = Deferred()
+            await self._idle
+        if grace.active():
+            grace.cancel()
+        await self._sends.close()
+
+    def _break_off(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        for one in list(self._under_way.values()):
+            if one.ended is not None:
+                one.ended.cancel()
+
+    def wake(self) -> None:
+        """Look for what is due: something may be."""
+        if not self._may_send:
+            return
+        if self._looking is not None:
+            self._look_again = True
+            return
+        looking = Deferred.fromCoroutine(self._look())
+        if not looking.called:
+            self._looking = looking
+
+    def resume(self) -> None:
+        """Go on although the receiver had said that it wants nothing."""
+        self.standing.stopped_since = None
+        self.wake()
+
+    @property
+    def _may_send(self) -> bool:
+        return self._running and self.standing.stopped_since is None
+
+    # Looking
+
+    async def _look(self) -> None:
+        self._look_again = self._more = False
+        self._ended_meanwhile.clear()
+        self._wake_in(AGAIN)
+        try:
+            await self._start_what_is_due()
+        except (CancelledError, JournalBroken):
+            pass  # The daemon is stopping.
+        except Exception:
+            self._log.failure("webhook {name}: deliveries cannot be read", name=self.webhook.name)
+        finally:
+            self._looking = None
+        if self._look_again:
+            self.wake()
+
+    async def _start_what_is_due(self) -> None:
+        await self._due_times.right()
+        if not self._recalled:
+            failed = await self._file.read(deliveries.failing, self.webhook.name, AWAY)
+            self.standing.was_away = failed >= AWAY
+            self._recalled = True
+        await self._hasten()
+        now = self._now()
+        # Those under way are still in the table, and due.
+        limit = self.webhook.parallel + len(self._under_way)
+        found, later = await self._file.read(deliveries.due, self.webhook.name, now, limit)
+        self._cancel_timer()
+        self._wake_in(LONGEST_SLEEP if later is None else (later - self._now()) / 1000)
+        if self.standing.is_back:
+            self._wake_in(HASTEN_EVERY - abs(self._clock.seconds() - self._hastened))
+        self._more |= len(found) == limit
+        for due in found:
+            if self._may_send:
+                self._start_in_turn(due)
+
+    async def _hasten(self) -> None:
+        """Have what waits sent now where the receiver is back; not over and over.
+
+        Calls that it does not take for what they say make it look away, each time they are tried.
+        """
+        seconds = self._clock.seconds()
+        if self.standing.is_back and seconds - self._hastened >= HASTEN_EVERY:
+            self.standing.is_back = False
+            self._hastened = seconds
+            await self._file.write(deliveries.hasten, self.webhook.name, self._now())
+
+    def _start_in_turn(self, due: Due) -> None:
+        under_way = self._under_way.get(due.lane)
+        if under_way is not None:
+            # It is the one under way, or was taken in after that: then its turn comes.
+            self._more |= under_way.delivery_id != due.delivery_id
+        elif due.lane in self._ended_meanwhile:
+            # What ended while the file was read may stand in the answer as it was before.
+            self._look_again = True
+        elif self._is_full:
+            self._more = True
+        else:
+            self._start(due)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._under_way) >= self.webhook.parallel
+
+    def _start(self, due: Due) -> None:
+        under_way = _UnderWay(due.delivery_id)
+        self._under_way[due.lane] = under_way
+        under_way.ended = Deferred.fromCoroutine(self._go_along(due, under_way))
+        under_way.ended.addBoth(self._ended, due.lane)
+
+    def _ended(self, result: object, lane: str) -> None:
+        if isinstance(result, Failure) and self._running:
+            self._log.failure("webhook {name}", result, name=self.webhook.name)
+            # Not at once again: what nobody foresaw would happen over and over.
+            self._clock.callLater(AGAIN, self._free, lane)
+            self._more = True
+        else:
+            self._free(lane)
+
+    def _free(self, lane: str) -> None:
+        del self._under_way[lane]
+        self._ended_meanwhile.add(lane)
+        if self._idle is not None and not self._under_way:
+            self._idle.callback(None)
+        if self._more or self._looking is not None:
+            self.wake()
+
+    def _wake_in(self, seconds: float) -> None:
+        """Look again by then at the latest."""
+        if not self._running:
+            return
+        seconds = min(max(seconds, 0.001), LONGEST_SLEEP)
+        by = self._clock.seconds() + seconds
+        if self._timer is not None and self._timer.active() and self._awake_by <= by:
+            return
+        self._cancel_timer()
+        self._awake_by = by
+        self._timer = self._clock.callLater(seconds, self.wake)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _now(self) -> int:
+        return self._due_times.now()
+
+    # One delivery
+
+    async def _go_along(self, due: Due, under_way: _UnderWay) -> None:
+        """Deliver, and what comes after it in the lane, while nobody else waits for the place."""
+        # What is broken off when the daemon stops is sent again at the next start.
+        with suppress(CancelledError, JournalBroken):
+            following: Due | None = due
+            while following is not None:
+                under_way.delivery_id = following.delivery_id
+                following = await self._deliver(following)
+                if self._more and self._is_full:
+                    return
+
+    async def _deliver(self, due: Due) -> Due | None:
+        """Try one; what comes after it in its lane, if that may be sent now."""
+        moved = self._due_times.moved
+        attempt = await self._post(due)
+        now = self._now()
+        since = due.since + self._due_times.moved - moved
+        verdict = judge(attempt, due.attempts + 1, since, now, self._backoff, self.lanes)
+        following = await self._file.write(
+            deliveries.settle, due.delivery_id, attempt, verdict, now
+        )
+        if verdict.status is DeliveryStatus.DELIVERED:
+            self.standing.delivered()
+            if self.standing.is_back:
+                self.wake()
+        else:
+            self.standing.failed(due.webhook_id, due.lane, attempt, verdict, now)
+        if verdict.next_ms is not None:
+            self._wake_in((verdict.next_ms - self._now()) / 1000)
+        return following if self._may_send else None
+
+    async def _post(self, due: Due) -> Attempt:
+        try:
+            body = due.body
+            if self.webhook.format != "json":
+                body = self._spell(msgspec.json.decode(body), self.webhook.format)
+            timestamp = self._now() // 1000
+            headers = signed_headers(self._keys, due.webhook_id, timestamp, body)
+            kind = {"Content-Type": CONTENT_TYPE[self.webhook.format]}
+            return await self._sends.post({**kind, **headers}, body)
+        except CancelledError:
+            raise
+        except Exception as error:
+            # Whatever it is: this one waits its time, and is not tried over and over at once.
+            self._log.failure(
+                "webhook {name}: {id} cannot be sent", name=self.webhook.name, id=due.webhook_id
+            )
+            return Attempt(None, f"{type(error).__name__}: {error}")

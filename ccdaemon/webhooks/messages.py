@@ -1,0 +1,92 @@
+"""From an event of the journal to the message that webhooks carry. Pure.
+
+A message has a name that stays the same over retries, restarts and webhooks, and a lane: messages
+of one lane never overtake each other. The chain of a call and its recordings are one lane, the log
+of an operator is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ccdaemon.announcements import Announcement, announcement
+from ccdaemon.calls.model import CallView
+from ccdaemon.config.webhooks import CALL_STATE, OPERATOR_STATE, RECORD_READY, Webhook
+from ccdaemon.history.facts import Event, OperatorFact, RecordFact, StateFact
+from ccdaemon.history.rows import OperatorRow, RecordRow, StateRow
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One thing to tell.
+
+    :ivar webhook_id: the receiver knows a repetition by it.
+    :ivar type: ``call.state``, ``operator.state`` or ``record.ready``.
+    :ivar state: of a call or an operator, for the filter; None for a recording.
+    :ivar tree: the announcement as plain dicts, lists and texts.
+    """
+
+    webhook_id: str
+    type: str
+    lane: str
+    call_id: int | None
+    seq: int | None
+    state: str | None
+    tree: dict[str, object]
+
+
+def message_of(event: Event, node: str, base_url: str, call: CallView | None) -> Message | None:
+    """Make the message of an event; None for an event that is not told to anybody.
+
+    :param node: the installation's name: operators' events are numbered by each for itself.
+    :param call: the call of a recording; of no use to other events.
+    """
+    fact, event_id = event.fact, event.event_id
+    if isinstance(fact, StateFact):
+        told, view = fact.state, fact.call
+        row = StateRow(event_id, told, view.order_id, view.external_key, view.note)
+        return Message(
+            webhook_id=f"{told.call_id}-{told.seq}",
+            type=CALL_STATE,
+            lane=f"call-{told.call_id}",
+            call_id=told.call_id,
+            seq=told.seq,
+            state=told.state.value,
+            tree=_plain(announcement(row, base_url)),
+        )
+    if isinstance(fact, OperatorFact):
+        change = fact.change
+        return Message(
+            webhook_id=f"operator-{node}-{event_id}",
+            type=OPERATOR_STATE,
+            lane=f"sip-{change.sip}",
+            call_id=change.call_id,
+            seq=None,
+            state=change.state.value,
+            tree=_plain(announcement(OperatorRow(event_id, change), base_url)),
+        )
+    if isinstance(fact, RecordFact) and call is not None:
+        return Message(
+            webhook_id=f"record-{fact.call_id}-{event_id}",
+            type=RECORD_READY,
+            lane=f"call-{fact.call_id}",
+            call_id=fact.call_id,
+            seq=None,
+            state=None,
+            tree=_plain(announcement(RecordRow(event_id, fact.record, call), base_url)),
+        )
+    return None
+
+
+def wants(webhook: Webhook, message: Message) -> bool:
+    """Whether a webhook is to be told; ``states`` speak of calls alone."""
+    if message.type not in webhook.types:
+        return False
+    return message.type != CALL_STATE or not webhook.states or message.state in webhook.states
+
+
+def _plain(announced: Announcement) -> dict[str, object]:
+    tree: dict[str, object] = msgspec.to_builtins(announced)
+    return tree

@@ -1,0 +1,235 @@
+"""Reads the journal on, and takes what is told into the table of deliveries.
+
+Goes on where it was, whatever happened to the daemon: the place is noted with what was taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ccdaemon.config.webhooks import Webhook
+from ccdaemon.history.facts import ActionFact, Event, RecordFact
+from ccdaemon.history.failures import BelowFloor
+from ccdaemon.history.journal import Journal
+from ccdaemon.webhooks import deliveries, upkeep
+from ccdaemon.webhooks.courier import Spell
+from ccdaemon.webhooks.deliveries import Told
+from ccdaemon.webhooks.delivery_file import DeliveryFile
+from ccdaemon.webhooks.due_times import DueTimes
+from ccdaemon.webhooks.messages import Message, message_of, wants
+
+READER = "webhooks"
+#: Events that are read in one go.
+BATCH = 200
+#: Seconds between two notes in the journal of how far it has been read.
+NOTE_EVERY = 10.0
+#: Seconds that the last note may take when the daemon stops.
+NOTE_WITHIN = 1.0
+#: Seconds until something is tried again that failed.
+AGAIN = 2.0
+
+
+class Reader:
+    """The journal's reader.
+
+    :param base_url: what links to recordings begin with.
+    :param spell: spells an announcement.
+    :param taken: called with a webhook's name when there is something for it.
+    :ivar dropped: recordings that could not be told, because their call was forgotten.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        journal: Journal,
+        file: DeliveryFile,
+        due_times: DueTimes,
+        webhooks: Collection[Webhook],
+        base_url: str,
+        spell: Spell,
+        taken: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._file = file
+        self._due_times = due_times
+        self._webhooks = webhooks
+        self._base_url = base_url
+        self._spell = spell
+        self._taken = taken
+        self._loop: Deferred[None] = succeed(None)
+        self._news: Deferred[None] | None = None
+        self._noted = 0.0
+        self._position = self._noted_position = 0
+        self._was_damaged = self._is_new = False
+        self._head = 0
+        self.dropped = 0
+
+    def start(self, was_damaged: bool, ready: Callable[[], None]) -> None:
+        """Begin; the journal must be open.
+
+        :param was_damaged: the file had to be begun anew.
+        :param ready: called once before the first is taken.
+        """
+        self._was_damaged = was_damaged
+        self._is_new = not self._journal.begun
+        # Where the story begins for those who have heard nothing yet: nothing was told so far.
+        self._head = self._journal.head
+        self._unsubscribe = self._journal.subscribe(self._hear)
+        self._loop = Deferred.fromCoroutine(self._run(ready))
+
+    async def stop(self) -> None:
+        """Take no more."""
+        self._unsubscribe()
+        self._loop.cancel()
+        await self._loop
+        if self._position != self._noted_position:
+            # Not for ever: what the disk does not take now is read from the journal again.
+            noting = Deferred.fromCoroutine(self._note()).addErrback(lambda _: None)
+            await noting.addTimeout(NOTE_WITHIN, self._clock, lambda result, _: None)
+
+    async def _run(self, ready: Callable[[], None]) -> None:
+        with suppress(CancelledError):
+            await self._tried("cannot begin", self._begin)
+            ready()
+            await self._journal.when_begun()
+            while self._webhooks:
+                await self._tried("cannot be taken from the journal", self._turn)
+
+    async def _begin(self) -> None:
+        await self._file.write(upkeep.begin, {one.name for one in self._webhooks}, self._now())
+        if not self._webhooks:
+            # Nobody reads on from there, and nothing may wait to be forgotten for nobody.
+            await self._journal.forget_reader(READER)
+            return
+        noted = await self._journal.position(READER)
+        own = await self._file.read(deliveries.position)
+        self._position = self._place(noted, own)
+        await self._note()
+
+    def _place(self, noted: int | None, own: int | None) -> int:
+        """Where to read on."""
+        if noted is None:
+            # A journal that is made anew takes back what its predecessor had told.
+            return own if self._is_new and own is not None else self._head
+        if self._was_damaged:
+            return self._journal.floor
+        # A journal that was put back from a copy is behind what was read of it.
+        return min(noted if own is None else own, self._head)
+
+    async def _turn(self) -> None:
+        try:
+            events = await self._journal.after(self._position, BATCH)
+        except BelowFloor as error:
+            # It may hold some of that all the same, as calls that Postgres has told it of.
+            events = await self._journal.held(self._position, BATCH)
+            if not events:
+                self._position = error.floor
+        if events:
+            await self._take(events)
+        if self._clock.seconds() - self._noted >= NOTE_EVERY:
+            await self._note()
+        if len(events) < BATCH:
+            await self._wait()
+
+    async def _take(self, events: Sequence[Event]) -> None:
+        last = events[-1].event_id
+        told = [one for event in events for one in await self._told(event)]
+        orders = {
+            event.fact.call_id: event.fact.attached
+            for event in events
+            if isinstance(event.fact, ActionFact) and event.fact.attached is not None
+        }
+        if told or orders:
+            await self._file.write(deliveries.take, told, last, self._now(), orders)
+        self._position = last
+        for name in {name for one in told for name in one.webhooks}:
+            self._taken(name)
+
+    async def _told(self, event: Event) -> list[Told]:
+        message = await self._message(event)
+        if message is None:
+            return []
+        names = [one.name for one in self._webhooks if wants(one, message)]
+        if not names:
+            return []
+        return [
+            Told(
+                message.webhook_id,
+                message.type,
+                message.lane,
+                message.call_id,
+                message.seq,
+                message.state,
+                self._spell(message.tree, "json"),
+                names,
+            )
+        ]
+
+    async def _message(self, event: Event) -> Message | None:
+        call = None
+        if isinstance(event.fact, RecordFact):
+            chain = await self._journal.chain(event.fact.call_id)
+            if chain is None:
+                self.dropped += 1
+                self._log.error(
+                    "webhooks do not tell of a recording: call {call_id} is forgotten",
+                    call_id=event.fact.call_id,
+                )
+                return None
+            call = chain.call
+        return message_of(event, self._journal.node, self._base_url, call)
+
+    async def _note(self) -> None:
+        """Note the place: in our own file first, then in the journal, which may forget up to it."""
+        position = self._position
+        await self._file.write(deliveries.set_position, position)
+        await self._journal.set_position(READER, position)
+        self._noted, self._noted_position = self._clock.seconds(), position
+
+    async def _wait(self) -> None:
+        """Wait until something new is told, or there is a place to be noted."""
+        if self._journal.head > self._position:
+            return
+        news: Deferred[None] = Deferred()
+        self._news = news
+        later = None
+        if self._position != self._noted_position:
+            later = self._clock.callLater(NOTE_EVERY, self._hear)
+        try:
+            await news
+        finally:
+            self._news = None
+            if later is not None and later.active():
+                later.cancel()
+
+    def _hear(self, events: Sequence[Event] = ()) -> None:
+        news, self._news = self._news, None
+        if news is not None:
+            news.callback(None)
+
+    async def _tried(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something until it can be done; each new reason is said once."""
+        said = ""
+        while True:
+            try:
+                await work()
+                return
+            except CancelledError:
+                raise
+            except Exception as error:
+                if repr(error) != said:
+                    self._log.failure("webhooks {what}, and it is tried again", what=what)
+                said = repr(error)
+                await deferLater(self._clock, AGAIN)
+
+    def _now(self) -> int:
+        return self._due_times.now()

@@ -1,0 +1,223 @@
+"""All webhooks together: the reader of the journal, the table of deliveries, a courier for each.
+
+The reader never waits for a receiver; couriers never wait for one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ccdaemon.config.webhooks import Webhook
+from ccdaemon.history.group_commit import WINDOW
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.rows import Page
+from ccdaemon.webhooks import delivery_log, upkeep
+from ccdaemon.webhooks.courier import Courier, Sends, Spell
+from ccdaemon.webhooks.delivery_file import DeliveryFile
+from ccdaemon.webhooks.delivery_log import DeliveryRow, LogFilter
+from ccdaemon.webhooks.due_times import DueTimes
+from ccdaemon.webhooks.reader import Reader
+from ccdaemon.webhooks.standing import Counts
+from ccdaemon.webhooks.upkeep import Backlog
+
+#: Seconds between two counts of what waits.
+COUNT_EVERY = 5.0
+#: Seconds between two looks for what the log can forget.
+PRUNE_EVERY = 60.0
+#: Days that the log keeps what went to webhooks that are not configured any more.
+LOG_DAYS = 7
+_DAY = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookHealth:
+    """How one webhook is. Moments are ms since 1970.
+
+    ``shown`` is where it is, without what may be a token. ``backlog`` counts what waits, as of a
+    few seconds ago, ``oldest`` is since when the oldest of it does, None if nothing does.
+    ``failing_since``: attempts fail, and none has succeeded since; ``stopped_since``: the receiver
+    has answered 410; None: not so. ``counts`` are since the daemon's start.
+    """
+
+    name: str
+    shown: str
+    backlog: int
+    oldest: int | None
+    failing_since: int | None
+    stopped_since: int | None
+    last_error: str | None
+    counts: Counts
+
+
+class Webhooks(Service):
+    """All webhooks. To be started after the journal.
+
+    :param base_url: what links to recordings begin with.
+    :param sends: makes what makes a webhook's POSTs.
+    :param spell: spells an announcement in a webhook's format.
+    :param random: numbers from 0 to 1.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        clock: IReactorTime,
+        wall: IReactorTime,
+        journal: Journal,
+        state_dir: Path,
+        webhooks: Sequence[Webhook],
+        *,
+        base_url: str,
+        sends: Callable[[Webhook], Sends],
+        spell: Spell,
+        random: Callable[[], float],
+        window: float = WINDOW,
+    ) -> None:
+        self._clock = clock
+        self._file = DeliveryFile(reactor, state_dir, window=window)
+        self._due_times = DueTimes(self._file, clock, wall)
+        self._couriers = {
+            webhook.name: Courier(
+                webhook, sends(webhook), self._file, clock, self._due_times, spell, random
+            )
+            for webhook in webhooks
+        }
+        self._reader = Reader(
+            clock, journal, self._file, self._due_times, webhooks, base_url, spell, self._wake
+        )
+        self._timers: dict[str, IDelayedCall] = {}
+        self._backlog: dict[str, Backlog] = {}
+
+    # Life
+
+    def startService(self) -> None:
+        """Open the file and begin. Blocks while it opens it.
+
+        :raise OSError: if the folder cannot be written.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        self._reader.start(self._file.open(), self._ready)
+
+    def _ready(self) -> None:
+        self._repeat("count", 0, COUNT_EVERY, self._count)
+        self._repeat("prune", PRUNE_EVERY, PRUNE_EVERY, self._prune)
+        for courier in self._couriers.values():
+            courier.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop; what is not delivered is sent after the next start."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for timer in self._timers.values():
+            if timer.active():
+                timer.cancel()
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        await self._reader.stop()
+        stopping = [Deferred.fromCoroutine(one.stop()) for one in self._couriers.values()]
+        for one in stopping:
+            await one
+        await self._file.close()
+
+    def _wake(self, name: str) -> None:
+        self._couriers[name].wake()
+
+    # Upkeep
+
+    def _repeat(
+        self, name: str, first: float, every: float, work: Callable[[], Awaitable[None]]
+    ) -> None:
+        def again(_: object) -> None:
+            if self.running:
+                self._repeat(name, every, every, work)
+
+        def failed(failure: Failure) -> None:
+            if self.running:
+                self._log.failure("webhooks: {name} failed", failure, name=name)
+
+        def run() -> None:
+            done = Deferred.fromCoroutine(_awaited(work))
+            done.addErrback(failed).addCallback(again)
+
+        self._timers[name] = self._clock.callLater(first, run)
+
+    async def _count(self) -> None:
+        self._backlog = await self._file.read(upkeep.backlog)
+        for name, courier in self._couriers.items():
+            backlog = self._backlog.get(name)
+            courier.lanes = backlog.lanes if backlog else 0
+
+    async def _prune(self) -> None:
+        named = await self._file.read(upkeep.named)
+        for name in named:
+            courier = self._couriers.get(name)
+            days = courier.webhook.log_days if courier else LOG_DAYS
+            before = self._now() - days * _DAY
+            while await self._file.write(upkeep.prune, name, before):
+                pass
+
+    def _now(self) -> int:
+        return self._due_times.now()
+
+    # For those who ask
+
+    @property
+    def health(self) -> Sequence[WebhookHealth]:
+        """How each webhook is."""
+        return [self._health(courier) for courier in self._couriers.values()]
+
+    @property
+    def dropped(self) -> int:
+        """How many recordings could not be told, because their call was forgotten."""
+        return self._reader.dropped
+
+    @property
+    def broken(self) -> str | None:
+        """Why nothing can be noted of deliveries just now; None if it can."""
+        return self._file.broken
+
+    def _health(self, courier: Courier) -> WebhookHealth:
+        backlog, standing = self._backlog.get(courier.webhook.name), courier.standing
+        return WebhookHealth(
+            name=courier.webhook.name,
+            shown=courier.webhook.shown,
+            backlog=backlog.waiting if backlog else 0,
+            oldest=backlog.oldest if backlog else None,
+            failing_since=standing.failing_since,
+            stopped_since=standing.stopped_since,
+            last_error=standing.last_error,
+            counts=replace(standing.counts),
+        )
+
+    async def page(self, page: int, per_page: int, filter: LogFilter) -> Page[DeliveryRow]:
+        """A page of the log, newest first; pages are counted from 1."""
+        return await self._file.read(delivery_log.page, page, per_page, filter)
+
+    async def forget(self, call_ids: Collection[int]) -> None:
+        """Forget calls, with everything that was sent or is to be sent of them."""
+        await self._file.write(upkeep.forget, call_ids)
+
+    async def redeliver(self, filter: LogFilter) -> Sequence[DeliveryRow]:
+        """Have deliveries sent once more, each in its turn; at once, if they wait anyhow.
+
+        :return: those that will be sent, oldest first, at most ``REDELIVERED``.
+        """
+        names = frozenset(self._couriers)
+        rows = await self._file.write(delivery_log.redeliver, filter, names, self._now())
+        for name in {row.webhook for row in rows}:
+            self._couriers[name].resume()
+        return rows
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
