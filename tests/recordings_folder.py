@@ -13,8 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from ccdaemon.history.facts import Fact
-from ccdaemon.mp3 import Mp3Cache
-from ccdaemon.recordings import Recordings
+from ccdaemon.history.rows import Chain
+from ccdaemon.recordings.mp3 import Mp3Cache
+from ccdaemon.recordings.recordings import Recordings
+from tests.clocks import Wall
 
 #: 2026-11-23T08:00:00.123Z.
 MOMENT = 1795420800123
@@ -31,19 +33,27 @@ class RecordingsTestCase(SynchronousTestCase):
         self.root.mkdir()
         self.clock = Clock()
         self.clock.advance(MOMENT / 1000)
+        self.wall = Wall(self.clock)
         self.kept: list[Fact] = []
         self.journal: list[Deferred[list[int]]] = []
         self.lines: list[str] = []
         self.looks = 0
+        self.chain: Chain | None = None
         cache = Mp3Cache(Path(self.mktemp()), self.in_thread)
         self.recordings = Recordings(
-            self.root, self.append, cast(Any, self.clock), self.in_thread, cache
+            self.root,
+            self.append,
+            lambda _: succeed(self.chain),
+            cast(Any, self.clock),
+            self.wall,
+            self.in_thread,
+            cache,
         )
         cast(Any, self.recordings).startService()
 
         @implementer(ILogObserver)
         def note(event: Any) -> None:
-            if event["log_namespace"] == "ccdaemon.recordings":
+            if event["log_namespace"] == "ccdaemon.recordings.recordings":
                 self.lines.append(formatEvent(event))
 
         globalLogPublisher.addObserver(note)

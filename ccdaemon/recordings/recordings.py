@@ -19,16 +19,21 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ccdaemon.calls.model import Record
+from ccdaemon.calls.model import CallView, Direction, Record
+from ccdaemon.calls.pauses import Spans, pauses_of
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.facts import Fact, RecordFact
 from ccdaemon.history.failures import JournalBroken, JournalFull
-from ccdaemon.mp3 import InThread, Mp3Cache
-from ccdaemon.wav import NotComplete, NotSupported, Wav, measure
+from ccdaemon.history.rows import Chain
+from ccdaemon.recordings.mp3 import InThread, Mp3Cache
+from ccdaemon.recordings.stereo import drop_sides, join_sides
+from ccdaemon.recordings.wav import NotComplete, NotSupported, Wav, measure
 
 #: For how many seconds after the talk a recording may become complete. A network file system may
 #: show a file's end a minute late.
 COMPLETE_WITHIN = 180.0
+#: For how many of them the two sides of a stereo recording are waited for.
+SIDES_WITHIN = 60.0
 #: How many seconds lie between two looks at a file: at first, and later on.
 FIRST_LOOK, LAST_LOOK = 0.2, 5.0
 #: After how many seconds the journal is asked again to keep a recording.
@@ -54,6 +59,23 @@ def relative_path(uniqueid: str, date: int) -> str:
     return f"{day:%Y/%m/%d}/{uniqueid}.wav"
 
 
+def channels_recorded(call: CallView) -> list[str]:
+    """Name the channels after which the recordings of a call's talks are named, by uniqueid.
+
+    An outbound call is recorded on the client's channel, whoever he talks with, and named after
+    its anchor; an inbound one on the channel of each operator who talked.
+    """
+    if call.answered is None:
+        return []
+    if call.direction is Direction.OUTBOUND:
+        return [call.anchor] if call.anchor is not None else []
+    return [
+        leg.channel
+        for leg in call.legs
+        if leg.name != "client" and leg.channel is not None and leg.answered is not None
+    ]
+
+
 def call_id_of(uniqueid: str) -> int | None:
     """Read the call out of the uniqueid of a channel that we named; None for any other."""
     found = _OUR_CHANNEL.fullmatch(uniqueid)
@@ -72,19 +94,24 @@ class Recordings(Service):
 
     :param root: the folder as the daemon sees it (``recordings_mount``).
     :param append: the journal's: fires with the events' ids when the facts are kept.
+    :param chain: the journal's: what is known of a call.
     """
 
     def __init__(
         self,
         root: Path,
         append: Callable[[Sequence[Fact]], Deferred[list[int]]],
+        chain: Callable[[int], Deferred[Chain | None]],
         clock: IReactorTime,
+        wall: IReactorTime,
         in_thread: InThread,
         mp3: Mp3Cache,
     ) -> None:
         self._root = root
         self._append = append
+        self._chain = chain
         self._clock = clock
+        self._wall = wall
         self._in_thread = in_thread
         self._mp3 = mp3
         self._expected: dict[_Expected, Deferred[None]] = {}
@@ -160,7 +187,8 @@ class Recordings(Service):
             format="wav",
             size=wav.size,
             duration=wav.duration,
-            date=int(self._clock.seconds() * 1000),
+            date=int(self._wall.seconds() * 1000),
+            pauses=await self._pauses(expected, wav.duration),
         )
         await self._keep(RecordFact(record))
         _log.info(
@@ -170,15 +198,28 @@ class Recordings(Service):
             duration=record.duration,
         )
 
+    async def _pauses(self, expected: _Expected, duration: float) -> Spans:
+        try:
+            chain = await self._chain(expected.call_id)
+        except (JournalBroken, JournalFull):
+            return ()
+        if chain is None:
+            return ()
+        actions = [row.action for row in chain.actions]
+        return pauses_of(chain.call, expected.uniqueid, actions, duration)
+
     async def _complete(self, expected: _Expected) -> Wav | None:
         """Look at the file until it is complete; None if it never is."""
-        until = self._clock.seconds() + COMPLETE_WITHIN
+        began = self._clock.seconds()
         pause = FIRST_LOOK
         while True:
-            seen: Wav | str = await self._in_thread(self._look, expected.path)
+            waited = self._clock.seconds() - began
+            seen: Wav | str = await self._in_thread(
+                self._look, expected.path, waited < SIDES_WITHIN
+            )
             if isinstance(seen, Wav):
                 return seen
-            if self._clock.seconds() >= until:
+            if waited >= COMPLETE_WITHIN:
                 _log.warn(
                     "No recording of call {call_id}: {path} {reason}",
                     call_id=expected.call_id,
@@ -218,8 +259,11 @@ class Recordings(Service):
             return None
         return found if inside else None
 
-    def _look(self, path: str) -> Wav | str:
-        """Measure the file, or say what is wrong with it in words for an administrator."""
+    def _look(self, path: str, want_sides: bool) -> Wav | str:
+        """Measure the file, or say what is wrong with it in words for an administrator.
+
+        Makes it a stereo file first if its two sides lie beside it.
+        """
         found = self._locate(path)
         if found is None:
             return (
@@ -227,6 +271,8 @@ class Recordings(Service):
                 " recordings_dir, and may Asterisk write there?"
             )
         try:
+            measure(found)
+            self._join(found, want_sides)
             return measure(found)
         except OSError as error:
             return f"cannot be read: {error.strerror}; may the daemon's user read it?"
@@ -234,6 +280,16 @@ class Recordings(Service):
             return f"is not complete: {error}; did Asterisk crash, or is its disk full?"
         except NotSupported as error:
             return f"cannot be used: {error}"
+
+    def _join(self, file: Path, want_sides: bool) -> None:
+        """Make a stereo file of the two sides; without them the file stays as it is."""
+        try:
+            join_sides(file)
+        except (OSError, NotComplete, NotSupported) as error:
+            if want_sides:
+                raise NotComplete(f"its sides are not put together: {error}") from error
+            _log.warn("{path} is not in stereo: {reason}", path=str(file), reason=str(error))
+            drop_sides(file)
 
 
 def _report(failure: Any, expected: _Expected) -> None:

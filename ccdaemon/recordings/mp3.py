@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.errors import Code, Refused
-from ccdaemon.wav import NotComplete, NotSupported, encode_mp3
+from ccdaemon.recordings.wav import NotComplete, NotSupported, encode_mp3
 
 T = TypeVar("T")
 _log = Logger()
@@ -68,6 +68,12 @@ class Mp3Cache:
         if isinstance(outcome, Refused):
             raise outcome
         return outcome
+
+    async def remove(self, name: str) -> None:
+        """Remove a recording's mp3, also one that is just being made."""
+        if name in self._being_made:
+            await _branch(self._being_made[name])
+        await self._in_thread(self._path(name).unlink, True)
 
     def clean(self) -> None:
         """Remove what an earlier process left unfinished. It blocks, for a short time."""

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon import recordings as module
 from ccdaemon.calls.model import Record
 from ccdaemon.history.facts import RecordFact
 from ccdaemon.history.failures import JournalBroken, JournalFull
-from ccdaemon.recordings import call_id_of, relative_path
+from ccdaemon.recordings import recordings as module
+from ccdaemon.recordings.recordings import call_id_of, relative_path
+from tests.clocks import HOUR
 from tests.recordings_folder import MOMENT, NAME, PATH, RecordingsTestCase
 from tests.sound import tone, unfinished, wav
 
@@ -111,6 +112,19 @@ class Expecting(RecordingsTestCase):
         self.assertEqual((self.kept, self.recordings.expected), ([], 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return line
+
+    def test_a_clock_that_is_set(self) -> None:
+        """It waits as long as ever, and the recording has the wall's date."""
+        self.wall.set(HOUR)
+        self.give_up()
+        self.recordings.expect(12, NAME, PATH)
+        self.wall.set(-HOUR)
+        self.pass_time(170)
+        self.wall.set(HOUR)
+        self.write(wav(tone(1)))
+        self.pass_time(5)
+        (fact,) = self.kept
+        self.assertLess(abs(fact.date / 1000 - self.wall.seconds()), 5)
 
     def test_no_file_ever(self) -> None:
         """It gives up after its time and asks about the folder."""

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.errors import Code, Refused
-from ccdaemon.mp3 import Mp3Cache
+from ccdaemon.recordings.mp3 import Mp3Cache
 from tests.sound import tone, unfinished, wav
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.wav import NotComplete, NotSupported, encode_mp3, measure
+from ccdaemon.recordings.wav import NotComplete, NotSupported, encode_mp3, measure
 from tests.sound import tone, unfinished, wav
 
 #: Bit rates of MPEG 2 and 2.5, layer III, in kbit/s, and sample rates by version.
