@@ -1,0 +1,289 @@
+"""Tests of the limits: what may be dialled, when, and how often."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from ccdaemon.config import parse
+from ccdaemon.config.countries import COUNTRIES
+from ccdaemon.errors import Code, Refused
+from ccdaemon.limits.counters import MANY, QUIET, Alarms
+from ccdaemon.limits.dialling import Limits
+from ccdaemon.limits.do_not_call import Numbers
+from ccdaemon.limits.rates import Rates
+
+CONFIG = """
+[asterisk]
+secret = "x"
+client_channel = "PJSIP/{phone}@trunk"
+[database]
+url = "embedded"
+[limits]
+"""
+NOW = 1_795_412_687.0
+PHONE = "380639920000"
+
+#: A country, numbers that are ordinary in it, and numbers that cost extra or are of others.
+NUMBERS = [
+    (
+        "ua",
+        "380639920000 0639920000 00380639920000 0800500500",
+        "0900123456 380900123456 79161234567 63992000 3806399200001 4921123456 101 00",
+    ),
+    (
+        "ru",
+        "79161234567 89161234567 0079161234567 88001234567 84951234567",
+        "88091234567 78091234567 77011234567 87011234567 380639920000 8916123456",
+    ),
+    ("kz", "77011234567 87011234567", "79161234567 380639920000"),
+    ("by", "375291234567 80291234567 00375291234567", "375901234567 80901234567 79161234567"),
+    ("pl", "48221234567 221234567 0048601234567", "48701234567 701234567 300123456 4822123456"),
+    ("de", "4930123456 030123456 015112345678", "0900123456 49137123456 030 1234567890123456"),
+    ("gb", "442071234567 02071234567 07700900123", "09061234567 447012345678 08711234567"),
+    (
+        "us",
+        "12125551234 2125551234 0012125551234",
+        "19005551234 12425551234 8765551234 12129761234 1112345678 442071234567",
+    ),
+]
+
+
+def limits(text: str = "", *do_not_call: str) -> Limits:
+    """Limits of a configuration."""
+    return Limits(parse(CONFIG + text).limits, Numbers(do_not_call))
+
+
+class LimitsCase(SynchronousTestCase):
+    """Asking whether something may be dialled."""
+
+    def code(
+        self,
+        asked: Limits,
+        phone: str = PHONE,
+        sip: str | None = "1000",
+        client: str | None = "crm",
+        up: int = 0,
+        now: float = NOW,
+    ) -> tuple[Code, int | None] | None:
+        """Ask; the code and when to try again, None if it may be dialled."""
+        try:
+            asked.refuse_phone(phone, sip, client, now)
+            asked.take(phone, sip, client, up, now)
+        except Refused as refused:
+            return refused.code, refused.retry_after
+        return None
+
+
+class NumberTests(LimitsCase):
+    """Which numbers may be dialled."""
+
+    def allowed(self, asked: Limits, phone: str) -> bool:
+        """Ask for one."""
+        found = self.code(asked, phone)
+        self.assertIn(found, (None, (Code.PHONE_NOT_ALLOWED, None)))
+        return found is None
+
+    def test_nothing_is_configured(self) -> None:
+        """Any number may be dialled."""
+        self.assertTrue(self.allowed(limits(), "1"))
+
+    def test_prefixes_and_patterns(self) -> None:
+        """Each way to allow is enough; each way to forbid wins."""
+        asked = limits(
+            """
+            allowed_prefixes = ["38063"]
+            allowed_patterns = ['38044[0-9]{7}', '1(01|02)']
+            forbidden_prefixes = ["3806399"]
+            forbidden_patterns = ['[0-9]*666']
+            """
+        )
+        for phone, may in [
+            ("380631112233", True),
+            ("380639920000", False),
+            ("380441234567", True),
+            ("3804412345678", False),
+            ("38044123456", False),
+            ("101", True),
+            ("1011", False),
+            ("380631112666", False),
+            ("380501234567", False),
+        ]:
+            with self.subTest(phone=phone):
+                self.assertEqual(self.allowed(asked, phone), may)
+
+    def test_countries(self) -> None:
+        """Ordinary numbers in every way they are dialled; none that cost extra."""
+        self.assertEqual({name for name, _, _ in NUMBERS}, set(COUNTRIES))
+        for country, ordinary, others in NUMBERS:
+            asked = limits(f'countries = ["{country}"]')
+            for phone in ordinary.split():
+                with self.subTest(country=country, phone=phone):
+                    self.assertTrue(self.allowed(asked, phone))
+            for phone in others.split():
+                with self.subTest(country=country, phone=phone):
+                    self.assertFalse(self.allowed(asked, phone))
+
+    def test_several_countries(self) -> None:
+        """Numbers of each of them; what costs extra in one is no ordinary number of another."""
+        asked = limits('countries = ["ua", "ru"]')
+        for phone, may in [
+            ("380639920000", True),
+            ("79161234567", True),
+            ("0900123456", False),
+            ("48221234567", False),
+        ]:
+            self.assertEqual(self.allowed(asked, phone), may)
+
+    def test_do_not_call(self) -> None:
+        """Who does not want to be called is not."""
+        asked = limits("", PHONE, "7900*")
+        self.assertEqual(self.code(asked), (Code.DO_NOT_CALL, None))
+        self.assertEqual(self.code(asked, "79001234567"), (Code.DO_NOT_CALL, None))
+        self.assertIsNone(self.code(asked, "79011234567"))
+
+
+class QuietHoursTests(LimitsCase):
+    """When nobody is to be called."""
+
+    def test_table(self) -> None:
+        """Refused until they are over, with the seconds until then, also over a changed clock."""
+        asked = limits('quiet_hours = ["21:00-08:00", "13:00-13:30"]\ntimezone = "Europe/Kyiv"')
+        for moment, wait in [
+            ("2026-11-23 08:00:00", None),
+            ("2026-11-23 20:59:59", None),
+            ("2026-11-23 21:00:00", 11 * 3600),
+            ("2026-11-23 23:59:59", 8 * 3600 + 1),
+            ("2026-11-24 07:59:30", 30),
+            ("2026-11-23 13:15:00", 15 * 60),
+            # In spring an hour of the night is left out, in autumn one is there twice.
+            ("2026-03-28 22:00:00", 9 * 3600),
+            ("2026-10-24 22:00:00", 11 * 3600),
+        ]:
+            local = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo("Europe/Kyiv"))
+            with self.subTest(moment=moment):
+                found = self.code(asked, now=local.timestamp())
+                self.assertEqual(found, wait and (Code.QUIET_HOURS, wait))
+
+    def test_always(self) -> None:
+        """Where they never end, it may be tried again in two days, when they may have changed."""
+        asked = limits('quiet_hours = ["00:00-24:00"]\ntimezone = "UTC"')
+        self.assertEqual(self.code(asked), (Code.QUIET_HOURS, 2 * 86400))
+
+
+class RateTests(LimitsCase):
+    """How often and how much at once."""
+
+    def test_calls_at_once(self) -> None:
+        """As many as max_calls allows, and no more."""
+        asked = limits("max_calls = 2")
+        self.assertIsNone(self.code(asked, up=1))
+        self.assertEqual(self.code(asked, up=2), (Code.TOO_MANY_CALLS, 5))
+
+    def test_each_operator(self) -> None:
+        """So many in any minute; the seconds until the next one are told."""
+        asked = limits("operator_per_minute = 2")
+        self.assertIsNone(self.code(asked, now=NOW))
+        self.assertIsNone(self.code(asked, now=NOW + 20))
+        self.assertEqual(self.code(asked, now=NOW + 20), (Code.TOO_MANY_CALLS, 40))
+        self.assertEqual(self.code(asked, now=NOW + 59.5), (Code.TOO_MANY_CALLS, 1))
+        self.assertIsNone(self.code(asked, sip="1001", now=NOW + 20))
+        self.assertIsNone(self.code(asked, sip=None, now=NOW + 20))
+        self.assertIsNone(self.code(asked, now=NOW + 60))
+        self.assertEqual(self.code(asked, now=NOW + 60), (Code.TOO_MANY_CALLS, 20))
+
+    def test_each_client(self) -> None:
+        """Of the API's clients each has its own count; by hand there is none."""
+        asked = limits("client_per_minute = 1")
+        self.assertIsNone(self.code(asked))
+        self.assertEqual(self.code(asked, sip="1001"), (Code.TOO_MANY_CALLS, 60))
+        self.assertIsNone(self.code(asked, client="dashboard"))
+        self.assertIsNone(self.code(asked, client=None))
+        self.assertIsNone(self.code(asked, client=None))
+
+    def test_each_prefix(self) -> None:
+        """The longest prefix counts, and it alone."""
+        asked = limits('prefix_per_minute = { "380" = 2, "38063" = 1 }')
+        self.assertIsNone(self.code(asked, "380631"))
+        self.assertEqual(self.code(asked, "380632"), (Code.TOO_MANY_CALLS, 60))
+        self.assertIsNone(self.code(asked, "380441"))
+        self.assertIsNone(self.code(asked, "380501"))
+        self.assertEqual(self.code(asked, "380671"), (Code.TOO_MANY_CALLS, 60))
+        self.assertIsNone(self.code(asked, "7900"))
+
+    def test_a_refused_call_counts_for_nothing(self) -> None:
+        """What one limit refuses is not counted by the others."""
+        asked = limits("operator_per_minute = 1\nclient_per_minute = 2")
+        self.assertIsNone(self.code(asked))
+        for _ in range(5):
+            self.assertEqual(self.code(asked), (Code.TOO_MANY_CALLS, 60))
+        self.assertIsNone(self.code(asked, sip="1001"))
+        self.assertEqual(self.code(asked, sip="1002"), (Code.TOO_MANY_CALLS, 60))
+
+    def test_a_clock_that_is_put_back(self) -> None:
+        """Nobody is locked out for the hour that comes again."""
+        asked = limits("operator_per_minute = 1")
+        self.assertIsNone(self.code(asked))
+        self.assertIsNone(self.code(asked, now=NOW - 3600))
+        self.assertEqual(self.code(asked, now=NOW - 3600), (Code.TOO_MANY_CALLS, 60))
+
+    @given(st.lists(st.floats(min_value=0, max_value=300), max_size=60), st.integers(1, 5))
+    def test_in_no_minute_more(self, moments: list[float], most: int) -> None:
+        """Whenever calls are asked for, no minute has more of them than are allowed."""
+        rates, done = Rates(), []
+        for now in sorted(moments):
+            if not rates.wait("k", most, now):
+                rates.done("k", now)
+                done.append(now)
+        for moment in done:
+            self.assertLessEqual(sum(moment <= other < moment + 60 for other in done), most)
+
+    def test_memory(self) -> None:
+        """Operators who did nothing within the last minute are forgotten."""
+        rates = Rates()
+        for n in range(5000):
+            rates.done(str(n), NOW + n)
+        self.assertLess(len(rates._moments), 1100)
+
+
+class AlarmTests(LimitsCase):
+    """The first line, and the counts."""
+
+    def test_one_line_each(self) -> None:
+        """The first refusal of its kind is a line; more of them are only counted."""
+        asked = limits('operator_per_minute = 1\nforbidden_prefixes = ["900"]', "380*")
+        with capturedLogs() as logged:
+            for _ in range(3):
+                self.code(asked, "7900")
+                self.code(asked, "900123")
+                self.code(asked, "380123", client=None)
+        self.assertEqual(
+            [formatEvent(event) for event in logged],
+            [
+                "ALARM limits forbidden 1000 for crm: 900123: this number may not be dialled:"
+                " see [limits] in the configuration",
+                "ALARM limits do_not_call 1000 by hand: 380123: this number is on the do-not-call"
+                " list",
+                "ALARM limits operator 1000: 1 calls within a minute, as many as"
+                " limits.operator_per_minute allows",
+            ],
+        )
+        alarms = asked.alarms
+        self.assertEqual(alarms.refused, {"forbidden": 3, "do_not_call": 3, "operator": 2})
+        self.assertEqual(alarms.raised, {"forbidden": 1, "do_not_call": 1, "operator": 1})
+
+    def test_again_after_a_while(self) -> None:
+        """What goes on is said again after ten minutes, and what is remembered is bounded."""
+        alarms = Alarms()
+        with capturedLogs() as logged:
+            for now in (NOW, NOW + QUIET - 1, NOW + QUIET, NOW - 3600):
+                alarms.refuse("operator", "1000", "words", now)
+            self.assertEqual(len(logged), 3)
+            for n in range(2 * MANY):
+                alarms.refuse("operator", str(n), "words", NOW)
+        self.assertEqual(len(alarms._last), MANY)
