@@ -1,0 +1,1 @@
+"""How the daemon is: its conditions, its numbers, and what systemd is told."""

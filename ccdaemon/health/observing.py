@@ -1,0 +1,101 @@
+"""Health and numbers, put together from the daemon's parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.application.service import MultiService
+from twisted.internet.interfaces import IReactorTime
+
+from ccdaemon.asterisk.agi import FastAGIFactory
+from ccdaemon.asterisk.ami import AMIClient
+from ccdaemon.config import Config
+from ccdaemon.health import gauges, probes
+from ccdaemon.health.disk import FolderWatch
+from ccdaemon.health.health import Watch
+from ccdaemon.health.metrics import Metrics
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.postgres import Database
+from ccdaemon.history.shipper import Shipper
+from ccdaemon.limits.counters import Alarms
+from ccdaemon.live.calls import LiveCalls
+from ccdaemon.live.overdue import CallWatchdog
+from ccdaemon.live.presence import Presence
+from ccdaemon.recordings.mp3 import InThread
+from ccdaemon.recordings.recordings import Recordings
+from ccdaemon.recordings.retention import Retention
+from ccdaemon.routing.counters import RoutingCounters
+from ccdaemon.webhooks.webhooks import Webhooks
+
+#: Without these no call can be made or taken.
+NEEDED = frozenset({"asterisk", "journal", "fastagi"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The parts that have something to show."""
+
+    ami: AMIClient
+    agi: FastAGIFactory
+    journal: Journal
+    database: Database
+    shipper: Shipper
+    live: LiveCalls
+    presence: Presence
+    recordings: Recordings
+    webhooks: Webhooks
+    routing: RoutingCounters
+    alarms: Alarms
+    overdue: CallWatchdog
+    retention: Retention
+
+
+class Observing(MultiService):
+    """Watches the parts and counts what happens.
+
+    :ivar watch: how everything is.
+    :ivar metrics: the numbers.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        parts: Observed,
+        clock: IReactorTime,
+        wall: IReactorTime,
+        in_thread: InThread,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        state = FolderWatch(config.state_dir, in_thread, clock)
+        looks = {
+            "asterisk": probes.asterisk(parts.ami),
+            "journal": probes.journal(parts.journal, state),
+            "fastagi": probes.fastagi(parts.agi),
+            "postgres": probes.postgres(parts.database, parts.shipper, clock),
+            "webhooks": probes.webhooks(parts.webhooks, wall),
+        }
+        folders = [state]
+        if config.asterisk.record:
+            recordings = FolderWatch(config.asterisk.recordings_mount, in_thread, clock)
+            looks["recordings"] = probes.recordings(recordings)
+            folders.append(recordings)
+        self.watch = Watch(looks, NEEDED, wall)
+        self.metrics = Metrics(
+            wall,
+            (
+                gauges.of_health(self.watch),
+                gauges.of_calls(parts.live, parts.overdue),
+                gauges.of_operators(parts.presence, parts.recordings),
+                gauges.of_asterisk(parts.ami, parts.agi),
+                gauges.of_history(parts.journal, parts.shipper),
+                gauges.of_webhooks(parts.webhooks),
+                gauges.of_routing(parts.routing),
+                gauges.of_limits(parts.alarms),
+                gauges.of_retention(parts.retention),
+            ),
+        )
+        parts.journal.subscribe(self.metrics.heard)
+        parts.journal.observe = self.metrics.committed
+        parts.routing.observe = self.metrics.crm_asked
+        for service in (*folders, self.watch):
+            service.setServiceParent(self)

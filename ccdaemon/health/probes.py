@@ -1,0 +1,166 @@
+"""How each part is looked at: from what a part says of itself to a condition and words.
+
+Pure functions over what the parts show; each makes the probe that ``ccdaemon.health.health`` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.interfaces import IReactorTime
+
+from ccdaemon.asterisk.agi import FastAGIFactory
+from ccdaemon.asterisk.ami import AMIClient
+from ccdaemon.health.disk import FolderWatch
+from ccdaemon.health.health import Condition, Probe, Seen
+from ccdaemon.history.journal import WAITING, Journal
+from ccdaemon.history.postgres import Database
+from ccdaemon.history.shipper import Shipper
+from ccdaemon.webhooks.webhooks import WebhookHealth, Webhooks
+
+OK, DEGRADED, FAILING = Condition
+
+#: Bytes below which a disk is nearly full, and below which nothing can be counted on.
+LITTLE_ROOM, NO_ROOM = 1 << 30, 50 << 20
+#: Events by which Postgres may be behind without a word, and seconds for which it may be.
+BEHIND_EVENTS, BEHIND_SECONDS = 5_000, 30.0
+#: Call numbers below which a new lease is overdue.
+FEW_NUMBERS = 1_000
+
+
+def asterisk(ami: AMIClient) -> Probe:
+    """The session with Asterisk."""
+
+    def probe() -> Seen:
+        if ami.session is not None:
+            return Seen(OK)
+        why = ami.trouble
+        return Seen(FAILING, f"no session: {why}" if why else "no session yet")
+
+    return probe
+
+
+def journal(kept: Journal, folder: FolderWatch) -> Probe:
+    """The journal and the disk it is on."""
+
+    def probe() -> Seen:
+        health = kept.health
+        if kept.not_ready is not None:
+            return Seen(FAILING, kept.not_ready, health.waiting)
+        room = folder.room
+        if room is not None and room.trouble:
+            return Seen(DEGRADED, f"{folder.folder} {room.trouble}", health.waiting)
+        if room is not None and room.free < LITTLE_ROOM:
+            words = f"{_size(room.free)} left on the disk of {folder.folder}"
+            return Seen(DEGRADED, words, health.waiting)
+        if health.waiting > WAITING // 4:
+            words = f"{health.waiting} facts wait for the disk"
+            return Seen(DEGRADED, words, health.waiting)
+        if health.numbers_left < FEW_NUMBERS:
+            words = f"{health.numbers_left} call numbers left; Postgres grants new ones"
+            return Seen(DEGRADED, words, health.waiting)
+        if health.set_aside is not None:
+            return Seen(DEGRADED, f"the journal {health.set_aside}", health.waiting)
+        return Seen(OK, None, health.waiting)
+
+    return probe
+
+
+class Lag:
+    """For how long a reader of the journal has not been at its end."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    def seconds(self, backlog: int) -> float:
+        """Give the seconds, from how many events it is behind now."""
+        now = self._clock.seconds()
+        if backlog <= 0:
+            self._since = None
+            return 0.0
+        if self._since is None:
+            self._since = now
+        return max(now - self._since, 0.0)
+
+
+def postgres(database: Database, shipper: Shipper, clock: IReactorTime) -> Probe:
+    """Postgres, and what is not there yet. While it is away calls go on."""
+    lag = Lag(clock)
+
+    def probe() -> Seen:
+        shipped = shipper.health
+        behind = lag.seconds(shipped.backlog)
+        how_far = (shipped.backlog, round(behind, 1))
+        if not database.up:
+            why = database.health.last_error or "not connected yet"
+            return Seen(FAILING, f"cannot be asked: {why}", *how_far)
+        if shipped.aside:
+            words = f"{shipped.aside} facts were refused and are kept in the journal"
+            return Seen(DEGRADED, f"{words}: {shipped.last_error}", *how_far)
+        if shipped.backlog > BEHIND_EVENTS or behind > BEHIND_SECONDS:
+            return Seen(DEGRADED, f"{shipped.backlog} events behind", *how_far)
+        return Seen(OK, None, *how_far)
+
+    return probe
+
+
+def recordings(folder: FolderWatch) -> Probe:
+    """The recordings folder as the daemon sees it; it is Asterisk that writes there."""
+
+    def probe() -> Seen:
+        room = folder.room
+        if room is None:
+            return Seen(OK, "not looked at yet")
+        if room.trouble:
+            return Seen(FAILING, f"{folder.folder} {room.trouble}")
+        if room.free < NO_ROOM:
+            return Seen(FAILING, f"{_size(room.free)} left on the disk of {folder.folder}")
+        if room.free < LITTLE_ROOM:
+            return Seen(DEGRADED, f"{_size(room.free)} left on the disk of {folder.folder}")
+        if not room.writable:
+            return Seen(OK, f"{folder.folder} may be read, not written, by the daemon's user")
+        return Seen(OK)
+
+    return probe
+
+
+def webhooks(sent: Webhooks, clock: IReactorTime) -> Probe:
+    """All webhooks together; the words name those that something is wrong with."""
+
+    def probe() -> Seen:
+        each: Sequence[WebhookHealth] = sent.health
+        oldest = min((one.oldest for one in each if one.oldest is not None), default=None)
+        now = clock.seconds() * 1000
+        behind = round(max(now - oldest, 0) / 1000, 1) if oldest is not None else 0.0
+        how_far = (sum(one.backlog for one in each), behind)
+        if sent.broken is not None:
+            return Seen(FAILING, sent.broken, *how_far)
+        wrong = [words for one in each if (words := _wrong(one))]
+        return Seen(DEGRADED if wrong else OK, "; ".join(wrong) or None, *how_far)
+
+    return probe
+
+
+def _wrong(webhook: WebhookHealth) -> str | None:
+    if webhook.stopped_since is not None:
+        return f"{webhook.name}: stopped, the receiver answered 410"
+    if webhook.failing_since is not None:
+        return f"{webhook.name}: {webhook.last_error}"
+    return None
+
+
+def fastagi(factory: FastAGIFactory) -> Probe:
+    """The calls inside a script just now."""
+
+    def probe() -> Seen:
+        inside, most = len(factory.sessions), factory.settings.most_sessions
+        if inside >= most:
+            return Seen(FAILING, f"{inside} calls wait for a decision; more go to the fallback")
+        return Seen(OK, None, inside)
+
+    return probe
+
+
+def _size(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"
