@@ -8,11 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.asterisk.ami_errors import LinkLost
 from ccdaemon.asterisk.looks import Endpoints
-from ccdaemon.config_rules import Pattern
+from ccdaemon.config.rules import Pattern
 from ccdaemon.history.facts import Fact, OperatorFact
 from ccdaemon.history.failures import JournalBroken
+from ccdaemon.live.presence import AFTER_RELOAD, LOOK_EVERY, Presence
 from ccdaemon.operators import Operators, Status
-from ccdaemon.presence import AFTER_RELOAD, LOOK_EVERY, Presence
 from tests.fake_asterisk import FakeAsterisk, event
 
 

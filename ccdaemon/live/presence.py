@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -64,6 +64,20 @@ class Presence:
     def operators(self) -> list[OperatorView]:
         """Every operator as he stands now, sorted by sip."""
         return self._operators.views(self._call_of)
+
+    @property
+    def stale(self) -> bool:
+        """Whether Asterisk cannot be asked just now, so that all may be otherwise."""
+        return self._operators.stale
+
+    @property
+    def can_look(self) -> bool:
+        """Whether Asterisk can be asked."""
+        return self._session is not None
+
+    def call_of(self, sip: str) -> int | None:
+        """The call an operator is on, if it is one of ours."""
+        return self._call_of(sip)
 
     async def status(self, sip: str) -> Status | None:
         """What an operator does now, asking Asterisk for one nobody has heard of yet.
@@ -153,10 +167,16 @@ class Presence:
         states.update({sip: told for sip, told in self._heard.items() if sip in states})
         self._changed(self._operators.looked(states, self._now(), self._call_of))
 
-    def _changed(self, changes: Iterable[OperatorChange]) -> None:
+    def tell(self, changes: Iterable[OperatorChange]) -> Deferred[list[int]]:
+        """Write changes to the operators' log.
+
+        :return: fires with their event ids; fails as the journal's ``append`` does.
+        """
         facts: list[Fact] = [OperatorFact(change) for change in changes]
-        if facts:
-            self._tell(facts).addErrback(self._not_kept)
+        return self._tell(facts) if facts else succeed([])
+
+    def _changed(self, changes: Iterable[OperatorChange]) -> None:
+        self.tell(changes).addErrback(self._not_kept)
 
     def _not_kept(self, failure: Failure) -> None:
         self.log.error("what operators did could not be kept: {error}", error=failure.value)

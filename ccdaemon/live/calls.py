@@ -1,0 +1,357 @@
+"""Live calls: every signal goes to its call, every state it adds goes to the journal.
+
+Joins the board with the journal. What a signal means the call machine decides; what is not
+committed is not told. Whether a call may be made at all is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ccdaemon.asterisk.signals import from_event, moment
+from ccdaemon.asterisk.wire import Message
+from ccdaemon.calls import machine, signals
+from ccdaemon.calls.beginning import Opening, again, begin
+from ccdaemon.calls.board import Board, nobodys
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.causes import Outcome
+from ccdaemon.calls.model import Action, CallView, Direction, State, StateTold
+from ccdaemon.calls.view import view
+from ccdaemon.history.facts import ActionFact, StateFact
+from ccdaemon.history.failures import KeyTaken, NoLease
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.rows import Chain
+from ccdaemon.live import calls_before
+from ccdaemon.live.telling import Telling
+from ccdaemon.live.unknown_calls import UnknownCalls
+from ccdaemon.recordings.recordings import Recordings, channels_recorded, relative_path
+
+#: Seconds within which a channel's birth is told after Asterisk said that its originate failed.
+BORN_WITHIN = 3.0
+#: As many calls that are over are known by the channel they began with.
+MOST_OVER = 50_000
+
+
+class CallOver(LookupError):
+    """The call that began with a channel has told its last state already."""
+
+
+class LiveCalls:
+    """The calls that are not over.
+
+    :param journal: keeps every fact before anyone is told.
+    :param recordings: waits for the recording of each talk; None where none is made.
+    :param clock: IReactorTime.
+    :param sip_of: the operator whose channel has a name, None if it is nobody's.
+    :param is_phone: whether a client may have this number.
+    :ivar untold: calls that came in or were dialled by hand and could not be told.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        journal: Journal,
+        recordings: Recordings | None,
+        clock: IReactorTime,
+        sip_of: Callable[[str], str | None] = nobodys,
+        is_phone: Callable[[str], bool] = lambda phone: True,
+    ) -> None:
+        self._journal = journal
+        self._sip_of = sip_of
+        self._board = Board(sip_of)
+        self._telling = Telling(journal, self._told)
+        self._recordings = recordings
+        self._clock = clock
+        # The first channels of calls that are over: the log of channel events is read again.
+        self._over: dict[str, int] = {}
+        self._unknown = UnknownCalls(journal, sip_of, is_phone)
+        self.untold = 0
+
+    def __len__(self) -> int:
+        return len(self._board)
+
+    def call(self, call_id: int) -> Call | None:
+        """The live call of this number, or None."""
+        return self._board.call(call_id)
+
+    def of_operator(self, sip: str) -> int | None:
+        """The number of the live call that operator ``sip`` is on or being rung for, or None."""
+        call = self._board.of_operator(sip)
+        return call.call_id if call else None
+
+    # Opening a call
+
+    def outbound(
+        self,
+        sip: str,
+        phone: str,
+        order_id: str,
+        external_key: str,
+        *,
+        note: str | None = None,
+        recorded: bool = True,
+        max_duration: int | None = None,
+    ) -> Call:
+        """A new outbound call with a number of its own, not told yet.
+
+        :raises NoLease: if there is no number for it.
+        """
+        call_id = self._journal.take_call_id()
+        return Call(
+            call_id,
+            order_id,
+            external_key,
+            Direction.OUTBOUND,
+            sip,
+            phone,
+            self._anchor(call_id),
+            note=note,
+            recorded=recorded,
+            max_duration=max_duration,
+        )
+
+    async def open(self, call: Call) -> None:
+        """Tell CALL and put the call on the board; on it from now on, told once this returns.
+
+        :raises KeyTaken: if another call has the external key.
+        :raises JournalFull, JournalBroken: if it cannot be kept.
+        """
+        await self._open(call, machine.open_call(call, self._now()))
+
+    async def open_unable(self, call: Call, outcome: Outcome, words: str) -> None:
+        """Tell a call that ends before anybody's phone rings.
+
+        :raises KeyTaken, JournalFull, JournalBroken: as ``open`` does.
+        """
+        facts = []
+        for told in machine.open_call(call, self._now()):
+            facts.append(StateFact(told, view(call)))
+        for told in machine.refuse(call, outcome, words, self._now()):
+            facts.append(StateFact(told, view(call)))
+        await self._telling.open(call, facts)
+
+    async def incoming(self, channel: str, name: str, phone: str, did: str, date: int) -> Call:
+        """The call that a client began on a channel; opened if it is not known yet, and told.
+
+        :param channel: Asterisk's uniqueid of the channel, ``name`` what it is called.
+        :param phone: what Asterisk takes for the caller's number; anything.
+        :param date: when it began, in ms.
+        :raises NoLease: if there is no number for it.
+        :raises JournalFull, JournalBroken: if it cannot be kept.
+        :raises CallOver: if the call is over already.
+        """
+        call = self._begin(signals.Incoming(channel, channel, date, name, phone, did))
+        if call is None:
+            raise CallOver(f"call {self._over[channel]} that began with {name} is over")
+        await self._telling.opened(call)
+        return call
+
+    def _begin(self, signal: Opening) -> Call | None:
+        """The call that begins on a channel, opened unless it is known; None if it is over."""
+        call = self._board.of_channel(signal.channel)
+        if call is not None or signal.channel in self._over:
+            return call
+        call, states = begin(self._journal.take_call_id(), signal, self._sip_of)
+        self._open(call, states).addErrback(self._not_opened, signal)
+        return call
+
+    def _open(self, call: Call, states: Sequence[StateTold]) -> Deferred[None]:
+        self._board.add(call)
+        opened = self._telling.open(call, [StateFact(told, view(call)) for told in states])
+        return opened.addErrback(self._take_down, call)
+
+    def _take_down(self, failure: Failure, call: Call) -> Failure:
+        if self._board.call(call.call_id) is call:
+            self._board.remove(call)
+        return failure
+
+    def _not_opened(self, failure: Failure, signal: Opening) -> None:
+        self._leave_untold(signal, failure.value)
+
+    def _leave_untold(
+        self, signal: Opening | signals.Labelled, error: BaseException | None
+    ) -> None:
+        self.untold += 1
+        self.log.error(
+            "the call on {name} goes on in Asterisk and is not told: {error}",
+            name=signal.name,
+            error=error,
+        )
+
+    # Following calls
+
+    def heard(self, session: object, event: Message) -> None:
+        """An AMI event was heard that may speak of a call."""
+        signal = self.spelled(event)
+        if signal is not None:
+            self.hear(signal)
+
+    def spelled(self, event: Message) -> signals.Signal | None:
+        """The signal that an AMI event spells; None if it spells none.
+
+        Dated by Asterisk where it says when that was (``timestampevents``), else now.
+        """
+        return from_event(event, moment(event, self._now()))
+
+    def hear(self, signal: signals.Signal) -> None:
+        """Give a signal to the call it belongs to, and have told what it adds to its chain."""
+        if isinstance(signal, Opening):
+            self._hear_of(signal)
+            return
+        found = self._board.hear(signal)
+        if found is None:
+            self._hear_of_unknown(signal)
+            return
+        call, states = found
+        if isinstance(signal, signals.OriginateFailed) and call.state is State.CALL:
+            self._clock.callLater(BORN_WITHIN, self._end_unborn, call)
+        if states:
+            self._telling.tell(call, states)
+        if call.final:
+            self._know_over(call.anchor, call.call_id)
+
+    def _hear_of(self, signal: Opening) -> None:
+        try:
+            self._begin(signal)
+        except NoLease as error:
+            self._leave_untold(signal, error)
+
+    def _hear_of_unknown(self, signal: signals.Signal) -> None:
+        """A channel of a call that the journal has lost: told again, once it says what it is."""
+        if not self.is_unknown(signal.channel):
+            return
+        if isinstance(signal, signals.Started):
+            self._unknown.add(signal)
+        elif isinstance(signal, signals.Labelled):
+            opened = self._unknown.opened(signal)
+            if opened is not None:
+                call, started = opened
+                telling = self._open(call, machine.open_call(call, started.date))
+                telling.addErrback(self._not_opened_again, call, signal)
+                self.hear(started)
+
+    def _not_opened_again(self, failure: Failure, call: Call, signal: signals.Labelled) -> None:
+        error = failure.value
+        if isinstance(error, KeyTaken) and error.call_id == call.call_id:
+            # It is over, and that so long ago that only its key is known.
+            self._know_over(call.anchor, call.call_id)
+        else:
+            self._leave_untold(signal, error)
+
+    def is_unknown(self, channel: str) -> bool:
+        """Whether a channel is the operator's of a call of ours of which nothing is known."""
+        call_id = self._unknown.call_id_of(channel)
+        if call_id is None or self._board.call(call_id) is not None:
+            return False
+        return self._board.of_channel(channel) is None and channel not in self._over
+
+    def pass_over(self, call: Call, sip: str, outcome: Outcome, words: str) -> None:
+        """Have told that an operator is not rung; with an empty ``sip``, that nobody may be."""
+        self.hear(signals.Passed(call.anchor, call.anchor, self._now(), sip, outcome, words))
+
+    def note(self, call: Call, words: str) -> None:
+        """Have ``words`` told in the detail of the call's next state."""
+        self.hear(signals.Noted(call.anchor, call.anchor, self._now(), words))
+
+    def cancelled(self, call: Call) -> None:
+        """The API is about to hang the call up."""
+        self.hear(signals.Cancelled(call.anchor, call.anchor, self._now()))
+
+    def lose(self, call: Call, channel: str, words: str) -> None:
+        """A channel of the call is not there any more, and nobody saw its end."""
+        self.hear(signals.Lost(channel, call.anchor, self._now(), words))
+
+    def attach_order(self, call: Call, order_id: str) -> None:
+        """Put a live call under an order; what it tells from now on is under it."""
+        call.order_id = order_id
+
+    async def act(self, action: Action) -> None:
+        """Keep what somebody did to a call; the call's next state says so, too.
+
+        :raises JournalFull, JournalBroken: if it cannot be kept.
+        """
+        await self._journal.append([ActionFact(action)])
+        self._note_action(action)
+
+    def done(self, action: Action) -> Deferred[list[int]]:
+        """Keep what Asterisk has been asked for: the next state says so even if that is at once.
+
+        :returns: as ``act`` does, but fails instead of raising.
+        """
+        self._note_action(action)
+        return self._journal.append([ActionFact(action)])
+
+    def _note_action(self, action: Action) -> None:
+        call = self.call(action.call_id)
+        if call is not None:
+            self.note(call, _in_words(action))
+
+    def asked(self) -> list[Call]:
+        """The live calls that Asterisk has been asked for: one that waits for the disk has not."""
+        return [call for call in self._board if not self._telling.is_opening(call)]
+
+    def whose(self, signal: signals.Signal) -> Call | None:
+        """The live call that a signal belongs to."""
+        return self._board.whose(signal)
+
+    def numbers(self) -> list[int]:
+        """The numbers of the live calls."""
+        return [call.call_id for call in self._board]
+
+    def _end_unborn(self, call: Call) -> None:
+        if call.state is State.CALL:
+            self.lose(call, call.anchor, "its channel was never born")
+
+    def _told(self, call: Call, states: Sequence[StateTold]) -> None:
+        if states[-1].state is State.FINISH and call.recorded:
+            self._expect_recordings(view(call), set())
+
+    def _know_over(self, anchor: str, call_id: int) -> None:
+        self._over[anchor] = call_id
+        while len(self._over) > MOST_OVER:
+            del self._over[next(iter(self._over))]
+
+    # Starting
+
+    def restore(self, chains: Sequence[Chain]) -> None:
+        """Put calls that were live when the daemon ended back on the board."""
+        for chain in chains:
+            states = [row.state for row in chain.states]
+            call = again(chain.call, states, self._anchor(chain.call.call_id))
+            self._board.add(call)
+        if chains:
+            self.log.info("{count} calls were live at the last end", count=len(chains))
+
+    async def expect_recordings(self) -> None:
+        """Know the calls of the last day, and wait again for their recordings that are missing."""
+        before = await calls_before.read(self._journal)
+        for anchor, call_id in before.anchors.items():
+            self._know_over(anchor, call_id)
+        for call_id, call in before.talks.items():
+            named = replace(call, anchor=call.anchor or self._anchor(call_id))
+            self._expect_recordings(named, before.recorded.get(call_id, set()))
+
+    def _expect_recordings(self, call: CallView, known: set[str]) -> None:
+        for channel in channels_recorded(call):
+            if self._recordings is not None and channel not in known:
+                path = relative_path(channel, call.date)
+                self._recordings.expect(call.call_id, channel, path)
+
+    def _anchor(self, call_id: int) -> str:
+        return f"cc-{self._journal.node}-{call_id}-o"
+
+    def _now(self) -> int:
+        return int(self._clock.seconds() * 1000)
+
+
+def _in_words(action: Action) -> str:
+    """An action as the chain tells it: ``transfer by crm: 1001``."""
+    about = filter(None, (action.sip, action.phone, action.order_id, action.result, action.detail))
+    return ": ".join(filter(None, (f"{action.action} by {action.by}", ", ".join(about))))
