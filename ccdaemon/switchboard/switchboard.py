@@ -11,26 +11,27 @@ import re
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ccdaemon.asterisk import labels
 from ccdaemon.asterisk.ami_actions import AMIActions
 from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.config import Config
-from ccdaemon.errors import Code, Refused
+from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
 from ccdaemon.history.failures import JournalBroken, JournalFull, KeyTaken, NoLease
 from ccdaemon.history.journal import Journal
-from ccdaemon.live import LiveCalls
+from ccdaemon.limits.dialling import Limits
+from ccdaemon.live.calls import LiveCalls
+from ccdaemon.live.presence import Presence
 from ccdaemon.operators import Status
-from ccdaemon.presence import Presence
-from ccdaemon.recordings import relative_path
+from ccdaemon.recordings.recordings import relative_path
+from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
 
 #: Where the dialplan takes over once the operator has picked up.
 CONTEXT = "ccdaemon-outbound"
 #: Where a phone's call forward ends: a context with nothing to dial.
 NOWHERE = "ccdaemon-nowhere"
-#: Seconds after which a CRM may try again what could not be done just now.
-RETRY_AFTER = 5
 
 #: For an operator who cannot take a call: how its chain ends, and what the CRM is told.
 UNABLE: dict[Status, tuple[Outcome, Code, str]] = {
@@ -47,7 +48,9 @@ class Switchboard:
     :param journal: says whether calls can be kept, and who has a key.
     :param live: the live calls.
     :param presence: the operators, live.
+    :param limits: what may be dialled.
     :param clock: IReactorTime.
+    :param wall: IReactorTime that says what time it is.
     """
 
     log = Logger()
@@ -59,20 +62,31 @@ class Switchboard:
         journal: Journal,
         live: LiveCalls,
         presence: Presence,
+        limits: Limits,
         clock: IReactorTime,
+        wall: IReactorTime,
     ) -> None:
         self._config = config
         self._ami = ami
         self._journal = journal
         self._live = live
         self._presence = presence
+        self._limits = limits
         self._clock = clock
+        self._wall = wall
         self._ready = False
 
     # Making a call
 
     async def make_call(
-        self, *, sip: str, phone: str, order_id: str, external_key: str, client: str
+        self,
+        *,
+        sip: str,
+        phone: str,
+        order_id: str,
+        external_key: str,
+        client: str,
+        options: CallOptions = NO_OPTIONS,
     ) -> int:
         """Connect an operator with a client.
 
@@ -81,21 +95,17 @@ class Switchboard:
         :raises Refused: with the reason; with a ``call_id`` where the attempt is a call of its
             own or where another call has the key.
         """
+        options.refuse_stranger(self._config)
         await self._refuse_known_key(external_key)
-        self._refuse_phone(phone)
+        self._limits.refuse_phone(phone, sip, client, self._wall.seconds())
         self._refuse_unready()
         status = await self._status(sip)
         # From here to the board nothing waits: of two requests for one operator the second
         # finds the first.
-        if len(self._live) >= self._config.limits.max_calls:
-            raise Refused(
-                Code.TOO_MANY_CALLS,
-                f"{len(self._live)} calls are up, as many as limits.max_calls allows",
-                retry_after=RETRY_AFTER,
-            )
+        self._limits.take(phone, sip, client, len(self._live), self._clock.seconds())
         if self._live.of_operator(sip) is not None:
             status = Status.INUSE
-        call = self._number(sip, phone, order_id, external_key)
+        call = self._number(sip, phone, order_id, external_key, options)
         self.log.info(
             "call_id={call_id} sip={sip} asked for by {client}",
             call_id=call.call_id,
@@ -103,7 +113,7 @@ class Switchboard:
             client=client,
         )
         await self._open(call, status)
-        await self._originate(call)
+        await self._originate(call, options)
         return call.call_id
 
     async def _refuse_known_key(self, external_key: str) -> None:
@@ -111,44 +121,52 @@ class Switchboard:
         try:
             taken = await self._journal.find_key(external_key)
         except JournalBroken as error:
-            raise _not_ready(str(error)) from error
+            raise not_ready(error) from error
         if taken is not None:
             raise _key_used(taken)
 
-    def _refuse_phone(self, phone: str) -> None:
-        limits = self._config.limits
-        allowed = phone.startswith(limits.allowed_prefixes) or not limits.allowed_prefixes
-        if not allowed or phone.startswith(limits.forbidden_prefixes):
-            raise Refused(
-                Code.PHONE_NOT_ALLOWED,
-                "this number may not be dialled: see limits.allowed_prefixes and"
-                " limits.forbidden_prefixes in the configuration",
-                field="phone",
-            )
+    def refuse_phone(self, phone: str, sip: str | None, client: str | None) -> None:
+        """Refuse a number that may not be dialled now in a call that is up, or count it.
+
+        :param sip: the operator who is on the call.
+        :param client: the API client that asks for it; None where the operator dials by hand.
+        :raises Refused: as :class:`Limits` does.
+        """
+        others = max(0, len(self._live) - 1)
+        self._limits.refuse_phone(phone, sip, client, self._wall.seconds())
+        self._limits.take(phone, sip, client, others, self._clock.seconds())
 
     def _refuse_unready(self) -> None:
         # First: Asterisk is not even asked for a session before the journal has begun.
         if self._journal.not_ready:
-            raise _not_ready(self._journal.not_ready)
+            raise not_ready(self._journal.not_ready)
         if not self._ready:
-            raise _unavailable()
+            raise no_session()
 
     async def _status(self, sip: str) -> Status:
         try:
             status = await self._presence.status(sip)
         except AMIError as error:
-            raise _unavailable() from error
+            raise no_session() from error
         if status is None:
-            raise Refused(
-                Code.OPERATOR_UNKNOWN, f"Asterisk has no endpoint for operator {sip}", field="sip"
-            )
+            raise operator_unknown(sip)
         return status
 
-    def _number(self, sip: str, phone: str, order_id: str, external_key: str) -> Call:
+    def _number(
+        self, sip: str, phone: str, order_id: str, external_key: str, options: CallOptions
+    ) -> Call:
         try:
-            return self._live.outbound(sip, phone, order_id, external_key)
+            return self._live.outbound(
+                sip,
+                phone,
+                order_id,
+                external_key,
+                note=options.note,
+                recorded=options.record and self._config.asterisk.record,
+                max_duration=options.max_duration,
+            )
         except NoLease as error:
-            raise _not_ready(str(error)) from error
+            raise not_ready(error) from error
 
     async def _open(self, call: Call, status: Status) -> None:
         """Tell the call; where the operator is unable to take it, its end too."""
@@ -162,10 +180,10 @@ class Switchboard:
         except KeyTaken as error:
             raise _key_used(error.call_id) from error
         except (JournalFull, JournalBroken) as error:
-            raise _not_ready(str(error)) from error
+            raise not_ready(error) from error
         raise Refused(code, words, field="sip", call_id=call.call_id)
 
-    async def _originate(self, call: Call) -> None:
+    async def _originate(self, call: Call, options: CallOptions) -> None:
         asterisk = self._config.asterisk
         sip, phone = call.sip or "", call.phone
         try:
@@ -174,15 +192,19 @@ class Switchboard:
                 context=CONTEXT,
                 exten="s",
                 priority=1,
-                timeout=asterisk.operator_timeout,
-                callerid=f'"{self._caller_name(call)}" <{phone}>',
+                timeout=options.operator_timeout or asterisk.operator_timeout,
+                callerid=f'"{shown_name(self._config, call)}" <{phone}>',
                 channelid=call.anchor,
                 variable={
                     "__FORWARD_CONTEXT": NOWHERE,
+                    "__TRANSFER_CONTEXT": NOWHERE,
                     "__CC_RECORDING": self._recording(call),
+                    **({"__CC_STEREO": "1"} if asterisk.stereo else {}),
                     "CC_DIAL": asterisk.client_channel.replace("{phone}", phone),
-                    "CC_TIMEOUT": str(asterisk.client_timeout),
-                    "CC_CALLERID": asterisk.caller_id,
+                    labels.VARIABLE: labels.write(
+                        phone, call.order_id or "", call.external_key or ""
+                    ),
+                    **options.variables(self._config),
                 },
             )
         except ActionRefused as error:
@@ -195,25 +217,18 @@ class Switchboard:
         except AMIError as error:
             if not error.written:
                 self._give_up(call, "there was no session with Asterisk")
-                raise _unavailable(call.call_id) from error
+                raise no_session(call_id=call.call_id) from error
             # Asterisk may have acted: never sent again, the next look decides by our own id.
             self.log.warn("call_id={call_id}: {error}", call_id=call.call_id, error=error)
 
-    def _caller_name(self, call: Call) -> str:
-        """What the operator's phone shows: printable, and nothing that ends the quotes."""
-        name = self._config.asterisk.caller_id_name.replace("{phone}", call.phone)
-        # Last, for an order may be called anything, {phone} as well.
-        name = name.replace("{order_id}", call.order_id or "")
-        return re.sub(r'["<>\\]', "?", name)
-
     def _recording(self, call: Call) -> str:
-        if not self._config.asterisk.record:
+        if not call.recorded:
             return ""
         path = relative_path(call.anchor, call.states[0].date)
         return str(self._config.asterisk.recordings_dir / path)
 
     def _give_up(self, call: Call, words: str) -> None:
-        now = int(self._clock.seconds() * 1000)
+        now = int(self._wall.seconds() * 1000)
         self._live.hear(signals.Refused(call.anchor, call.anchor, now, words))
 
     # The session with Asterisk
@@ -227,8 +242,12 @@ class Switchboard:
         self._ready = False
 
 
-def _not_ready(words: str) -> Refused:
-    return Refused(Code.NOT_READY, f"not ready: {words}", retry_after=RETRY_AFTER)
+def shown_name(config: Config, call: Call) -> str:
+    """What the operator's phone shows: printable, and nothing that ends the quotes."""
+    name = config.asterisk.caller_id_name.replace("{phone}", call.phone)
+    # Last, for an order may be called anything, {phone} as well.
+    name = name.replace("{order_id}", call.order_id or "")
+    return re.sub(r'["<>\\]', "?", name)
 
 
 def _key_used(call_id: int) -> Refused:
@@ -237,13 +256,4 @@ def _key_used(call_id: int) -> Refused:
         f"call {call_id} has this external_key; every call needs one of its own",
         field="external_key",
         call_id=call_id,
-    )
-
-
-def _unavailable(call_id: int | None = None) -> Refused:
-    return Refused(
-        Code.ASTERISK_UNAVAILABLE,
-        "there is no session with Asterisk; it is tried again all the time",
-        call_id=call_id,
-        retry_after=RETRY_AFTER,
     )

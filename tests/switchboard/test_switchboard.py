@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import Clock, deferLater
 
+from ccdaemon.asterisk import labels
 from ccdaemon.asterisk.ami_errors import ActionRefused, ActionTimeout, LinkLost, NotConnected
 from ccdaemon.asterisk.looks import Endpoints
 from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.tables import LADDER
 from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
+from ccdaemon.history.facts import RecordFact
 from ccdaemon.history.journal import Journal
-from ccdaemon.live import BORN_WITHIN, LOOK_EVERY, SECOND_LOOK, LiveCalls
+from ccdaemon.limits.dialling import Limits
+from ccdaemon.live.calls import BORN_WITHIN, LiveCalls
+from ccdaemon.live.catching_up import (
+    LOOK_EVERY,
+    TOLD_WITHIN,
+    TRIES,
+    WRITTEN_WITHIN,
+    CatchingUp,
+)
+from ccdaemon.live.channel_log import ChannelLog
+from ccdaemon.live.presence import Presence
 from ccdaemon.operators import Operators
-from ccdaemon.presence import Presence
-from ccdaemon.switchboard import Switchboard
+from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
+from ccdaemon.switchboard.switchboard import Switchboard
+from tests.clocks import HOUR, Wall
 from tests.fake_asterisk import FakeAsterisk, event, response
-from tests.history.parts import JournalCase, recording
+from tests.history.parts import JournalCase, recording, turn
 
 CONFIG = """
 [asterisk]
@@ -60,6 +74,7 @@ class SwitchboardCase(JournalCase):
         """Begin."""
         self.clock = Clock()
         self.clock.advance(1_795_412_687)
+        self.wall = Wall(self.clock)
         self.asterisk = FakeAsterisk()
         states = {"1000": "NOT_INUSE", "1001": "UNAVAILABLE", "1002": "INUSE", "1003": "NOT_INUSE"}
         self.asterisk.endpoints = set(states)
@@ -70,30 +85,72 @@ class SwitchboardCase(JournalCase):
     async def start(self, journal: Journal, config: Config) -> None:
         """Make the parts and bring the session up."""
         self.log = journal
-        self.live = LiveCalls(journal, self.recordings, self.clock)  # type: ignore[arg-type]
+        endpoints = Endpoints("PJSIP/{sip}", config.asterisk.operator_pattern)
+        self.live = LiveCalls(
+            journal,
+            self.recordings,  # type: ignore[arg-type]
+            self.wall,
+            endpoints.sip_of_channel,
+            config.asterisk.phone_pattern.matches,
+        )
+        run: Any = maybeDeferred
+        self.cel_file = self.state_dir / "Master.csv"
+        self.channel_log = ChannelLog(self.cel_file, journal, run, self.clock, self.wall)
+        self.catching_up = CatchingUp(self.live, self.channel_log, self.clock, self.wall)
         self.presence = Presence(
-            Endpoints("PJSIP/{sip}", config.asterisk.operator_pattern),
+            endpoints,
             Operators(),
             journal.append,
             self.live.of_operator,
-            self.clock,
+            self.wall,
         )
         self.switchboard = Switchboard(
-            config, self.asterisk, journal, self.live, self.presence, self.clock
+            config,
+            self.asterisk,
+            journal,
+            self.live,
+            self.presence,
+            Limits(config.limits),
+            self.clock,
+            self.wall,
         )
         await self.presence.up(self.asterisk)
         self.switchboard.up()
         self.addCleanup(self.presence.down, "the test is over")
 
-    def make_call(self, **changes: str) -> Deferred[int]:
+    async def session_up(self, booted_at: float | None = None) -> None:
+        """A session with Asterisk begins."""
+        self.addCleanup(self.catching_up.down)
+        coming = Deferred.fromCoroutine(self.catching_up.up(self.asterisk, booted_at))
+        while not coming.called:
+            # Nothing waits but for the journal, and for what the session has still to tell.
+            if self.clock.getDelayedCalls():
+                self.clock.advance(TOLD_WITHIN)
+            await self.turns()
+        await coming
+
+    async def wait_for_the_log(self) -> None:
+        """Let the time pass in which Asterisk may still write down an end."""
+        for wait in (TOLD_WITHIN, *[WRITTEN_WITHIN] * TRIES, TOLD_WITHIN):
+            await self.turns()
+            self.clock.advance(wait)
+        await self.turns()
+
+    async def turns(self) -> None:
+        """Let the journal do what it was asked for."""
+        for _ in range(3):
+            await self.log.settled()
+            await turn()
+
+    def make_call(self, options: CallOptions = NO_OPTIONS, **changes: str) -> Deferred[int]:
         """Ask for a call."""
         asked = {"sip": "1000", "phone": "380639920000", "order_id": "15", "external_key": "24"}
-        made = self.switchboard.make_call(**(asked | changes), client="crm")
+        made = self.switchboard.make_call(**(asked | changes), client="crm", options=options)
         return Deferred.fromCoroutine(made)
 
     async def refused(self, **changes: str) -> Refused:
         """Ask for a call that must be refused."""
-        return await self.fails(self.make_call(**changes), Refused)
+        return await self.fails(self.make_call(NO_OPTIONS, **changes), Refused)
 
     def hear(self, name: str, **headers: str) -> None:
         """An event comes from Asterisk."""
@@ -121,6 +178,7 @@ class SwitchboardCase(JournalCase):
         self.hear("Newchannel", Channel="PJSIP/trunk-2", **client)
         self.hear("Newstate", ChannelState="6", **client)
         self.hear("HangupRequest", **client)
+        self.hear("Hangup", Cause="16", **client)
         self.hear("Hangup", Cause="16", **anchor)
         await self.wait_until(lambda: self.recordings.expected)
 
@@ -140,7 +198,7 @@ class MakeCallTests(SwitchboardCase):
         """Channel, context, time limit, whom it is for, and nothing else to dial."""
         call_id = await self.make_call(order_id='1"5<x>,&')
         (asked,) = self.asterisk.originated()
-        node = self.log.node
+        node, label = self.log.node, labels.write("380639920000", '1"5<x>,&', "24")
         self.assertEqual(asked["Channel"], "PJSIP/1000")
         self.assertEqual((asked["Context"], asked["Exten"]), ("ccdaemon-outbound", "s"))
         self.assertEqual((asked["Timeout"], asked["Async"]), ("30000", "true"))
@@ -149,13 +207,16 @@ class MakeCallTests(SwitchboardCase):
         variables = " ".join(asked["Variable"])  # type: ignore[arg-type]
         for part in (
             "__FORWARD_CONTEXT=ccdaemon-nowhere",
+            "__TRANSFER_CONTEXT=ccdaemon-nowhere",
             "CC_DIAL=PJSIP/380639920000@trunk",
+            f"userfield\\)={label}",
             "CC_TIMEOUT=60",
             "CC_CALLERID=380440000000",
             f"__CC_RECORDING=/rec/2026/11/23/cc-{node}-{call_id}-o.wav",
         ):
             self.assertIn(part.partition("=")[0], variables)
             self.assertIn(part.partition("=")[2], variables)
+        self.assertNotIn("CC_STEREO", variables)
 
     async def test_the_name_that_the_operator_sees(self) -> None:
         """Order and number stand where the configuration has them, in any alphabet."""
@@ -165,6 +226,15 @@ class MakeCallTests(SwitchboardCase):
         await self.make_call(order_id="{phone}")
         (asked,) = self.asterisk.originated()
         self.assertEqual(asked["CallerID"], '"Заказ {phone}: 380639920000" <380639920000>')
+
+    async def test_in_stereo(self) -> None:
+        """The dialplan is told if the configuration wants it."""
+        config = parse(CONFIG)
+        stereo = evolve(config.asterisk, stereo=True)
+        await self.start(self.log, evolve(config, asterisk=stereo))
+        await self.make_call()
+        (asked,) = self.asterisk.originated()
+        self.assertIn("__CC_STEREO=1", " ".join(asked["Variable"]))  # type: ignore[arg-type]
 
     async def test_the_call_is_kept_before_asterisk_is_asked(self) -> None:
         """CALL is committed before Originate is written."""
@@ -237,6 +307,18 @@ class MakeCallTests(SwitchboardCase):
         self.switchboard.down()
         error = await self.refused()
         self.assertEqual((error.code, error.call_id), (Code.EXTERNAL_KEY_USED, call_id))
+
+    async def test_a_clock_that_is_set(self) -> None:
+        """How many calls a minute are too many is counted by no clock on a wall."""
+        await self.start(self.log, parse(f"{CONFIG}operator_per_minute = 1"))
+        await self.make_call()
+        for by in (HOUR, -HOUR, -HOUR):
+            self.wall.set(by)
+            refused = await self.refused(external_key=f"another {self.wall.seconds()}")
+            self.assertEqual(refused.code, Code.TOO_MANY_CALLS)
+        self.clock.advance(60)
+        refused = await self.refused(external_key="a third")
+        self.assertEqual(refused.code, Code.OPERATOR_BUSY)
 
     async def test_phones_that_may_not_be_dialled(self) -> None:
         """A forbidden prefix, and one that is not among the allowed."""
@@ -339,36 +421,37 @@ class GapTests(SwitchboardCase):
         await self.start(self.log, parse(CONFIG))
         self.live.restore(await self.log.open_calls())
         anchor = self.anchor(call_id)
-        self.channel({"Uniqueid": "17.1", "Linkedid": anchor["Linkedid"]}, "PJSIP/trunk-2")
+        client = {"Uniqueid": "17.1", "Linkedid": anchor["Linkedid"]}
+        self.channel(client, "PJSIP/trunk-2")
         self.channel(anchor, "PJSIP/1000-1", app="Dial")
-        await self.live.up(self.asterisk)
+        await self.session_up()
         self.assertEqual((await self.chain(call_id))[-1], State.CLIENT_PICKUP)
+        self.hear("Hangup", Cause="16", **client)
         self.hear("Hangup", Cause="16", **anchor)
         self.assertEqual((await self.chain(call_id))[-1], State.FINISH)
 
     async def test_a_call_that_is_gone(self) -> None:
         """No channel at two looks: its end was not seen, and that is said."""
         call_id = await self.make_call()
-        looking = Deferred.fromCoroutine(self.live.up(self.asterisk))
-        self.assertNoResult(looking)
-        self.clock.advance(SECOND_LOOK)
-        await looking
+        await self.session_up()
+        self.assertEqual(await self.chain(call_id), [State.CALL])
+        await self.wait_for_the_log()
         self.assertEqual(await self.chain(call_id), [State.CALL, State.ERROR])
 
     async def test_a_channel_that_was_just_on_its_way(self) -> None:
         """A channel that is there at the second look is not lost."""
         call_id = await self.make_call()
-        looking = Deferred.fromCoroutine(self.live.up(self.asterisk))
+        await self.session_up()
         self.channel(self.anchor(call_id), "PJSIP/1000-1", state="5")
-        self.clock.advance(SECOND_LOOK)
-        await looking
+        await self.wait_for_the_log()
         self.assertEqual(await self.chain(call_id), [State.CALL, State.OPERATOR_CALLTO])
 
     async def test_recordings_are_waited_for_again(self) -> None:
         """After a restart the recordings of talks that have none yet are waited for."""
         one = await self.make_call()
         await self.talk(one)
-        await self.log.append([recording(one)])
+        kept = replace(recording(one).record, uniqueid=self.anchor(one)["Uniqueid"])
+        await self.log.append([RecordFact(kept)])
         self.recordings.expected.clear()
         two = await self.make_call(external_key="25")
         await self.talk(two)
@@ -379,8 +462,7 @@ class GapTests(SwitchboardCase):
 
     async def test_an_originate_that_never_was(self) -> None:
         """While the session stands a call without a channel is found within a minute."""
-        await self.live.up(self.asterisk)
-        self.addCleanup(self.live.down)
+        await self.session_up()
         self.clock.advance(LOOK_EVERY)
         self.asterisk.answer = ActionTimeout("Originate", 10)
         call_id = await self.make_call()
@@ -389,11 +471,11 @@ class GapTests(SwitchboardCase):
         self.asterisk.trouble = None
         self.assertEqual(await self.chain(call_id), [State.CALL])
         self.clock.advance(LOOK_EVERY)
-        self.clock.advance(SECOND_LOOK)
+        await self.wait_for_the_log()
         self.assertEqual(await self.chain(call_id), [State.CALL, State.ERROR])
 
     async def test_nothing_to_restore(self) -> None:
         """A start without live calls looks once."""
         self.live.restore([])
-        await self.live.up(self.asterisk)
+        await self.session_up()
         self.assertEqual(len(self.live), 0)

@@ -1,0 +1,291 @@
+"""A hand on a live call: hang up, hold, transfer, mute, listen in, stop recording for a while.
+
+Each use case finds out where the call stands, refuses what cannot be done there, has Asterisk do
+it and leaves a trace in the call's history. One at a time for each call. Whatever is begun here
+Asterisk's dialplan ends, also without the daemon. It knows no HTTP.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from twisted.internet.task import deferLater
+
+from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.leg import Leg
+from ccdaemon.errors import Code, Refused, no_session
+from ccdaemon.switchboard.hand import Gone, Hand, Target, channel_of
+from ccdaemon.switchboard.standing import (
+    CONSULT,
+    HAND,
+    HOLD,
+    WAITING,
+    Stand,
+    Standing,
+    is_up,
+    wrong_state,
+)
+from ccdaemon.switchboard.switchboard import NOWHERE
+
+#: Where the dialplan does what is asked for here.
+HOLD_CONTEXT, WAIT_CONTEXT, BRIDGE_CONTEXT = "ccdaemon-hold", "ccdaemon-wait", "ccdaemon-bridge"
+TRANSFER_CONTEXT, CONSULT_CONTEXT = "ccdaemon-transfer", "ccdaemon-consult"
+SPY_CONTEXT = "ccdaemon-spy"
+
+#: ChanSpy's options: quiet, ending with the operator's channel; and who hears the supervisor.
+SPYING = {"listen": "qES", "whisper": "qESw", "barge": "qESB"}
+#: Asterisk's function that makes what a channel says silent, with res_mutestream.
+MUTE = "MUTEAUDIO(in)"
+#: Channel variables: what is recorded from now on is silence; where an inbound talk is recorded.
+PAUSED, FOLDER = "__CC_PAUSED", "CC_FOLDER"
+#: How often and how many seconds apart a channel is asked to hang up that is just being born.
+HANG_UP_TRIES, HANG_UP_AGAIN = 10, 0.3
+
+TALK = (Stand.TALKING,)
+THERE = (Stand.TALKING, Stand.HELD, Stand.CONSULTING)
+
+
+class Mode(str, Enum):
+    """How a call is transferred."""
+
+    BLIND = "blind"
+    ATTENDED = "attended"
+
+
+class Party(str, Enum):
+    """Who is made silent."""
+
+    OPERATOR = "operator"
+    CLIENT = "client"
+
+
+class Control(Hand):
+    """What can be done with a live call."""
+
+    # Ending
+
+    async def hangup(self, call_id: int, client: str) -> None:
+        """End a call in any phase."""
+        async with self._one_at_a_time(call_id) as call:
+            self._live.cancelled(call)
+            # Before the end is told, which is to say so; a disk that takes nothing holds up no end.
+            traced = self._trace(call, "hangup", client)
+            try:
+                await self._hang_up_until_gone(call)
+            finally:
+                await traced
+
+    async def _hang_up_until_gone(self, call: Call) -> None:
+        for _ in range(HANG_UP_TRIES):
+            if await self._hang_up_all(call) or call.final:
+                return
+            # Asked for, and not born yet.
+            await deferLater(self._clock, HANG_UP_AGAIN)
+        raise Refused(
+            Code.ASTERISK_REFUSED, "Asterisk has no channel of this call", call_id=call.call_id
+        )
+
+    async def _hang_up_all(self, call: Call) -> bool:
+        done = [await self._hang_up(channel) for channel in sorted(call.channels)]
+        return any(done)
+
+    async def _hang_up(self, channel: str) -> bool:
+        """Hang up a channel; say whether it was there."""
+        try:
+            await self._asterisk(self._ami.hangup(channel))
+        except Gone:
+            return False
+        return True
+
+    # Holding
+
+    async def hold(self, call_id: int, client: str) -> None:
+        """Let the client hear music, and the operator nothing."""
+        async with self._one_at_a_time(call_id) as call:
+            standing, operator = await self._with_operator(call, TALK, "put on hold")
+            await self._keep_waiting(standing, operator, HOLD, WAIT_CONTEXT)
+            await self._trace(call, "hold", client, sip=operator.sip)
+
+    async def unhold(self, call_id: int, client: str) -> None:
+        """Bring client and operator together again; an operator who has gone is rung anew."""
+        async with self._one_at_a_time(call_id) as call:
+            standing = await self._standing(call, (Stand.HELD,), "taken off hold")
+            if standing.operator is not None:
+                await self._set(standing.client, {HAND: ""})
+                await self._set(standing.operator, {"CC_PEER": standing.client.channel_name})
+                await self._redirect(standing.operator, BRIDGE_CONTEXT)
+            else:
+                target = Target(call.sip, None)
+                await self._refuse_target(target)
+                await self._set(
+                    standing.client,
+                    {**self._ringing(call, target), HAND: "", "CC_BACK": "", "CC_NOBODY": "hold"},
+                )
+                await self._redirect(standing.client, TRANSFER_CONTEXT)
+            await self._trace(call, "unhold", client, sip=call.sip)
+
+    async def _keep_waiting(
+        self, standing: Standing, operator: Leg, hand: str, context: str
+    ) -> None:
+        """Put the client on hold and send his operator to ``context``."""
+        await self._set(standing.client, {HAND: hand, WAITING: operator.channel_name})
+        await self._asterisk(
+            self._ami.redirect(
+                channel_of(standing.client),
+                HOLD_CONTEXT,
+                "s",
+                1,
+                extraChannel=channel_of(operator),
+                extraContext=context,
+                extraExten="s",
+                extraPriority=1,
+            )
+        )
+
+    # Transferring
+
+    async def transfer(
+        self, call_id: int, sip: str | None, phone: str | None, mode: Mode, client: str
+    ) -> None:
+        """Send the client to operator ``sip`` or to ``phone``.
+
+        Attended: his operator speaks with that one first.
+        """
+        target = Target(sip, phone)
+        attended = mode is Mode.ATTENDED
+        async with self._one_at_a_time(call_id) as call:
+            allowed = TALK if attended else (Stand.TALKING, Stand.HELD)
+            standing = await self._standing(call, allowed, "transferred")
+            await self._refuse_target(target, call.sip, client)
+            if attended:
+                await self._consult(standing, target)
+            else:
+                await self._send_on(standing, target)
+            await self._trace(
+                call,
+                "transfer",
+                client,
+                sip=target.sip,
+                phone=target.phone,
+                detail=mode.value,
+            )
+
+    async def _send_on(self, standing: Standing, target: Target) -> None:
+        call, operator = standing.call, standing.operator
+        back = {"CC_BACK": "", "CC_NOBODY": ""}
+        if call.sip is not None and call.sip != target.sip:
+            again = self._ringing(call, Target(call.sip, None))
+            back = {name.replace("_TO", "_BACK"): value for name, value in again.items()}
+            back = {name.replace("_SHOWN", "_BACK"): value for name, value in back.items()}
+            back["CC_NOBODY"] = ""
+        await self._set(standing.client, {**back, **self._ringing(call, target), HAND: ""})
+        await self._redirect(standing.client, TRANSFER_CONTEXT)
+        if standing.stand is Stand.HELD and operator is not None:
+            await self._hang_up(channel_of(operator))
+
+    async def _consult(self, standing: Standing, target: Target) -> None:
+        operator = standing.operator
+        assert operator is not None
+        peer = {"__CC_PEER": standing.client.channel_name}
+        await self._set(operator, {**self._ringing(standing.call, target), **peer})
+        await self._keep_waiting(standing, operator, CONSULT, CONSULT_CONTEXT)
+
+    async def transfer_complete(self, call_id: int, client: str) -> None:
+        """Let the client talk with whom his operator has spoken to first."""
+        async with self._one_at_a_time(call_id) as call:
+            standing, other = await self._consulted(call)
+            if not is_up(other) or standing.operator is None:
+                raise wrong_state(call, "is on hold: the phone asked for still rings")
+            await self._hang_up(channel_of(standing.operator))
+            await self._trace(call, "transferComplete", client, sip=other.sip, phone=other.phone)
+
+    async def transfer_cancel(self, call_id: int, client: str) -> None:
+        """Bring the operator back to the client."""
+        async with self._one_at_a_time(call_id) as call:
+            _, other = await self._consulted(call)
+            await self._hang_up(channel_of(other))
+            await self._trace(call, "transferCancel", client, sip=other.sip, phone=other.phone)
+
+    async def _consulted(self, call: Call) -> tuple[Standing, Leg]:
+        what = "completed or cancelled: no attended transfer is under way"
+        standing = await self._standing(call, (Stand.CONSULTING,), what)
+        assert standing.other is not None
+        return standing, standing.other
+
+    # Sound
+
+    async def mute(self, call_id: int, who: Party, *, on: bool, client: str) -> None:
+        """Let what ``who`` (operator, client) says be heard by nobody, or be heard again."""
+        async with self._one_at_a_time(call_id) as call:
+            standing, operator = await self._with_operator(call, TALK, "muted")
+            leg = operator if who is Party.OPERATOR else standing.client
+            try:
+                await self._set(leg, {MUTE: "on" if on else "off"})
+            except Refused as refused:
+                if refused.code is Code.ASTERISK_REFUSED:
+                    words = f"{refused.message}; is its module res_mutestream loaded?"
+                    raise Refused(refused.code, words, call_id=call_id) from refused
+                raise
+            method = "mute" if on else "unmute"
+            await self._trace(call, method, client, sip=operator.sip, detail=who.value)
+
+    async def spy(self, call_id: int, sip: str, method: str, client: str) -> None:
+        """Ring a supervisor, who listens; by ``method`` the operator or both hear him."""
+        async with self._one_at_a_time(call_id) as call:
+            _, operator = await self._with_operator(call, TALK, "listened to")
+            await self._refuse_target(Target(sip, None))
+            asterisk = self._config.asterisk
+            await self._asterisk(
+                self._ami.originate(
+                    channel=asterisk.operator_channel.replace("{sip}", sip),
+                    context=SPY_CONTEXT,
+                    exten="s",
+                    priority=1,
+                    timeout=asterisk.operator_timeout,
+                    callerid=f'"{method} {operator.sip or ""}" <{call.phone}>',
+                    variable={
+                        "__FORWARD_CONTEXT": NOWHERE,
+                        "__TRANSFER_CONTEXT": NOWHERE,
+                        "CC_SPY": operator.channel_name,
+                        "CC_SPY_HOW": SPYING[method],
+                    },
+                )
+            )
+            await self._trace(call, method, client, sip=sip)
+
+    async def pause_recording(self, call_id: int, *, on: bool, client: str) -> None:
+        """Have silence recorded from now on, or what is said again."""
+        async with self._one_at_a_time(call_id) as call:
+            standing = await self._standing(call, THERE, "recorded otherwise")
+            legs = [standing.client, *(leg for leg in call.operators if not leg.over)]
+            done = [await self._pause_on(leg, on) for leg in legs if leg.channel is not None]
+            if not any(done) and not await self._is_recorded_later(standing):
+                raise wrong_state(call, "is not recorded")
+            # Whoever is rung from now on inherits it from whose channel rings him.
+            for leg in legs:
+                if leg.channel is not None:
+                    await self._set(leg, {PAUSED: "1" if on else ""})
+            await self._trace(call, "recordPause" if on else "recordResume", client)
+
+    async def _is_recorded_later(self, standing: Standing) -> bool:
+        """Whether the client waits for nobody who is there, and whoever comes is recorded."""
+        if standing.operator is not None:
+            return False
+        try:
+            return bool(await self._ami.getVar(channel_of(standing.client), FOLDER))
+        except ActionRefused as error:
+            raise Gone(error.message) from error
+        except AMIError as error:
+            raise no_session() from error
+
+    async def _pause_on(self, leg: Leg, on: bool) -> bool:
+        try:
+            await self._ami.mixMonitorMute(channel_of(leg), on)
+        except ActionRefused as error:
+            # Its words are the same whether the channel is gone or has no MixMonitor.
+            self.log.debug("not recorded: {error}", error=error)
+            return False
+        except AMIError as error:
+            raise no_session() from error
+        return True

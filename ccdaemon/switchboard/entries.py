@@ -1,0 +1,156 @@
+"""What a CRM enters on a call, while it goes on or long after: its order, its result.
+
+An entry is a fact of its own in the journal, so everything that was told before stays as it was
+told, and is shown under the new order all the same. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.model import Action
+from ccdaemon.errors import Code, Refused, not_ready
+from ccdaemon.history.facts import ATTACH_ORDER, SET_RESULT, ActionFact
+from ccdaemon.history.failures import JournalBroken, JournalFull
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.rows import Chain
+
+#: Seconds in which a call is found; what was written is read once more afterwards.
+FOUND_WITHIN = 2.0
+
+
+class FindsCalls(Protocol):
+    """The history, as far as entries need it."""
+
+    async def call(self, call_id: int, within: float) -> Chain | None:
+        """The call's whole chain, within so many seconds; None if there is no such call."""
+        ...
+
+
+class HasLiveCalls(Protocol):
+    """The live calls, as far as entries need them."""
+
+    def call(self, call_id: int) -> Call | None:
+        """A call that goes on; None if it is over or unknown."""
+        ...
+
+    def attach_order(self, call: Call, order_id: str) -> None:
+        """Have what the call tells from now on told under another order."""
+        ...
+
+    async def act(self, action: Action) -> None:
+        """Write down what was done to a call that goes on, and say it with its next state."""
+        ...
+
+
+class Entries:
+    """Writes on calls, live and past."""
+
+    log = Logger()
+
+    def __init__(
+        self, journal: Journal, live: HasLiveCalls, history: FindsCalls, clock: IReactorTime
+    ) -> None:
+        self._journal = journal
+        self._live = live
+        self._history = history
+        self._clock = clock
+        # One after the other: of two orders for one call the second has to find the first.
+        self._turn = DeferredLock()
+
+    async def attach_order(
+        self, *, call_id: int, order_id: str, replace: bool, client: str
+    ) -> None:
+        """Put a call, with all that was told of it, under an order.
+
+        :param replace: also where the call has another order.
+        :param client: the name of the API client that asks.
+        :raises Refused: with ``wrong_state`` where it has another order; ``call_unknown``; or
+            where it cannot be kept.
+        """
+        await self._turn.acquire()
+        try:
+            chain = await self._find(call_id)
+            before = chain.call.order_id
+            if before == order_id:
+                return
+            if before is not None and not replace:
+                raise Refused(
+                    Code.WRONG_STATE,
+                    f"call {call_id} has order {before}; replace=1 puts it under the other one",
+                    field="order_id",
+                    call_id=call_id,
+                    state=chain.call.state.value,
+                )
+            was = None if before is None else f"before: order {before}"
+            action = Action(
+                call_id, self._now(), ATTACH_ORDER, client, order_id=order_id, detail=was
+            )
+            await self._attach(action, order_id, before)
+            self.log.info(
+                "call_id={call_id} order_id={order_id!r} attached by {client} {was}",
+                call_id=call_id,
+                order_id=order_id,
+                client=client,
+                was=was or "",
+            )
+        finally:
+            self._turn.release()
+
+    async def _attach(self, action: Action, order_id: str, before: str | None) -> None:
+        # First the call, so that no state is told after the order without it.
+        live = self._live.call(action.call_id)
+        if live is not None:
+            self._live.attach_order(live, order_id)
+        try:
+            await self._keep(action)
+        except BaseException:
+            if live is not None:
+                live.order_id = before
+            raise
+
+    async def set_result(self, *, call_id: int, result: str, note: str | None, client: str) -> None:
+        """Say what came of a call; the last word counts, all of them are kept.
+
+        The last word once more is as if it had not been said.
+
+        :raises Refused: with ``call_unknown``, or where it cannot be kept.
+        """
+        chain = await self._find(call_id)
+        said = [row.action for row in chain.actions if row.action.action == SET_RESULT]
+        if said and (said[-1].result, said[-1].note) == (result, note):
+            return
+        action = Action(call_id, self._now(), SET_RESULT, client, result=result, note=note)
+        await self._keep(action)
+        self.log.info(
+            "call_id={call_id} result {result!r} set by {client}",
+            call_id=call_id,
+            result=result,
+            client=client,
+        )
+
+    async def _find(self, call_id: int) -> Chain:
+        # First: what is appended while the disk takes nothing waits for it.
+        if self._journal.health.broken is not None:
+            raise not_ready(self._journal.health.broken)
+        chain = await self._history.call(call_id, FOUND_WITHIN)
+        if chain is None:
+            raise Refused(Code.CALL_UNKNOWN, "there is no such call", field="call_id")
+        return chain
+
+    async def _keep(self, action: Action) -> None:
+        try:
+            if self._live.call(action.call_id) is not None:
+                await self._live.act(action)
+            else:
+                await self._journal.append([ActionFact(action)])
+        except (JournalFull, JournalBroken) as error:
+            raise not_ready(error) from error
+
+    def _now(self) -> int:
+        return int(self._clock.seconds() * 1000)

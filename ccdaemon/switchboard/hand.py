@@ -1,0 +1,249 @@
+"""What every hand on a live call needs: to find out where it stands, to refuse, to ask Asterisk.
+
+One at a time for each call. Knows no use case; those are in ``control``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ccdaemon.asterisk.ami_actions import AMIActions
+from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.leg import Leg
+from ccdaemon.calls.model import Action
+from ccdaemon.config import Config
+from ccdaemon.errors import RETRY_AFTER, Code, Refused, no_session, operator_unknown
+from ccdaemon.history.failures import JournalBroken, JournalFull
+from ccdaemon.history.rows import Chain
+from ccdaemon.live.calls import LiveCalls
+from ccdaemon.live.presence import Presence
+from ccdaemon.operators import Status
+from ccdaemon.switchboard.standing import Stand, Standing, find_out, is_gone, wrong_state
+from ccdaemon.switchboard.switchboard import UNABLE, shown_name
+
+#: Seconds that an answer waits for the disk to take what was done.
+KEPT_WITHIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a call is transferred to: an operator or a phone outside."""
+
+    sip: str | None
+    phone: str | None
+
+
+class Gone(Exception):
+    """A channel is not there any more."""
+
+
+class Hand:
+    """Acts on live calls.
+
+    :param refuse_phone: raises ``Refused`` for a number that may not be dialled, and counts one
+        that may.
+    :param past: finds a call that may be over; None if there is no such call.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        ami: AMIActions,
+        live: LiveCalls,
+        presence: Presence,
+        refuse_phone: Callable[[str, str | None, str | None], None],
+        past: Callable[[int], Awaitable[Chain | None]],
+        clock: IReactorTime,
+    ) -> None:
+        self._config = config
+        self._ami = ami
+        self._live = live
+        self._presence = presence
+        self._refuse_phone = refuse_phone
+        self._past = past
+        self._clock = clock
+        self._locks: dict[int, DeferredLock] = {}
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, call_id: int) -> Any:
+        """The live call, for nobody else meanwhile.
+
+        :raises Refused: with ``call_unknown``, or ``wrong_state`` if it is over.
+        """
+        lock = self._locks.setdefault(call_id, DeferredLock())
+        await lock.acquire()
+        try:
+            call = self._live.call(call_id)
+            if call is None or call.final:
+                await self._refuse_past(call_id)
+            try:
+                yield call
+            except Gone as error:
+                assert call is not None
+                raise wrong_state(call, "has changed: one of its channels is gone") from error
+        finally:
+            lock.release()
+            if not lock.locked and not lock.waiting:
+                self._locks.pop(call_id, None)
+
+    async def _refuse_past(self, call_id: int) -> None:
+        past = await self._past(call_id)
+        if past is None:
+            raise Refused(Code.CALL_UNKNOWN, "there is no such call", field="call_id")
+        raise Refused(
+            Code.WRONG_STATE,
+            f"the call {Stand.ENDED.value}",
+            field="call_id",
+            call_id=call_id,
+            state=past.call.state.value,
+        )
+
+    async def _standing(self, call: Call, allowed: Collection[Stand], what: str) -> Standing:
+        try:
+            standing = await find_out(self._ami, call)
+        except AMIError as error:
+            raise no_session() from error
+        standing.need(allowed, what)
+        return standing
+
+    async def _with_operator(
+        self, call: Call, allowed: Collection[Stand], what: str
+    ) -> tuple[Standing, Leg]:
+        standing = await self._standing(call, allowed, what)
+        assert standing.operator is not None
+        return standing, standing.operator
+
+    async def _refuse_target(
+        self, target: Target, sip: str | None = None, client: str | None = None
+    ) -> None:
+        """Refuse a phone that may not be dialled, an operator who cannot take a call."""
+        if target.phone is not None:
+            self._refuse_phone(target.phone, sip, client)
+            return
+        if target.sip is None:
+            raise Refused(Code.OPERATOR_OFFLINE, "there is no operator to ring", field="sip")
+        try:
+            status = await self._presence.status(target.sip)
+        except AMIError as error:
+            raise no_session() from error
+        if status is None:
+            raise operator_unknown(target.sip)
+        if self._live.of_operator(target.sip) is not None:
+            status = Status.INUSE
+        if status in UNABLE:
+            _, code, words = UNABLE[status]
+            raise Refused(code, words.format(target.sip), field="sip")
+
+    def _ringing(self, call: Call, target: Target) -> dict[str, str]:
+        """The variables that tell the dialplan whom to ring, and what he is shown."""
+        asterisk = self._config.asterisk
+        if target.sip is not None:
+            return {
+                "CC_TO": asterisk.operator_channel.replace("{sip}", target.sip),
+                "CC_TO_SIP": target.sip,
+                "CC_TO_PHONE": "",
+                "CC_TO_TIMEOUT": str(asterisk.operator_timeout),
+                "CC_SHOWN_NAME": shown_name(self._config, call),
+                "CC_SHOWN_NUMBER": call.phone,
+            }
+        return {
+            "CC_TO": asterisk.client_channel.replace("{phone}", target.phone or ""),
+            "CC_TO_SIP": "",
+            "CC_TO_PHONE": target.phone or "",
+            "CC_TO_TIMEOUT": str(asterisk.client_timeout),
+            "CC_SHOWN_NAME": "",
+            "CC_SHOWN_NUMBER": asterisk.caller_id,
+        }
+
+    async def _set(self, leg: Leg, variables: Mapping[str, str]) -> None:
+        channel = channel_of(leg)
+        await self._asterisk(
+            *(self._ami.setVar(channel, name, value) for name, value in variables.items())
+        )
+
+    async def _redirect(self, leg: Leg, context: str) -> None:
+        await self._asterisk(self._ami.redirect(channel_of(leg), context, "s", 1))
+
+    async def _asterisk(self, *asked: Deferred[Any]) -> Sequence[Any]:
+        """Wait for actions.
+
+        :raises Gone: if a channel is not there any more.
+        :raises Refused: with ``asterisk_refused`` and its words, or ``asterisk_unavailable``.
+        """
+        try:
+            answers: Sequence[Any] = await gatherResults(asked, consumeErrors=True)
+        except FirstError as first:
+            error = first.subFailure.value
+            if isinstance(error, ActionRefused):
+                if is_gone(error):
+                    raise Gone(error.message) from error
+                raise Refused(
+                    Code.ASTERISK_REFUSED, f"Asterisk refused it: {error.message}"
+                ) from error
+            if isinstance(error, AMIError):
+                raise no_session() from error
+            raise
+        return answers
+
+    def _trace(
+        self, call: Call, method: str, client: str, **concerned: str | None
+    ) -> Deferred[None]:
+        """Begin to leave a trace of what is being done; it is waited for no longer than bounded.
+
+        A disk that takes nothing holds up nobody: what waits for it is kept once it is back.
+
+        :returns: fails with ``Refused``, ``not_ready``, if it will not be kept at all.
+        """
+        date = int(self._clock.seconds() * 1000)
+        action = Action(call.call_id, date, method, client, **concerned)
+        waited: Deferred[None] = Deferred()
+        timer = self._clock.callLater(KEPT_WITHIN, waited.callback, None)
+
+        def settled(result: object) -> None:
+            failure = result if isinstance(result, Failure) else None
+            if failure is not None:
+                self.log.error(
+                    "call {call_id}: {method} by {client} was done and is not kept: {error}",
+                    call_id=call.call_id,
+                    method=method,
+                    client=client,
+                    error=failure.value,
+                )
+            if not timer.active():
+                return
+            timer.cancel()
+            if failure is None:
+                waited.callback(None)
+            elif failure.check(JournalFull, JournalBroken):
+                waited.errback(_not_kept(call, method, str(failure.value)))
+            else:
+                waited.errback(failure)
+
+        self._live.done(action).addBoth(settled)
+        return waited
+
+
+def _not_kept(call: Call, method: str, words: str) -> Refused:
+    return Refused(
+        Code.NOT_READY,
+        f"{method} was done, but its trace cannot be kept: {words}",
+        call_id=call.call_id,
+        retry_after=RETRY_AFTER,
+    )
+
+
+def channel_of(leg: Leg) -> str:
+    """The uniqueid of a leg's channel."""
+    assert leg.channel is not None
+    return leg.channel

@@ -1,0 +1,241 @@
+"""What Asterisk's dialplan asks by FastAGI: who takes an inbound call, and whether an operator may
+dial the number that he dials by hand.
+
+Numbers the call, has it decided, sets channel variables and returns: ring, talk and recording are
+the dialplan's (``extensions_ccdaemon.conf``), which does not wait for longer than 2.5 s. What
+becomes of the call is followed elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ccdaemon.asterisk.agi import FastAGIProtocol, Script
+from ccdaemon.asterisk.agi_settings import AGISettings
+from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.asterisk.signals import believed
+from ccdaemon.calls import signals
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.causes import Outcome
+from ccdaemon.calls.model import Action
+from ccdaemon.config import Asterisk
+from ccdaemon.errors import Refused
+from ccdaemon.history.facts import ActionFact, Fact
+from ccdaemon.history.failures import JournalBroken, JournalFull, NoLease
+from ccdaemon.live.calls import CallOver
+from ccdaemon.recordings.recordings import relative_path
+from ccdaemon.routing import Caller, Route
+
+T = TypeVar("T")
+
+#: The dialplan gives up after 2.5 s; by then the script has ended in any case.
+SETTINGS = AGISettings(
+    environment_timeout=2.0, reply_timeout=1.0, script_timeout=2.3, close_timeout=1.0
+)
+
+
+class FollowsCalls(Protocol):
+    """The live calls."""
+
+    async def incoming(self, channel: str, name: str, phone: str, did: str, date: int) -> Call:
+        """The call that begins on a channel; opened, unless it is known already."""
+        ...
+
+    def pass_over(self, call: Call, sip: str, outcome: Outcome, words: str) -> None:
+        """Have told that an operator is not rung, or, with no ``sip``, that nobody may be."""
+        ...
+
+    def attach_order(self, call: Call, order_id: str) -> None:
+        """Put the call under an order."""
+        ...
+
+    def note(self, call: Call, words: str) -> None:
+        """Have the words told with the next state."""
+        ...
+
+    def hear(self, signal: signals.Signal) -> None:
+        """Give a signal to its call."""
+        ...
+
+
+class DecidesRoutes(Protocol):
+    """The routing."""
+
+    async def decide(self, caller: Caller) -> Route:
+        """Who takes a call, within a bounded time."""
+        ...
+
+
+class Incoming:
+    """The scripts, by the paths that the dialplan asks for.
+
+    :param asterisk: how to dial, what to record.
+    :param live: the live calls.
+    :param routing: who takes an inbound call.
+    :param append: the journal's: fires when the facts are kept.
+    :param refuse_phone: raises ``Refused`` for a number that may not be dialled, and counts one
+        that may; told the operator, and None for the API client.
+    :param clock: IReactorTime.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        asterisk: Asterisk,
+        live: FollowsCalls,
+        routing: DecidesRoutes,
+        append: Callable[[Sequence[Fact]], Deferred[list[int]]],
+        refuse_phone: Callable[[str, str | None, str | None], None],
+        clock: IReactorTime,
+    ) -> None:
+        self._asterisk = asterisk
+        self._live = live
+        self._routing = routing
+        self._append = append
+        self._refuse_phone = refuse_phone
+        self._sip_of = Endpoints(
+            asterisk.operator_channel, asterisk.operator_pattern
+        ).sip_of_channel
+        self._clock = clock
+        self.scripts: Mapping[str, Script] = {
+            "incoming": self._incoming,
+            "dialout": self._dialout,
+        }
+
+    async def _incoming(self, agi: FastAGIProtocol) -> None:
+        channel, name, (phone, did, stamp) = _begun(agi, 3)
+        # Asked late, after a standstill: what AMI tells of the call has Asterisk's times, too.
+        date = believed(stamp, self._now())
+        try:
+            call = await _to_its_end(self._live.incoming(channel, name, phone, did, date))
+        except (NoLease, JournalFull, JournalBroken) as error:
+            self.log.error(
+                "an inbound call goes to the fallback, for it cannot be numbered: {error}",
+                error=error,
+            )
+            return
+        except CallOver as error:
+            self.log.info("nobody takes it: {error}", error=error)
+            return
+        route = await self._routing.decide(Caller(call.call_id, phone, did))
+        for variable, value in self._variables(call, route):
+            await agi.setVariable(variable, value)
+        self._tell(call, route)
+        # Last: what is there without it, because we were too late, counts for nothing.
+        await agi.setVariable("CC_ROUTE", route.kind)
+        self.log.info(
+            "call_id={call_id} goes to {kind} {where}: {words}",
+            call_id=call.call_id,
+            kind=route.kind,
+            where=" ".join(filter(None, ["&".join(each) for each in route.operators])),
+            words=route.words,
+        )
+
+    def _variables(self, call: Call, route: Route) -> Iterator[tuple[str, str]]:
+        """What the dialplan is told, by variable; each is within what AGI takes."""
+        yield "__CC_FOLDER", self._folder(call)
+        yield from self._stereo()
+        yield "CC_ANNOUNCE", self._asterisk.announce
+        for number, operators in enumerate(route.operators, 1):
+            dialled = (self._asterisk.operator_channel.replace("{sip}", sip) for sip in operators)
+            yield f"CC_DIAL_{number}", "&".join(dialled)
+            yield f"CC_SIP_{number}", "&".join(operators)
+        yield "CC_TIMEOUT", str(route.ring_timeout)
+        if route.queue is not None:
+            yield "CC_QUEUE", route.queue
+        if route.extension is not None:
+            yield "CC_EXTENSION", route.extension
+        if route.caller_name is not None:
+            yield "CALLERID(name)", route.caller_name
+
+    def _tell(self, call: Call, route: Route) -> None:
+        if route.caller_name is not None:
+            call.caller_name = route.caller_name
+        if route.order_id is not None:
+            self._live.attach_order(call, route.order_id)
+            self._keep_order(call, route.order_id)
+        for sip, outcome, words in route.passed:
+            self._live.pass_over(call, sip, outcome, words)
+        if route.kind == "reject":
+            self._live.pass_over(call, "", Outcome.FAILED, f"rejected: {route.words}")
+        elif route.words:
+            self._live.note(call, route.words)
+
+    def _keep_order(self, call: Call, order_id: str) -> None:
+        order = Action(call.call_id, self._now(), "attachOrder", "routing", order_id=order_id)
+        # Nobody is kept waiting for it: the states that follow wait behind it for the same disk.
+        self._append([ActionFact(order)]).addErrback(self._not_kept, call)
+
+    def _not_kept(self, failure: Failure, call: Call) -> None:
+        self.log.failure("call_id={call_id}: its order is not kept", failure, call_id=call.call_id)
+
+    def _folder(self, call: Call) -> str:
+        if not self._asterisk.record:
+            return ""
+        path = relative_path(call.anchor, call.states[0].date)
+        return str((self._asterisk.recordings_dir / path).parent)
+
+    def _stereo(self) -> Iterator[tuple[str, str]]:
+        if self._asterisk.stereo:
+            yield "__CC_STEREO", "1"
+
+    async def _dialout(self, agi: FastAGIProtocol) -> None:
+        channel, name, (phone, stamp) = _begun(agi, 2)
+        # AMI tells the same, and may not have yet.
+        date = believed(stamp, self._now())
+        self._live.hear(signals.DialledOut(channel, channel, date, name, phone))
+        why = self._why_not(phone, self._sip_of(name))
+        if why is not None:
+            self.log.warn("{name} may not dial {phone}: {why}", name=name, phone=phone, why=why)
+            words = f"rejected: {why}"
+            self._live.hear(
+                signals.Passed(channel, channel, self._now(), "", Outcome.FAILED, words)
+            )
+            await agi.setVariable("CC_ROUTE", "reject")
+            return
+        asterisk = self._asterisk
+        path = asterisk.recordings_dir / relative_path(channel, self._now())
+        for variable, value in (
+            ("CC_DIAL", asterisk.client_channel.replace("{phone}", phone)),
+            ("CC_TIMEOUT", str(asterisk.client_timeout)),
+            ("CC_CALLERID", asterisk.caller_id),
+            ("__CC_RECORDING", str(path) if asterisk.record else ""),
+            *self._stereo(),
+            ("__CC_ANNOUNCE", asterisk.announce),
+            ("CC_ROUTE", "dial"),
+        ):
+            await agi.setVariable(variable, value)
+
+    def _why_not(self, phone: str, sip: str | None) -> str | None:
+        if not self._asterisk.phone_pattern.matches(phone):
+            return "no number that asterisk.phone_pattern allows"
+        try:
+            self._refuse_phone(phone, sip, None)
+        except Refused as error:
+            return str(error)
+        return None
+
+    def _now(self) -> int:
+        return int(self._clock.seconds() * 1000)
+
+
+def _begun(agi: FastAGIProtocol, count: int) -> tuple[str, str, list[str]]:
+    """The channel's uniqueid and name, and so many arguments; what is missing is empty."""
+    environment = agi.environment
+    assert environment is not None
+    arguments = [*environment.arguments, *([""] * count)][:count]
+    return environment.get("agi_uniqueid"), environment.get("agi_channel"), arguments
+
+
+async def _to_its_end(work: Coroutine[Deferred[Any], Any, T]) -> T:
+    """Wait for what is not to be stopped half-way if the call leaves the script meanwhile."""
+    waiting: Deferred[T] = Deferred()
+    Deferred.fromCoroutine(work).addCallbacks(waiting.callback, waiting.errback)
+    return await waiting

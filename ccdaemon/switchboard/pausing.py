@@ -1,0 +1,44 @@
+"""Recordings that begin while they are paused: a transfer in a pause stays one.
+
+The dialplan begins them, says so, and lets nobody be heard in them until they are silent; where
+nobody makes them so in time it ends them again. Keeps nothing: what is paused is a variable of the
+channels.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ccdaemon.asterisk.ami_actions import AMIActions
+from ccdaemon.asterisk.ami_errors import AMIError
+from ccdaemon.asterisk.wire import Message
+
+#: What the dialplan says, and what it waits for.
+BEGUN, SILENT = "ccdaemon-paused", "CC_SILENT"
+
+
+class Pausing:
+    """Makes recordings silent that begin in a pause."""
+
+    log = Logger()
+
+    def __init__(self, ami: AMIActions) -> None:
+        self._ami = ami
+
+    def heard(self, session: object, event: Message) -> None:
+        """A UserEvent was heard."""
+        if event.get("UserEvent") == BEGUN:
+            Deferred.fromCoroutine(self.silence(event.get("Uniqueid")))
+
+    async def silence(self, channel: str) -> None:
+        """Have silence recorded on a channel, and say there that it is."""
+        try:
+            await self._ami.mixMonitorMute(channel, True)
+            await self._ami.setVar(channel, SILENT, "1")
+        except AMIError as error:
+            self.log.warn(
+                "the recording on {channel} begins in a pause and ends: {error}",
+                channel=channel,
+                error=error,
+            )

@@ -1,0 +1,122 @@
+"""Where a live call stands that somebody wants to have a hand on: who talks, who is on hold.
+
+The legs tell who is there; that the client is on hold, or that his operator speaks with somebody
+else first, is kept on the client's channel in Asterisk (``CC_HAND``), so that it is known as well
+after a restart. Says what may be done in which stand; does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from ccdaemon.asterisk.ami_actions import AMIActions
+from ccdaemon.asterisk.ami_errors import ActionRefused
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.leg import Leg
+from ccdaemon.errors import Code, Refused
+
+#: The client's channel variables: what was done to the call, and by whose channel.
+HAND, WAITING = "CC_HAND", "CC_WAITING"
+HOLD, CONSULT = "hold", "consult"
+
+#: Asterisk's words where a channel is gone.
+_GONE = ("no such channel", "does not exist")
+
+
+class Stand(Enum):
+    """Where a call stands; the value completes the sentence "the call …"."""
+
+    RINGING = "is ringing: nobody talks yet"
+    TALKING = "is a talk"
+    HELD = "is on hold"
+    CONSULTING = "is on hold: the operator speaks with somebody else first"
+    ENDED = "has ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A call as it stands.
+
+    ``operator`` is the leg that talks with the client, or whom he waits for; None if he is gone.
+    ``other`` is the leg that the operator speaks with first, rings or is up.
+    """
+
+    call: Call
+    stand: Stand
+    operator: Leg | None = None
+    other: Leg | None = None
+
+    @property
+    def client(self) -> Leg:
+        """The client's leg."""
+        return self.call.client
+
+    def need(self, allowed: Collection[Stand], what: str) -> None:
+        """Refuse what cannot be done as the call stands.
+
+        :param what: completes the sentence "it cannot be …".
+        :raises Refused: with ``wrong_state`` and the state.
+        """
+        if self.stand not in allowed:
+            raise wrong_state(self.call, f"{self.stand.value}; it cannot be {what}")
+
+
+def wrong_state(call: Call, words: str) -> Refused:
+    """Make the refusal; ``words`` complete the sentence "the call …"."""
+    return Refused(
+        Code.WRONG_STATE,
+        f"the call {words}",
+        field="call_id",
+        call_id=call.call_id,
+        state=call.state.value,
+    )
+
+
+def is_gone(error: ActionRefused) -> bool:
+    """Whether Asterisk refused because the channel is not there any more."""
+    return any(words in error.message.lower() for words in _GONE)
+
+
+def is_up(leg: Leg) -> bool:
+    """Whether the phone was picked up, told or not."""
+    return leg.up is not None or leg.answered is not None
+
+
+async def find_out(ami: AMIActions, call: Call) -> Standing:
+    """Say how a call stands just now.
+
+    :raises AMIError: if Asterisk cannot be asked.
+    """
+    if call.final:
+        return Standing(call, Stand.ENDED)
+    if not call.talked or call.client.channel is None:
+        return Standing(call, Stand.RINGING)
+    try:
+        hand = await ami.getVar(call.client.channel, HAND)
+        waiting = await ami.getVar(call.client.channel, WAITING)
+    except ActionRefused as error:
+        if is_gone(error):
+            return Standing(call, Stand.ENDED)
+        raise
+    there = [leg for leg in call.operators if not leg.over and leg.channel is not None]
+    up = [leg for leg in there if is_up(leg)]
+    if hand == HOLD:
+        return Standing(call, Stand.HELD, next(iter(up), None))
+    if hand == CONSULT:
+        return _consulting(call, there, up, waiting)
+    talking = call.talking or next(iter(up), None)
+    return Standing(call, Stand.TALKING if talking else Stand.RINGING, talking)
+
+
+def _consulting(call: Call, there: list[Leg], up: list[Leg], waiting: str) -> Standing:
+    first = next((leg for leg in up if leg.channel_name == waiting), None)
+    others = [leg for leg in there if leg is not first]
+    if first is None:
+        # He has hung up: the other one talks with the client, if he was there.
+        taken = next((leg for leg in others if is_up(leg)), None)
+        return Standing(call, Stand.TALKING if taken else Stand.HELD, taken)
+    if others:
+        return Standing(call, Stand.CONSULTING, first, others[-1])
+    return Standing(call, Stand.TALKING, first)

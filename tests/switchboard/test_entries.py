@@ -1,0 +1,329 @@
+"""Orders and results entered on calls, on a real journal and a real Postgres."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.model import Action, Direction, LegView, State
+from ccdaemon.errors import Code, Refused
+from ccdaemon.history.facts import ActionFact, StateFact
+from ccdaemon.history.failures import JournalFull
+from ccdaemon.history.journal import Journal
+from ccdaemon.history.rows import Filter, StateRow
+from ccdaemon.objects import known_call
+from ccdaemon.switchboard.entries import Entries
+from tests.history.history_parts import ALL, Daemon, HistoryCase, begin
+from tests.history.parts import NOON, chain, recording, view
+from tests.history.test_history import forget
+
+
+class LiveCalls:
+    """Live calls by number, that keep what is done to them in the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.calls: dict[int, Call] = {}
+        self.fails = False
+
+    def call(self, call_id: int) -> Call | None:
+        """Find one."""
+        return self.calls.get(call_id)
+
+    def attach_order(self, call: Call, order_id: str) -> None:
+        """Put it under an order."""
+        call.order_id = order_id
+
+    async def act(self, action: Action) -> None:
+        """Keep what was done."""
+        if self.fails:
+            raise JournalFull("no room")
+        await self._journal.append([ActionFact(action)])
+
+
+class EntriesCase(HistoryCase):
+    """A history, and what is entered into it."""
+
+    async def start(self) -> None:
+        """Have a daemon."""
+        self.daemon_: Daemon = await self.ready()
+        self.journal_, self.history = self.daemon_.journal, self.daemon_.history
+        self.live = LiveCalls(self.journal_)
+        self.entries = Entries(self.journal_, self.live, self.history, reactor)
+
+    async def attach(self, call_id: int, order_id: str, replace: bool = False) -> None:
+        """Attach an order as a CRM does."""
+        await self.entries.attach_order(
+            call_id=call_id, order_id=order_id, replace=replace, client="crm"
+        )
+
+    async def set_result(self, call_id: int, result: str, note: str | None = None) -> None:
+        """Set a result as a CRM does."""
+        await self.entries.set_result(call_id=call_id, result=result, note=note, client="crm")
+
+    async def after_all(self, filter: Filter = ALL) -> list[StateRow]:
+        """Every state from the beginning on."""
+        rows: list[StateRow] = []
+        place = "0"
+        while True:
+            more, reached = await self.history.states_after(place, 100, filter)
+            rows += more
+            if reached == place:
+                return rows
+            place = reached
+
+    async def seen_under(self, order_id: str) -> list[int]:
+        """How many states, calls and recordings are under an order, wherever one can ask."""
+        by_order = Filter(order_id=order_id)
+        return [
+            len(await self.history.order_states(order_id, ALL)),
+            (await self.history.states_page(1, 50, by_order)).total,
+            len(await self.after_all(by_order)),
+            len(await self.history.order_chains(order_id, ALL)),
+            (await self.history.records_page(1, 50, by_order)).total,
+        ]
+
+
+class OrderTests(EntriesCase):
+    """An order that is attached is the call's from then on, in all that was told of it."""
+
+    async def test_everywhere_at_once(self) -> None:
+        """Past states and recordings are under the order, in the journal and in Postgres."""
+        await self.start()
+        await self.journal_.append([*chain(view(1, order_id=None)), recording(1)])
+        await self.attach(1, "15")
+        self.assertEqual([6, 6, 6, 1, 1], await self.seen_under("15"))
+        (page,) = (await self.history.records_page(1, 50, ALL)).rows
+        self.assertEqual("15", page.call.order_id)
+        held = await self.history.call(1)
+        assert held is not None
+        self.assertEqual({"15"}, {held.call.order_id, *(row.order_id for row in held.states)})
+        self.assertEqual({"15"}, {row.order_id for row in await self.after_all()})
+
+    async def test_a_call_that_only_postgres_has(self) -> None:
+        """The same of a call that the journal has forgotten long ago."""
+        await self.start()
+        await self.journal_.append([*chain(view(1, order_id=None)), recording(1)])
+        await forget(self.daemon_)
+        await self.attach(1, "15")
+        self.assertEqual([6, 6, 6, 1, 1], await self.seen_under("15"))
+        self.assertEqual({"15"}, {row.order_id for row in await self.after_all()})
+        held = await self.history.call(1)
+        assert held is not None
+        self.assertEqual(["attachOrder"], [row.action.action for row in held.actions])
+
+    async def test_replaced(self) -> None:
+        """With replace nothing is left under the order before; without it is refused."""
+        await self.start()
+        await self.journal_.append([*chain(view(1, order_id="15")), recording(1)])
+        error = await self.fails(self.attach(1, "16"), Refused)
+        self.assertEqual((Code.WRONG_STATE, 1), (error.code, error.call_id))
+        self.assertIn("15", error.message)
+        self.assertEqual("FINISH", error.state)
+        await self.attach(1, "16", replace=True)
+        self.assertEqual([6, 6, 6, 1, 1], await self.seen_under("16"))
+        self.assertEqual([0] * 5, await self.seen_under("15"))
+        held = await self.history.call(1)
+        assert held is not None
+        (row,) = held.actions
+        self.assertEqual(("crm", "16"), (row.action.by, row.action.order_id))
+        self.assertIn("15", row.action.detail or "")
+
+    async def test_the_order_it_has(self) -> None:
+        """Attached again it is no error, and leaves no trace."""
+        await self.start()
+        await self.journal_.append(chain(view(1, order_id="15")))
+        await self.attach(1, "15")
+        held = await self.history.call(1)
+        assert held is not None
+        self.assertEqual([], list(held.actions))
+
+    async def test_two_at_once(self) -> None:
+        """Of two that ask at once one is refused."""
+        await self.start()
+        await self.journal_.append(chain(view(1, order_id=None)))
+        asked = [begin(self.attach(1, order)) for order in ("15", "16")]
+        answers = await gatherResults(
+            [one.addErrback(lambda failure: failure.value) for one in asked]
+        )
+        self.assertEqual([None, Code.WRONG_STATE], [getattr(one, "code", None) for one in answers])
+        self.assertEqual(6, (await self.seen_under("15"))[0])
+
+    async def test_states_that_were_on_their_way(self) -> None:
+        """A later state that knows nothing of the order does not undo it, here or in Postgres."""
+        await self.start()
+        facts = chain(view(1, order_id="15"))
+        await self.journal_.append(facts[:3])
+        await self.attach(1, "16", replace=True)
+        await self.journal_.append(facts[3:])
+        self.assertEqual([6, 6, 6, 1, 0], await self.seen_under("16"))
+        await self.daemon_.shipped()
+        self.assertEqual([("16",)], self.sql("SELECT order_id FROM call"))
+        await forget(self.daemon_)
+        self.assertEqual([6, 6, 6, 1, 0], await self.seen_under("16"))
+
+    async def test_shipped_again(self) -> None:
+        """What is shipped once more changes nothing, and an older action undoes no newer one."""
+        await self.start()
+        await self.journal_.append(chain(view(1, order_id=None)))
+        await self.attach(1, "15")
+        await self.attach(1, "16", replace=True)
+        await self.set_result(1, "sold")
+        await self.set_result(1, "returned")
+        await self.daemon_.shipped()
+        events = await self.journal_.after(0, 100)
+        before = self.sql("SELECT * FROM call"), self.sql("SELECT * FROM action ORDER BY event_id")
+        for again in (events, events[:7], events[6:9], events[:6]):
+            await self.daemon_.shipper._send(again, 0, 0)
+        self.assertEqual(
+            before,
+            (self.sql("SELECT * FROM call"), self.sql("SELECT * FROM action ORDER BY event_id")),
+        )
+        self.assertEqual([("16", "returned")], self.sql("SELECT order_id, result FROM call"))
+
+    async def test_a_call_of_another_daemon(self) -> None:
+        """What another daemon attaches in the same Postgres is in the lists; the last counts."""
+        await self.start()
+        await self.journal_.append(chain(view(1, order_id=None)))
+        await self.attach(1, "15")
+        await forget(self.daemon_)
+        other = await self.ready(self.folder(), asterisk="b")
+        entries = Entries(other.journal, LiveCalls(other.journal), other.history, reactor)
+        await entries.attach_order(call_id=1, order_id="16", replace=True, client="crm")
+        await other.shipped()
+        self.assertEqual([6, 6], (await self.seen_under("16"))[:2])
+        await self.attach(1, "17", replace=True)
+        self.assertEqual([6, 6, 6, 1, 0], await self.seen_under("17"))
+        self.assertEqual(6, len(await other.history.order_states("17", ALL)))
+
+    async def test_after_a_restart(self) -> None:
+        """A live call comes back under the order that was attached to it."""
+        await self.start()
+        await self.journal_.append(chain(view(1, order_id=None))[:3])
+        await self.attach(1, "15")
+        (open_call,) = await self.journal_.open_calls()
+        self.assertEqual("15", open_call.call.order_id)
+        self.assertEqual(["attachOrder"], [row.action.action for row in open_call.actions])
+
+    async def test_a_live_call(self) -> None:
+        """The call itself is put under it, before the fact, so that no state is told without."""
+        await self.start()
+        await self.journal_.append(chain(view(1, order_id=None))[:3])
+        call = Call(1, None, "k", Direction.OUTBOUND, "1000", "380", "a")
+        self.live.calls[1] = call
+        await self.attach(1, "15")
+        self.assertEqual("15", call.order_id)
+        self.live.fails = True
+        error = await self.fails(self.attach(1, "16", replace=True), Refused)
+        self.assertEqual((Code.NOT_READY, 5), (error.code, error.retry_after))
+        self.assertEqual("15", call.order_id)
+
+    async def test_unknown(self) -> None:
+        """A call that is nobody's is refused."""
+        await self.start()
+        for asked in (self.attach(99, "15"), self.set_result(99, "sold")):
+            error = await self.fails(asked, Refused)
+            self.assertEqual((Code.CALL_UNKNOWN, "call_id"), (error.code, error.field))
+
+    async def test_while_the_disk_takes_nothing(self) -> None:
+        """It is refused at once, not kept waiting for the disk."""
+        await self.start()
+        await self.journal_.append(chain(view(1, order_id=None)))
+        cast(Any, self.journal_)._broken = "disk full"
+        for asked in (self.attach(1, "15"), self.set_result(1, "sold")):
+            error = await self.fails(asked, Refused)
+            self.assertEqual(Code.NOT_READY, error.code)
+            self.assertIn("disk full", error.message)
+        cast(Any, self.journal_)._broken = None
+
+
+class ResultTests(EntriesCase):
+    """What came of a call."""
+
+    async def test_the_last_word_counts(self) -> None:
+        """The last one is shown, all are kept; the same from the journal and from Postgres."""
+        await self.start()
+        await self.journal_.append(chain(view(1)))
+        await self.set_result(1, "busy")
+        for _ in range(2):
+            await self.set_result(1, "продано", "два\nрядки")
+        for _ in range(2):
+            held = await self.history.call(1)
+            assert held is not None
+            shown = known_call(held, "http://x")
+            self.assertEqual(("продано", "два\nрядки"), (shown.result, shown.result_note))
+            self.assertEqual(["busy", "продано"], [one.result for one in shown.actions])
+            await forget(self.daemon_)
+
+    async def test_filters(self) -> None:
+        """Lists take the result of their calls; the last one, not those before."""
+        await self.start()
+        for n in (1, 2, 3):
+            await self.journal_.append([*chain(view(n, order_id="15")), recording(n)])
+        await self.set_result(1, "sold")
+        await self.set_result(2, "sold")
+        await self.set_result(2, "lost")
+        sold = Filter(result="sold")
+        self.assertEqual(6, (await self.history.states_page(1, 50, sold)).total)
+        (record,) = (await self.history.records_page(1, 50, sold)).rows
+        self.assertEqual(1, record.call.call_id)
+        (found,) = await self.history.order_chains("15", sold)
+        self.assertEqual(1, found.call.call_id)
+        self.assertEqual(6, len(await self.history.order_states("15", sold)))
+
+    async def test_a_call_with_everything(self) -> None:
+        """Legs, number dialled, name and note are the same from the journal and Postgres."""
+        await self.start()
+        leg = LegView("operator-1", "1000", None, NOON, NOON + 1, NOON + 2, 1.5, 16, "x", "chan")
+        client = replace(leg, name="client", sip=None, phone="380", cause=None)
+        call = view(
+            1,
+            did="380441234567",
+            caller_name="Олена",
+            note="a note",
+            anchor="1700000000.12",
+            legs=(leg, client),
+            wait_seconds=2.5,
+        )
+        await self.journal_.append([*chain(call), recording(1)])
+        await self.set_result(1, "sold")
+        before = await self.history.call(1)
+        await forget(self.daemon_)
+        self.assertIsNone(await self.journal_.chain(1))
+        after = await self.history.call(1)
+        assert before is not None
+        assert after is not None
+        self.assertEqual(known_call(before, "u"), known_call(after, "u"))
+        self.assertEqual((leg, client), after.call.legs)
+        self.assertEqual("a note", after.states[0].note)
+
+
+class TooManyTests(EntriesCase):
+    """An order with very many calls."""
+
+    async def test_narrowed(self) -> None:
+        """Too many are refused with the remedy; from and to narrow in the database."""
+        from ccdaemon.history import history
+
+        self.patch(history, "MOST_CALLS", 3)
+        self.patch(history, "MOST_STATES", 18)
+        await self.start()
+        facts: list[StateFact] = []
+        for n in range(1, 5):
+            facts += chain(view(n, order_id="15", date=NOON + n * 60_000))
+        await self.journal_.append(facts)
+        for asked in (self.history.order_chains("15", ALL), self.history.order_states("15", ALL)):
+            error = await self.fails(asked, Refused)
+            self.assertEqual((Code.TOO_DEEP, "from"), (error.code, error.field))
+            self.assertIn("from= and to=", error.message)
+        narrowed = Filter(from_ms=NOON + 120_000)
+        self.assertEqual(3, len(await self.history.order_chains("15", narrowed)))
+        states = await self.history.order_states("15", narrowed)
+        self.assertEqual(
+            [2, 3, 4], sorted({row.state.call_id for row in states}), "18 states of three calls"
+        )
+        self.assertEqual(State.CALL, states[0].state.state)
