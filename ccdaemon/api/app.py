@@ -24,28 +24,51 @@ from werkzeug.exceptions import HTTPException
 
 from ccdaemon import __version__
 from ccdaemon.api.addressing import method_name
+from ccdaemon.api.admission import Admission, Proxies
 from ccdaemon.api.clients import Clients, Permission, address_of
+from ccdaemon.api.connections import Connections
 from ccdaemon.api.errors import as_refused
+from ccdaemon.api.events import PARAMETERS, EventStreams
 from ccdaemon.api.exchange import HTTP_METHODS, Exchange
 from ccdaemon.api.files import SentFile
 from ccdaemon.api.kinds import Patterns
-from ccdaemon.api.methods import BY_NAME, Asking, Methods
-from ccdaemon.api.objects import by_date
+from ccdaemon.api.links import Links
+from ccdaemon.api.method import Asking
+from ccdaemon.api.methods import BY_NAME, Methods
 from ccdaemon.api.openapi import openapi
 from ccdaemon.api.origins import Origins
 from ccdaemon.api.parameters import read_values, single
-from ccdaemon.api.ports import FindsRecordings, KnowsOperators, MakesCalls, ReadsHistory
+from ccdaemon.api.ports import (
+    ControlsCalls,
+    Delivers,
+    EntersOnCalls,
+    FindsRecordings,
+    ForgetsOrders,
+    KnowsOperators,
+    MakesCalls,
+    NotesListeners,
+    PausesOperators,
+    ReadsHistory,
+)
 from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Format
 from ccdaemon.api.site import QuietSite
 from ccdaemon.api.submitted import Pairs, body_pairs, query_pairs
 from ccdaemon.api.waiting import Waiters
+from ccdaemon.api.watching import Counts, Watches, ready
+from ccdaemon.config.rules import Network
 from ccdaemon.errors import Code, Refused
-from ccdaemon.recordings import call_id_of
+from ccdaemon.health.metrics import CONTENT_TYPE as METRICS_TYPE
+from ccdaemon.history.rows import Chain
+from ccdaemon.objects import by_date
+from ccdaemon.recordings.recordings import call_id_of
 
 #: What a route gives Klein to send: a body, or what sends a file.
 Sendable = bytes | IResource
 
-_RECORD = re.compile(r"(?P<call_id>[0-9]{1,10})\.(?P<format>mp3|wav)", re.ASCII)
+_RECORD = re.compile(
+    r"(?:(?P<call_id>[0-9]{1,10})|(?P<uniqueid>[A-Za-z0-9][A-Za-z0-9._-]*))\.(?P<format>mp3|wav)",
+    re.ASCII,
+)
 _MP3 = re.compile(r"(?P<uniqueid>[A-Za-z0-9._-]+)\.(?P<format>mp3)", re.ASCII)
 _log = Logger()
 
@@ -53,11 +76,16 @@ _log = Logger()
 class Api(Service):
     """The API.
 
-    As a service it does one thing: when it stops, nobody who waits is held any longer.
+    As a service it does one thing: when it stops, nobody who waits or follows is held any longer.
 
     :param public_url: what links in answers begin with; None: the address that was asked.
+    :param trusted_proxies: whose word is taken for where a request comes from.
     :param hosts: names by which the daemon is asked for, beside ``localhost`` and addresses.
     :param max_waiting: how many requests may wait for news at once.
+    :param max_connections: how many connections may be open at once.
+    :param request_timeout: seconds in which a request has to come.
+    :param max_streams: how many streams of events may be open at once.
+    :param heartbeat: seconds after which a silent stream says that it is there.
     """
 
     app = Klein()
@@ -66,37 +94,85 @@ class Api(Service):
         self,
         *,
         calls: MakesCalls,
+        control: ControlsCalls,
+        webhooks: Delivers,
+        entries: EntersOnCalls,
+        pauses: PausesOperators,
+        retention: ForgetsOrders,
+        listening: NotesListeners,
+        watch: Watches,
+        counts: Counts,
         operators: KnowsOperators,
         history: ReadsHistory,
         recordings: FindsRecordings,
         clients: Clients,
         patterns: Patterns,
         clock: IReactorTime,
+        wall: IReactorTime,
         hosts: Sequence[str] = (),
         public_url: str | None = None,
+        link_secret: str | None = None,
+        trusted_proxies: Sequence[Network] = (),
         max_waiting: int = 1000,
+        max_connections: int = 2000,
+        request_timeout: int = 60,
+        max_streams: int = 100,
+        heartbeat: float = 15.0,
     ) -> None:
+        self.streams = EventStreams(history, clock, heartbeat, max_streams)
+        self.connections = Connections(clock, max_connections)
+        self._request_timeout = request_timeout
         self._waiters = Waiters(clock, max_waiting)
-        self._methods = Methods(calls, operators, history, self._waiters, clock)
+        links = Links(link_secret)
+        self._methods = Methods(
+            calls,
+            operators,
+            history,
+            self._waiters,
+            clock,
+            wall,
+            control,
+            webhooks,
+            entries,
+            pauses,
+            retention,
+            watch,
+            links,
+        )
+        self._links = links
+        self._watch = watch
+        self._counts = counts
         self._history = history
         self._recordings = recordings
-        self._clients = clients
+        self._listening = listening
+        self._admission = Admission(clients, clock)
+        self._proxies = Proxies(trusted_proxies)
         self._patterns = patterns
         self._clock = clock
+        self._wall = wall
         self._origins = Origins(hosts, public_url)
         self._public_url = public_url
 
     def resource(self) -> IResource:
         """Give the tree, to be put at the root of a site."""
-        return _Gate(self.app.resource(), self._clock, self._origins)
+        return _Gate(
+            self.app.resource(),
+            self._clock,
+            self._wall,
+            self._origins,
+            self._proxies,
+            self._counts,
+            self._links,
+        )
 
     def site(self) -> Site:
         """Give the site, to be put behind a listening endpoint."""
-        return QuietSite(self.resource(), self._clock)
+        return QuietSite(self.resource(), self._clock, self.connections, self._request_timeout)
 
     def stopService(self) -> None:
-        """Answer everybody who waits, with what there is."""
+        """Answer everybody who waits, with what there is, and end the streams."""
         self._waiters.close()
+        self.streams.close()
         Service.stopService(self)
 
     @app.route("/healthz")
@@ -104,10 +180,25 @@ class Api(Service):
         """Say that the process is alive, to anybody."""
         return _answered(request, _alive(Exchange.of(request)))
 
+    @app.route("/readyz")
+    def readyz(self, request: IRequest) -> Deferred[Sendable]:
+        """Say whether calls can be made and taken, to anybody."""
+        return _answered(request, self._ready(Exchange.of(request)))
+
+    @app.route("/metrics")
+    def metrics(self, request: IRequest) -> Deferred[Sendable]:
+        """Tell all numbers, for Prometheus: to this machine, and to whoever may read."""
+        return _answered(request, self._show_numbers(Exchange.of(request)))
+
     @app.route("/api/openapi.json")
     def openapi(self, request: IRequest) -> Deferred[Sendable]:
         """Describe the API, as an OpenAPI document without the envelope."""
         return _answered(request, self._describe(Exchange.of(request)))
+
+    @app.route("/api/events")
+    def events(self, request: IRequest) -> Deferred[Sendable]:
+        """Stream what is told, as it is told."""
+        return _answered(request, self._stream(Exchange.of(request)))
 
     @app.route("/api/<name>")
     def method(self, request: IRequest, name: str) -> Deferred[Sendable]:
@@ -116,7 +207,7 @@ class Api(Service):
 
     @app.route("/api/record/<name>")
     def record(self, request: IRequest, name: str) -> Deferred[Sendable]:
-        """Send the recording of a call, ``<call_id>.wav`` or ``<call_id>.mp3``."""
+        """Send a recording, of a call or of a channel: ``<call_id>.wav``, ``<uniqueid>.mp3``."""
         return _answered(request, self._send_record(Exchange.of(request), _RECORD, name))
 
     @app.route("/mp3/<name>")
@@ -136,6 +227,15 @@ class Api(Service):
         assert isinstance(error, Exception)
         return Exchange.of(request).refuse(as_refused(error, _log))
 
+    async def _ready(self, exchange: Exchange) -> Sendable:
+        return exchange.answer(ready(self._watch.look()))
+
+    async def _show_numbers(self, exchange: Exchange) -> Sendable:
+        exchange.label = "metrics"
+        if not address_of(exchange.peer).is_loopback:
+            self._admit(exchange, Permission.READ)
+        return exchange.send(200, METRICS_TYPE, self._counts.render())
+
     async def _describe(self, exchange: Exchange) -> Sendable:
         self._admit(exchange, Permission.READ)
         described = openapi(self._patterns, __version__, self._base_url(exchange))
@@ -144,11 +244,18 @@ class Api(Service):
     def _base_url(self, exchange: Exchange) -> str:
         return self._public_url or exchange.own_url
 
+    async def _stream(self, exchange: Exchange) -> Sendable:
+        exchange.label = "events"
+        pairs = self._admit(exchange, Permission.READ)
+        values = read_values(pairs, (), PARAMETERS, self._patterns)
+        return await self.streams.open(exchange, values, self._base_url(exchange))
+
     async def _run(self, exchange: Exchange, segment: str) -> bytes:
         name = method_name(segment)
         method = BY_NAME.get(name) if name else None
         if method is None:
             raise _unknown()
+        exchange.label = method.name
         pairs = self._admit(exchange, method.permission)
         values = read_values(pairs, method.required, method.optional, self._patterns)
         asking = Asking(
@@ -161,32 +268,47 @@ class Api(Service):
     async def _send_record(
         self, exchange: Exchange, address: re.Pattern[str], name: str
     ) -> Sendable:
+        exchange.label = "record"
         found = address.fullmatch(name)
         if found is None:
             raise _unknown()
-        self._admit(exchange, Permission.READ)
+        is_opened = self._links.opens(exchange.path, exchange.query, self._wall.seconds())
+        if is_opened is False:
+            raise Refused(Code.FORBIDDEN, "this link has expired, or was not made here")
+        if is_opened:
+            exchange.client = "link"
+        else:
+            self._admit(exchange, Permission.READ)
         uniqueid = found.groupdict().get("uniqueid")
-        call_id = call_id_of(uniqueid) if uniqueid else int(found["call_id"])
-        chain = await self._history.call(call_id) if call_id else None
+        if uniqueid:
+            chain = await self._recorded(uniqueid)
+        else:
+            chain = await self._history.call(int(found["call_id"]))
         records = by_date(chain.records) if chain else []
         wanted = [record for record in records if uniqueid in (None, record.uniqueid)]
         if not wanted:
             raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
-        if found["format"] == "mp3":
-            return SentFile(await self._recordings.mp3(wanted[0]), "audio/mpeg")
-        return SentFile(await self._recordings.wav(wanted[0]), "audio/wav")
+        kind = (self._recordings.mp3, "audio/mpeg")
+        if found["format"] == "wav":
+            kind = (self._recordings.wav, "audio/wav")
+        sent = SentFile(await kind[0](wanted[0]), kind[1])
+        if exchange.http_method != "HEAD":
+            self._listening.played(wanted[0].call_id, wanted[0].uniqueid, exchange.client or "")
+        return sent
+
+    async def _recorded(self, uniqueid: str) -> Chain | None:
+        """The call whose recording is named after a channel: ours, or one of Asterisk's names."""
+        call_id = call_id_of(uniqueid)
+        if call_id:
+            return await self._history.call(call_id)
+        return await self._history.by_recording(uniqueid)
 
     def _admit(self, exchange: Exchange, permission: Permission) -> Pairs:
         """Let a client in that may do this, and give what the request brings."""
         sent = body_pairs(exchange.header("Content-Type"), exchange.form())
         pairs = [*query_pairs(exchange.query), *sent]
         key = _bearer(exchange.header("Authorization")) or single(pairs, "api_key")
-        client = self._clients.identify(address_of(exchange.peer), key)
-        if client is None:
-            raise Refused(
-                Code.UNAUTHORIZED,
-                f"{exchange.peer} is no client's address, or the key is nobody's",
-            )
+        client = self._admission.client(exchange.peer, key)
         exchange.client = client.name
         if permission.value not in client.permissions:
             raise Refused(
@@ -200,15 +322,28 @@ class _Gate(Resource):
 
     isLeaf = True
 
-    def __init__(self, routes: IResource, clock: IReactorTime, origins: Origins) -> None:
+    def __init__(
+        self,
+        routes: IResource,
+        clock: IReactorTime,
+        wall: IReactorTime,
+        origins: Origins,
+        proxies: Proxies,
+        counts: Counts,
+        links: Links,
+    ) -> None:
         Resource.__init__(self)
+        self._counts = counts
         self._routes = routes
         self._clock = clock
+        self._wall = wall
         self._origins = origins
+        self._proxies = proxies
+        self._links = links
 
     def render(self, request: Request) -> bytes | int:
         """Answer the request, or have the routes answer it."""
-        exchange = Exchange(request, self._clock, _log)
+        exchange = Exchange(request, self._clock, _log, self._counts.answered)
         request.setComponent(Exchange, exchange)
         try:
             self._check(exchange)
@@ -219,9 +354,12 @@ class _Gate(Resource):
 
     def _check(self, exchange: Exchange) -> None:
         request = exchange.request
-        self._origins.check(
-            exchange.headers("Host"), exchange.headers("Origin"), exchange.headers("Sec-Fetch-Site")
-        )
+        exchange.peer = self._proxies.origin(exchange.peer, exchange.headers("X-Forwarded-For"))
+        from_where = exchange.headers("Origin"), exchange.headers("Sec-Fetch-Site")
+        if self._links.opens(exchange.path, exchange.query, self._wall.seconds()):
+            # It asks for what it may have, whatever page it stands on.
+            from_where = (), ()
+        self._origins.check(exchange.headers("Host"), *from_where)
         if not exchange.headers("Host"):
             # HTTP/1.0 may leave it out; the routes need one.
             request.requestHeaders.setRawHeaders(b"Host", [b"localhost"])

@@ -17,10 +17,24 @@ _LOCAL = ipaddress.IPv4Address("127.0.0.1")
 
 
 class Permission(str, Enum):
-    """What a client may do."""
+    """What a client may do: one word for each group of methods."""
 
     CALL = "call"
     READ = "read"
+    WEBHOOKS = "webhooks"
+    HANGUP = "hangup"
+    TRANSFER = "transfer"
+    HOLD = "hold"
+    MUTE = "mute"
+    LISTEN = "listen"
+    WHISPER = "whisper"
+    BARGE = "barge"
+    RECORD = "record"
+    ATTACH = "attach"
+    RESULT = "result"
+    PAUSE = "pause"
+    FORGET = "forget"
+    AUDIT = "audit"
 
 
 def address_of(host: str | None) -> Address:
@@ -38,11 +52,14 @@ def address_of(host: str | None) -> Address:
 
 
 class Clients:
-    """The clients of the configuration, in its order."""
+    """The clients of the configuration, in its order.
+
+    :ivar any_key: whether somebody has a key; where nobody has, what is shown says nothing.
+    """
 
     def __init__(self, clients: Sequence[Client]) -> None:
         self._clients = tuple(clients)
-        self._any_key = any(client.key_sha256 is not None for client in self._clients)
+        self.any_key = any(client.key_sha256 for client in self._clients)
 
     def identify(self, address: Address, presented_key: str | None) -> Client | None:
         """Say which client it is; None if none.
@@ -50,8 +67,8 @@ class Clients:
         A key that is presented has to be somebody's, wherever it comes from; but where nobody
         has a key it says nothing.
         """
-        if presented_key is None or not self._any_key:
-            candidates = [client for client in self._clients if client.key_sha256 is None]
+        if presented_key is None or not self.any_key:
+            candidates = [client for client in self._clients if not client.key_sha256]
         else:
             candidates = self._holders(presented_key)
         return next((client for client in candidates if _is_at(client, address)), None)
@@ -62,7 +79,7 @@ class Clients:
         return [
             client
             for client in self._clients
-            if client.key_sha256 is not None and hmac.compare_digest(client.key_sha256, digest)
+            if sum(hmac.compare_digest(known, digest) for known in client.key_sha256)
         ]
 
 

@@ -6,8 +6,9 @@ from ccdaemon.api.kinds import Flag, Moment, OneOf, Phone, Seconds, Sip, SomeOf,
 from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.calls.model import Direction
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import Filter
+from ccdaemon.history.rows import Filter, Kind
 from ccdaemon.operators import Status
+from ccdaemon.switchboard.control import Mode, Party
 
 #: How many rows of a list can be reached by pages.
 DEEPEST = 100_000
@@ -34,12 +35,56 @@ DIRECTION = Parameter("direction", OneOf(Direction), "who began the call")
 GROUP_BY_CALL = Parameter("group_by_call", Flag(), "1: the states of each call together", False)
 STATUS = Parameter(
     "status",
-    SomeOf((Status.OFFLINE, Status.ONLINE, Status.INUSE)),
+    SomeOf((Status.OFFLINE, Status.ONLINE, Status.INUSE, Status.PAUSED)),
     "only operators with one of these statuses",
 )
 
+TYPES = Parameter("types", SomeOf(tuple(Kind)), "only what is of these types")
+
+MODE = Parameter(
+    "mode",
+    OneOf(Mode),
+    "blind: at once; attended: the operator speaks with whom he transfers to first",
+    Mode.BLIND,
+)
+WHO = Parameter("who", OneOf(Party), "who is not to be heard")
+
+_LINE = Text(
+    r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]{1,64}", "a line of 1 to 64 characters"
+)
+RESULT = Parameter("result", _LINE, "what came of the call, in the CRM's words")
+NOTE = Parameter(
+    "note",
+    Text(
+        r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]{1,500}",
+        "text of up to 500 characters",
+    ),
+    "words for people",
+)
+REASON = Parameter("reason", _LINE, "why the operator is paused")
+REPLACE = Parameter("replace", Flag(), "1: also where the call has another order", False)
+OPEN = Parameter("open", Flag(), "1: only those who were not called back", False)
+DID = Parameter("did", _ID, "only calls to this number of ours")
+CALLER_ID = Parameter(
+    "caller_id",
+    Text(r"\+?[0-9]{1,20}", "one of the numbers that clients may be shown"),
+    "the number that the client sees, one of caller_ids in the configuration",
+)
+OPERATOR_TIMEOUT = Parameter(
+    "operator_timeout", Whole(1, 600), "seconds that the operator's phone may ring"
+)
+CLIENT_TIMEOUT = Parameter("client_timeout", Whole(1, 600), "seconds that the client's may ring")
+MAX_DURATION = Parameter("max_duration", Whole(1, 86_400), "seconds that the two may talk")
+AUTO_ANSWER = Parameter("auto_answer", Flag(), "1: the operator's phone picks up by itself", False)
+RECORD = Parameter("record", Flag(), "0: the talk is not recorded", True)
+
 PAGING = (PAGE, PER_PAGE)
 FILTER = (FROM, TO, SIP, PHONE, ORDER_ID, DIRECTION)
+
+
+def paging(page: int, per_page: int, total: int) -> dict[str, object]:
+    """Say which page it is, and of how many."""
+    return {"page": page, "per_page": per_page, "total": total, "pages": -(-total // per_page)}
 
 
 def filter_of(values: Values) -> Filter:
@@ -51,6 +96,8 @@ def filter_of(values: Values) -> Filter:
         phone=values.get(PHONE),
         order_id=values.get(ORDER_ID),
         direction=values.get(DIRECTION),
+        result=values.get(RESULT),
+        call_id=values.get(CALL_ID),
     )
 
 

@@ -20,7 +20,10 @@ STATUS: Mapping[Code, int] = {
     Code.TOO_DEEP: 400,
     Code.UNAUTHORIZED: 401,
     Code.FORBIDDEN: 403,
+    Code.TOO_MANY_ATTEMPTS: 429,
     Code.PHONE_NOT_ALLOWED: 403,
+    Code.DO_NOT_CALL: 403,
+    Code.QUIET_HOURS: 429,
     Code.UNKNOWN_METHOD: 404,
     Code.METHOD_NOT_ALLOWED: 405,
     Code.BODY_TOO_LARGE: 413,
@@ -29,9 +32,13 @@ STATUS: Mapping[Code, int] = {
     Code.OPERATOR_BUSY: 409,
     Code.EXTERNAL_KEY_USED: 409,
     Code.CALL_UNKNOWN: 404,
+    Code.WRONG_STATE: 409,
     Code.RECORD_UNKNOWN: 404,
+    Code.DELIVERY_UNKNOWN: 404,
     Code.BAD_RANGE: 416,
     Code.TOO_MANY_CALLS: 429,
+    Code.TOO_MANY_STREAMS: 429,
+    Code.TOO_MANY_CONNECTIONS: 503,
     Code.ASTERISK_UNAVAILABLE: 503,
     Code.ASTERISK_REFUSED: 502,
     Code.HISTORY_UNAVAILABLE: 503,
@@ -46,12 +53,14 @@ def status_of(refused: Refused) -> int:
 
 
 def error_object(refused: Refused) -> dict[str, object]:
-    """Make the ``error`` object: ``field`` and ``call_id`` only where there is one."""
+    """Make the ``error`` object: ``field``, ``call_id``, ``state`` only where there is one."""
     error: dict[str, object] = {"code": refused.code.value, "message": refused.message}
     if refused.field is not None:
         error["field"] = refused.field
     if refused.call_id is not None:
         error["call_id"] = refused.call_id
+    if refused.state is not None:
+        error["state"] = refused.state
     return error
 
 

@@ -7,13 +7,22 @@ here.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import SEEK_END
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_TCP,
+    SO_SNDBUF,
+    SOL_SOCKET,
+    TCP_USER_TIMEOUT,
+    socket,
+)
 from typing import Any, BinaryIO, cast
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
@@ -26,8 +35,17 @@ from ccdaemon.errors import Code, Refused
 #: How large a body may be, in bytes.
 LARGEST_BODY = 64 * 1024
 
+#: What the kernel is asked to keep of a stream that its reader has not taken, in bytes.
+KERNEL_BUFFER = 64 * 1024
+
 #: The methods of HTTP that are answered.
 HTTP_METHODS = ("GET", "HEAD", "POST")
+
+#: What is counted where the client went before the answer, as nginx has it.
+ABANDONED = 499
+
+#: Told of every answer: what was asked for, the HTTP status, the seconds; None for a stream.
+Observe = Callable[[str, int, float | None], None]
 
 _HEADERS = {
     "Server": "ccdaemon",
@@ -46,13 +64,21 @@ def too_large() -> Refused:
 class Exchange:
     """A request that is to be answered, and its line in the log."""
 
-    def __init__(self, request: Request, clock: IReactorTime, log: Logger) -> None:
+    def __init__(
+        self, request: Request, clock: IReactorTime, log: Logger, observe: Observe
+    ) -> None:
         self.request = request
+        #: What is asked for, in one of few words, for those who count.
+        self.label = "other"
+        self._observe = observe
+        self._is_stream = False
         self.http_method = request.method.decode("latin-1")
         self.path = request.path.decode("latin-1")
         self.format = wanted_format(self.path, self.header("Accept"))
         self.gone: Deferred[None] = Deferred()
         self.client: str | None = None
+        #: The IP address that asks; None for a local socket.
+        self.peer = self._far_end()
         self._clock = clock
         self._began = clock.seconds()
         self._log = log
@@ -98,9 +124,7 @@ class Exchange:
     def _content(self) -> BinaryIO:
         return cast(BinaryIO, self.request.content)
 
-    @property
-    def peer(self) -> str | None:
-        """The IP address that asks; None for a local socket."""
+    def _far_end(self) -> str | None:
         address = self.request.getClientAddress()
         return None if isinstance(address, UNIXAddress) else str(getattr(address, "host", ""))
 
@@ -138,14 +162,52 @@ class Exchange:
         self.request.setHeader("Cache-Control", "no-store")
         return body
 
+    def dress_stream(self, content_type: str) -> None:
+        """Dress the request for a body that has no length, and that nobody may hold back."""
+        self.request.setResponseCode(200)
+        self.request.setHeader("Content-Type", content_type)
+        self.request.setHeader("Cache-Control", "no-store")
+        # nginx would gather it otherwise.
+        self.request.setHeader("X-Accel-Buffering", "no")
+
+    def begin_stream(self, content_type: str, producer: IPushProducer, silence: float) -> None:
+        """Begin a body that ``producer`` writes, which is told when to pause.
+
+        :param silence: seconds after which the kernel gives up a peer that acknowledges nothing.
+        """
+        self._is_stream = True
+        self.dress_stream(content_type)
+        transport: Any = self.request.channel.transport
+        # With TLS there is a transport below.
+        handle = getattr(transport, "transport", transport)
+        handle = handle.getHandle() if hasattr(handle, "getHandle") else None
+        if isinstance(handle, socket) and handle.family in (AF_INET, AF_INET6):
+            handle.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(silence * 1000))
+            # Else the kernel takes megabytes for a reader who takes nothing.
+            handle.setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER)
+        self.request.registerProducer(producer, True)
+
+    def end_stream(self) -> None:
+        """End the body, if anybody still reads it."""
+        if not self.gone.called:
+            self.request.unregisterProducer()
+            self.request.finish()
+
+    def abort(self) -> None:
+        """Cut the connection, and drop what was written and not taken."""
+        self.request.channel.forceAbortClient()
+
     def _over(self, result: object) -> None:
         self.gone.callback(None)
+        took = self._clock.seconds() - self._began
+        status = self.request.code if result is None else ABANDONED
+        self._observe(self.label, status, None if self._is_stream else took)
         self._log.info(
             "{method} {path} {status} in {ms} ms for {client}",
             method=self.http_method,
             # Without the query string, which may hold a key.
             path=_UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", self.path)[:200],
             status=self.request.code if result is None else "abandoned",
-            ms=round((self._clock.seconds() - self._began) * 1000),
+            ms=round(took * 1000),
             client=self.client or "nobody",
         )

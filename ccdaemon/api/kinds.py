@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-from ccdaemon.config_rules import Pattern
+from ccdaemon.config.rules import Pattern
 
 T_co = TypeVar("T_co", covariant=True)
 E = TypeVar("E", bound=Enum)
@@ -94,8 +94,8 @@ class Seconds:
         return f"a number of seconds from 0 to {self.high}"
 
     def schema(self, patterns: Patterns) -> Schema:
-        """Name the range."""
-        return {"type": "number", "minimum": 0, "maximum": self.high}
+        """Name the range, and what is no finer than a clock's."""
+        return {"type": "number", "minimum": 0, "maximum": self.high, "multipleOf": 0.001}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class SomeOf(Generic[E]):
 
     def schema(self, patterns: Patterns) -> Schema:
         """Name the words."""
-        word = "(" + "|".join(word.value for word in self.words) + ")"
+        word = "(" + "|".join(re.escape(word.value) for word in self.words) + ")"
         return {"type": "string", "pattern": f"^{word}(,{word})*$"}
 
 

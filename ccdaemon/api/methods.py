@@ -5,16 +5,37 @@ Knows parameters, objects and the ports; neither HTTP nor the spelling of answer
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.api import declared as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.objects import (
+from ccdaemon.api.controlling import CONTROLLING
+from ccdaemon.api.delivering import DELIVERING
+from ccdaemon.api.entering import ENTERING
+from ccdaemon.api.linking import LINKING
+from ccdaemon.api.links import Links
+from ccdaemon.api.method import Asking, Method
+from ccdaemon.api.parameters import Values
+from ccdaemon.api.ports import (
+    ControlsCalls,
+    Delivers,
+    EntersOnCalls,
+    ForgetsOrders,
+    KnowsOperators,
+    MakesCalls,
+    PausesOperators,
+    ReadsHistory,
+)
+from ccdaemon.api.rendering import Answer
+from ccdaemon.api.waiting import Waiters
+from ccdaemon.api.watching import HEALTH, Watches
+from ccdaemon.errors import Code, Refused
+from ccdaemon.history.rows import Chain, StateRow
+from ccdaemon.objects import (
     CallWithRecords,
     CallWithStates,
     OperatorChangeObject,
@@ -23,33 +44,17 @@ from ccdaemon.api.objects import (
     StateObject,
     call_with_records,
     call_with_states,
+    known_call,
     operator_change_object,
     operator_object,
     record_object,
     state_object,
 )
-from ccdaemon.api.parameters import Parameter, Values
-from ccdaemon.api.ports import KnowsOperators, MakesCalls, ReadsHistory
-from ccdaemon.api.rendering import Answer
-from ccdaemon.api.waiting import Waiters
-from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import Chain, StateRow
+from ccdaemon.switchboard.call_options import CallOptions
 
-#: For how many seconds an answer is sought where the filter leaves out what is found.
-LONGEST_SEARCH = 8.0
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """What a method may know of its request beside the parameters.
-
-    ``base_url`` is what links begin with, without a slash at its end; ``gone`` fires when
-    nobody waits for the answer any more.
-    """
-
-    client: str
-    base_url: str
-    gone: Deferred[None]
+#: Seconds within which one more look is begun where the filter leaves out what is found: so long,
+#: and the history's ``DEADLINE``, may an answer take.
+LONGEST_SEARCH = 2.0
 
 
 class Methods:
@@ -62,10 +67,26 @@ class Methods:
         history: ReadsHistory,
         waiters: Waiters,
         clock: IReactorTime,
+        wall: IReactorTime,
+        control: ControlsCalls,
+        webhooks: Delivers,
+        entries: EntersOnCalls,
+        pauses: PausesOperators,
+        retention: ForgetsOrders,
+        watch: Watches,
+        links: Links,
     ) -> None:
+        self.watch = watch
+        self.control = control
+        self.links = links
+        self.wall = wall
+        self.webhooks = webhooks
+        self.entries = entries
+        self.pauses = pauses
+        self.retention = retention
         self._calls = calls
         self._operators = operators
-        self._history = history
+        self.history = history
         self._waiters = waiters
         self._clock = clock
 
@@ -77,15 +98,31 @@ class Methods:
             order_id=values[p.ORDER_ID],
             external_key=values[p.EXTERNAL_KEY],
             client=asking.client,
+            options=CallOptions(
+                caller_id=values.get(p.CALLER_ID),
+                operator_timeout=values.get(p.OPERATOR_TIMEOUT),
+                client_timeout=values.get(p.CLIENT_TIMEOUT),
+                max_duration=values.get(p.MAX_DURATION),
+                auto_answer=values[p.AUTO_ANSWER],
+                record=values[p.RECORD],
+                note=values.get(p.NOTE),
+            ),
         )
         return Answer({"call_id": call_id})
+
+    async def as_it_is(self, call_id: int, asking: Asking) -> Answer:
+        """Answer with a call as it stands now."""
+        chain = await self.history.call(call_id)
+        if chain is None:
+            raise Refused(Code.CALL_UNKNOWN, "there is no such call")
+        return Answer(known_call(chain, asking.base_url))
 
     async def record_list(self, values: Values, asking: Asking) -> Answer:
         """List recordings, newest first."""
         page, per_page = p.paging_of(values)
-        found = await self._history.records_page(page, per_page, p.filter_of(values))
+        found = await self.history.records_page(page, per_page, p.filter_of(values))
         data = [record_object(row.record, row.call, asking.base_url) for row in found.rows]
-        return Answer({**_paging(page, per_page, found.total), "data": data})
+        return Answer({**p.paging(page, per_page, found.total), "data": data})
 
     async def order_records(self, values: Values, asking: Asking) -> Answer:
         """List an order's calls with their recordings, newest first."""
@@ -98,33 +135,36 @@ class Methods:
         if values[p.GROUP_BY_CALL]:
             return Answer([call_with_states(chain) for chain in await self._order_chains(values)])
         # The rows are states here: what restricts them is put to each, not to its call.
-        calls = replace(filter, from_ms=None, to_ms=None, sip=None)
-        chains = await self._history.order_chains(values[p.ORDER_ID], calls)
-        rows = [row for chain in chains for row in chain.states if filter.wants(row.state)]
-        rows.sort(key=lambda row: (row.state.date, row.event_id))
+        filter = replace(filter, order_id=None)
+        rows = await self.history.order_states(values[p.ORDER_ID], filter)
         return Answer([state_object(row) for row in rows])
 
     async def _order_chains(self, values: Values) -> Sequence[Chain]:
-        chains = await self._history.order_chains(values[p.ORDER_ID], p.filter_of(values))
+        chains = await self.history.order_chains(values[p.ORDER_ID], p.filter_of(values))
         return sorted(chains, key=lambda chain: (chain.call.date, chain.call.call_id))
 
     async def call_history(self, values: Values, asking: Asking) -> Answer:
         """Tell one call's chain; or what came after a cursor; or all states, newest first."""
         if values.get(p.CALL_ID) is not None or values.get(p.EXTERNAL_KEY) is not None:
-            return Answer([call_with_states(await self._chain(values))])
+            return Answer([call_with_states(await self.chain(values))])
         if values.get(p.AFTER) is not None:
+            _refuse_result(values)
             return await self._told_after(values, asking)
         page, per_page = p.paging_of(values)
-        found = await self._history.states_page(page, per_page, p.filter_of(values))
+        found = await self.history.states_page(page, per_page, p.filter_of(values))
         rows = [state_object(row) for row in found.rows]
-        return Answer(rows, _paging(page, per_page, found.total))
+        return Answer(rows, p.paging(page, per_page, found.total))
 
-    async def _chain(self, values: Values) -> Chain:
+    async def chain(self, values: Values) -> Chain:
+        """Find the call that is asked for by its number or its key.
+
+        :raises Refused: with ``call_unknown``.
+        """
         call_id, external_key = values.get(p.CALL_ID), values.get(p.EXTERNAL_KEY)
         if call_id is not None:
-            chain = await self._history.call(call_id)
+            chain = await self.history.call(call_id)
         else:
-            chain = await self._history.by_key(values[p.EXTERNAL_KEY])
+            chain = await self.history.by_key(values[p.EXTERNAL_KEY])
         if chain is None or external_key not in (None, chain.call.external_key):
             raise Refused(Code.CALL_UNKNOWN, "there is no such call")
         return chain
@@ -135,9 +175,9 @@ class Methods:
         until, search_until = began + values[p.WAIT], began + LONGEST_SEARCH
         while True:
             # Asked for before the look, so that nothing can happen unseen between the two.
-            changed = self._history.changed()
+            changed = self.history.changed()
             try:
-                rows, reached = await self._history.states_after(cursor, limit, filter)
+                rows, reached = await self.history.states_after(cursor, limit, filter)
             except BaseException:
                 _forget(changed)
                 raise
@@ -170,14 +210,23 @@ class Methods:
         ]
         shown = found[(page - 1) * per_page : page * per_page]
         data = [operator_object(operator) for operator in shown]
-        return Answer({**_paging(page, per_page, len(found)), "data": data})
+        return Answer({**p.paging(page, per_page, len(found)), "data": data})
 
     async def operator_history(self, values: Values, asking: Asking) -> Answer:
         """List the operators' log, newest first."""
         page, per_page = p.paging_of(values)
-        found = await self._history.operator_page(page, per_page, p.filter_of(values))
+        found = await self.history.operator_page(page, per_page, p.filter_of(values))
         rows = [operator_change_object(row) for row in found.rows]
-        return Answer(rows, _paging(page, per_page, found.total))
+        return Answer(rows, p.paging(page, per_page, found.total))
+
+
+def _refuse_result(values: Values) -> None:
+    if values.get(p.RESULT) is not None:
+        raise Refused(
+            Code.BAD_PARAMETER,
+            "result restricts pages; what is told after a cursor was told before the result was",
+            field=p.RESULT.name,
+        )
 
 
 def _forget(changed: Deferred[None]) -> None:
@@ -185,30 +234,7 @@ def _forget(changed: Deferred[None]) -> None:
     changed.cancel()
 
 
-def _paging(page: int, per_page: int, total: int) -> dict[str, object]:
-    return {"page": page, "per_page": per_page, "total": total, "pages": -(-total // per_page)}
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method: its name on the wire, who may ask, with what, and what comes back.
-
-    ``rows`` are the types of what the answer lists, none if it is no list. With ``data`` the rows
-    stand in the response's ``data`` beside the paging; without they are the response.
-    ``refusals`` are the codes it may meet beside those that every method may.
-    """
-
-    name: str
-    permission: Permission
-    run: Callable[[Methods, Values, Asking], Awaitable[Answer]]
-    rows: Sequence[type]
-    data: bool = False
-    required: Sequence[Parameter[Any]] = ()
-    optional: Sequence[Parameter[Any]] = ()
-    refusals: Sequence[Code] = (Code.HISTORY_UNAVAILABLE,)
-
-
-_OF_AN_ORDER = (p.FROM, p.TO, p.SIP, p.PHONE, p.DIRECTION)
+_OF_AN_ORDER = (p.FROM, p.TO, p.SIP, p.PHONE, p.DIRECTION, p.RESULT)
 
 METHODS: Sequence[Method] = (
     Method(
@@ -217,6 +243,15 @@ METHODS: Sequence[Method] = (
         Methods.make_call,
         rows=(),
         required=(p.SIP, p.PHONE, p.ORDER_ID, p.EXTERNAL_KEY),
+        optional=(
+            p.CALLER_ID,
+            p.OPERATOR_TIMEOUT,
+            p.CLIENT_TIMEOUT,
+            p.MAX_DURATION,
+            p.AUTO_ANSWER,
+            p.RECORD,
+            p.NOTE,
+        ),
         refusals=(
             Code.PHONE_NOT_ALLOWED,
             Code.OPERATOR_UNKNOWN,
@@ -235,7 +270,7 @@ METHODS: Sequence[Method] = (
         Methods.record_list,
         rows=(RecordObject,),
         data=True,
-        optional=(*p.PAGING, *p.FILTER),
+        optional=(*p.PAGING, *p.FILTER, p.RESULT),
     ),
     Method(
         "orderRecords",
@@ -258,7 +293,10 @@ METHODS: Sequence[Method] = (
         Permission.READ,
         Methods.call_history,
         rows=(StateObject, CallWithStates),
-        optional=(p.CALL_ID, p.EXTERNAL_KEY, p.AFTER, p.LIMIT, p.WAIT, *p.PAGING, *p.FILTER),
+        optional=(
+            *(p.CALL_ID, p.EXTERNAL_KEY, p.AFTER, p.LIMIT, p.WAIT, p.RESULT),
+            *(*p.PAGING, *p.FILTER),
+        ),
         refusals=(Code.HISTORY_UNAVAILABLE, Code.CALL_UNKNOWN),
     ),
     Method(
@@ -277,6 +315,11 @@ METHODS: Sequence[Method] = (
         rows=(OperatorChangeObject,),
         optional=(p.SIP, *p.PAGING, p.FROM, p.TO),
     ),
+    *CONTROLLING,
+    *LINKING,
+    *DELIVERING,
+    *ENTERING,
+    HEALTH,
 )
 
 #: The headings of the customer's brief that differ from the methods' names by more than case.

@@ -10,10 +10,14 @@ from typing import Any
 
 import msgspec
 
+from ccdaemon.announcements import OperatorAnnouncement, RecordAnnouncement, StateAnnouncement
 from ccdaemon.api.declared import AFTER, PAGE
 from ccdaemon.api.errors import STATUS
+from ccdaemon.api.events import CONTENT_TYPE as EVENT_STREAM
+from ccdaemon.api.events import PARAMETERS as OF_EVENTS
 from ccdaemon.api.kinds import Patterns
-from ccdaemon.api.methods import METHODS, Method
+from ccdaemon.api.method import Method
+from ccdaemon.api.methods import METHODS
 from ccdaemon.api.parameters import Parameter
 from ccdaemon.api.rendering import CONTENT_TYPE
 from ccdaemon.errors import Code
@@ -29,6 +33,7 @@ _ALWAYS = (
     Code.BODY_TOO_LARGE,
     Code.INTERNAL,
 )
+_ANNOUNCED = (StateAnnouncement, OperatorAnnouncement, RecordAnnouncement)
 _PAGING = {name: {"type": "integer"} for name in ("page", "per_page", "total", "pages")}
 
 
@@ -54,7 +59,7 @@ def openapi(patterns: Patterns, version: str, server: str) -> Document:
             " without a suffix the Accept header decides.",
         },
         "servers": [{"url": server}],
-        "paths": paths | _record_paths(),
+        "paths": paths | _events_path(shapes, patterns) | _record_paths(),
         "components": {
             "schemas": {**schemas, "Error": _error_schema()},
             "securitySchemes": {
@@ -68,7 +73,9 @@ def openapi(patterns: Patterns, version: str, server: str) -> Document:
 
 def _schemas() -> tuple[dict[type, Any], dict[str, Any]]:
     """Give a reference for each type of row, and the schemas these refer to."""
-    types = list(dict.fromkeys(row for method in METHODS for row in method.rows))
+    rows = (row for method in METHODS for row in method.rows)
+    objects = (method.answers for method in METHODS if method.answers is not None)
+    types: list[type] = list(dict.fromkeys((*rows, *objects, *_ANNOUNCED)))
     references, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     return dict(zip(types, references, strict=True)), schemas
 
@@ -125,6 +132,8 @@ def _parameter_schema(parameter: Parameter[Any], patterns: Patterns) -> Document
 
 def _success(method: Method, shapes: dict[type, Any]) -> Document:
     """Describe the envelope of what a method answers."""
+    if method.answers is not None:
+        return _envelope(shapes[method.answers])
     if not method.rows:
         response: Document = _object({"call_id": {"type": "integer"}})
         return _envelope(response)
@@ -185,7 +194,11 @@ def _error_schema() -> Document:
     error = _object(
         {"code": {"enum": [code.value for code in Code]}, "message": {"type": "string"}}
     )
-    error["properties"] |= {"field": {"type": "string"}, "call_id": {"type": "integer"}}
+    error["properties"] |= {
+        "field": {"type": "string"},
+        "call_id": {"type": "integer"},
+        "state": {"type": "string"},
+    }
     return _object(
         {
             "status": {"const": "error"},
@@ -194,6 +207,37 @@ def _error_schema() -> Document:
             "error": error,
         }
     )
+
+
+def _events_path(shapes: dict[type, Any], patterns: Patterns) -> Document:
+    refusals = (Code.TOO_MANY_STREAMS, Code.HISTORY_UNAVAILABLE)
+    responses = _responses({}, (*_ALWAYS, *refusals))
+    responses["200"] = {
+        "description": "server-sent events without end; the data of each is one of these objects",
+        "content": {
+            EVENT_STREAM: {
+                "schema": {"type": "string"},
+                "x-event-data": {"anyOf": [shapes[announced] for announced in _ANNOUNCED]},
+            }
+        },
+    }
+    parameters: list[Document] = [
+        {
+            "name": parameter.name,
+            "in": "query",
+            "description": parameter.about,
+            "schema": _parameter_schema(parameter, patterns),
+        }
+        for parameter in OF_EVENTS
+    ]
+    last_id = {"type": "string", "pattern": AFTER.kind.schema(patterns)["pattern"]}
+    parameters.append({"name": "Last-Event-ID", "in": "header", "schema": last_id})
+    summary = "Stream what is told, as it is told."
+    return {
+        "/api/events": {
+            "get": {"summary": summary, "parameters": parameters, "responses": responses}
+        }
+    }
 
 
 def _record_paths() -> Document:

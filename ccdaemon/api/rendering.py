@@ -48,9 +48,9 @@ def error_envelope(status_code: int, error: Tree) -> Tree:
     return {"status": "error", "status_code": status_code, "response": None, "error": error}
 
 
-def render(tree: Tree, format: Format) -> bytes:
-    """Spell an envelope."""
-    return _xml(tree) if format is Format.XML else _json(tree)
+def render(tree: Tree, format: Format, root: str = "result") -> bytes:
+    """Spell an envelope; ``root`` is the name of XML's outermost element."""
+    return _xml(tree, root) if format is Format.XML else _json(tree)
 
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -85,9 +85,9 @@ def _escaped(text: str) -> str:
     return _SPECIAL.sub(lambda found: _ESCAPES.get(found[0], ""), text)
 
 
-def _xml(tree: Tree) -> bytes:
+def _xml(tree: Tree, root: str) -> bytes:
     parts = ['<?xml version="1.0" encoding="UTF-8"?>\n']
-    _element("result", msgspec.to_builtins(tree), parts)
+    _element(root, msgspec.to_builtins(tree), parts)
     return "".join(parts).encode("utf-8")
 
 

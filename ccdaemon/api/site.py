@@ -1,16 +1,23 @@
 """The web server's own bounds: how large, how long, how many; and no log but ours.
 
 twisted.web bounds each line of a request (16 KiB), its headers together (16 KiB) and their number
-(500), and closes the connection beyond; so it does after ``timeout`` idle seconds. What it does not
-bound is the body, and how slowly a file may be taken: that is done here. Knows no method of the
-API.
+(500), and closes the connection beyond. What it does not bound is the body, and how slowly a file
+may be taken: that is done here; ``connections`` has the bounds of connections. Knows no method of
+the API.
 """
 
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any, cast
 
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProducer,
+    IPullProducer,
+    IReactorTime,
+)
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.iweb import IRequest
@@ -19,6 +26,7 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from ccdaemon.api.addressing import wanted_format
+from ccdaemon.api.connections import BoundedChannel, Connections
 from ccdaemon.api.errors import error_object, status_of
 from ccdaemon.api.exchange import LARGEST_BODY, too_large
 from ccdaemon.api.rendering import CONTENT_TYPE, error_envelope, render
@@ -62,11 +70,16 @@ class BoundedRequest(Request):
         if self._received > LARGEST_SWALLOWED:
             self._cut_off()
 
-    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None:
-        """Let a file be sent, and watch that it is taken."""
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Let a file be sent, and watch that it is taken; a stream watches for itself."""
+        if streaming:
+            Request.registerProducer(self, producer, streaming)
+            return
         assert self.site is not None
         self._patience = self.site.reactor.callLater(MOST_PATIENT, self.channel.forceAbortClient)
-        Request.registerProducer(self, _Watched(producer, self._patience), streaming)
+        Request.registerProducer(
+            self, _Watched(cast(IPullProducer, producer), self._patience), streaming
+        )
 
     def unregisterProducer(self) -> None:
         """Watch no longer: everything has been taken."""
@@ -121,12 +134,40 @@ class _Watched:
 
 
 class QuietSite(Site):
-    """A site that writes no access log of twisted.web's: the API writes a line of its own."""
+    """A site that writes no access log of twisted.web's: the API writes a line of its own.
+
+    :param timeout: seconds in which a request has to come, and then the next one.
+    """
 
     requestFactory = BoundedRequest
 
-    def __init__(self, resource: IResource, clock: IReactorTime, timeout: int = 60) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        clock: IReactorTime,
+        connections: Connections,
+        timeout: int = 60,
+    ) -> None:
         Site.__init__(self, resource, reactor=clock, timeout=timeout)
+        self._connections = connections
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Serve a connection, if there may be one more.
+
+        twisted.web's own would speak HTTP/2, too, which has none of the bounds.
+        """
+        admitted = self._connections.admit()
+        if isinstance(admitted, BoundedChannel):
+            channel: Any = admitted
+            channel.factory = channel.site = self
+            channel.requestFactory = self.requestFactory
+            channel.callLater = self.reactor.callLater
+            channel.timeOut = self.timeOut
+        return admitted
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Speak HTTP/1.1 alone."""
+        return [b"http/1.1"]
 
     def startFactory(self) -> None:
         """Start nothing: twisted.web would keep the time for its log every second."""

@@ -14,12 +14,12 @@ MAKE = "/api/makeCall.json?sip=1000&phone=380639920000&order_id=15&external_key=
 
 CALL_KEYS = (
     "call_id order_id external_key direction sip phone state final date answered ended"
-    " ring_seconds talk_seconds hung_up_by cause detail"
+    " ring_seconds talk_seconds hung_up_by cause detail did caller_name note"
 )
-STATE_KEYS = "event_id call_id order_id external_key seq state final leg sip date cause detail"
+STATE_KEYS = "event_id call_id order_id external_key seq state final leg sip date cause detail note"
 RECORD_KEYS = (
     "call_id order_id external_key sip phone direction uniqueid path url format size duration"
-    " add_date date"
+    " add_date date note pauses"
 )
 
 

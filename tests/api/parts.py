@@ -11,8 +11,23 @@ from twisted.internet.defer import Deferred
 
 from ccdaemon.calls.model import CallView, Direction, Record, State, StateTold
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import Chain, Filter, OperatorRow, Page, RecordRow, Row, StateRow
+from ccdaemon.history.rows import (
+    STATES_ALONE,
+    ActionRow,
+    Chain,
+    Filter,
+    Kind,
+    MissedRow,
+    OperatorRow,
+    Page,
+    RecordRow,
+    Row,
+    StateRow,
+    ToldRow,
+)
 from ccdaemon.operators import OperatorChange, OperatorView, Status
+from ccdaemon.recordings.retention import Removed
+from ccdaemon.switchboard.control import Mode, Party
 
 #: 2026-11-23T08:00:00.123Z.
 MOMENT = 1795420800123
@@ -79,10 +94,10 @@ class Switchboard:
     """Makes calls by writing down that it should; ``answers`` says how the next ones end."""
 
     def __init__(self) -> None:
-        self.asked: list[Mapping[str, str]] = []
+        self.asked: list[Mapping[str, Any]] = []
         self.answer: int | Iterator[int] | Exception | Deferred[int] = 12
 
-    async def make_call(self, **asked: str) -> int:
+    async def make_call(self, **asked: Any) -> int:
         """Answer as told to."""
         self.asked.append(asked)
         answer = self.answer
@@ -93,12 +108,129 @@ class Switchboard:
         return answer if isinstance(answer, int) else next(answer)
 
 
+class Control:
+    """Acts on calls by writing down what it was asked for; ``refusal``: how it is refused."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.refusal: Refused | None = None
+
+    def _keep(self, *asked: object) -> None:
+        self.asked.append(asked)
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def hangup(self, call_id: int, client: str) -> None:
+        """Keep it."""
+        self._keep("hangup", call_id, client)
+
+    async def hold(self, call_id: int, client: str) -> None:
+        """Keep it."""
+        self._keep("hold", call_id, client)
+
+    async def unhold(self, call_id: int, client: str) -> None:
+        """Keep it."""
+        self._keep("unhold", call_id, client)
+
+    async def transfer(
+        self, call_id: int, sip: str | None, phone: str | None, mode: Mode, client: str
+    ) -> None:
+        """Keep it."""
+        self._keep("transfer", call_id, sip, phone, mode, client)
+
+    async def transfer_complete(self, call_id: int, client: str) -> None:
+        """Keep it."""
+        self._keep("transfer_complete", call_id, client)
+
+    async def transfer_cancel(self, call_id: int, client: str) -> None:
+        """Keep it."""
+        self._keep("transfer_cancel", call_id, client)
+
+    async def mute(self, call_id: int, who: Party, *, on: bool, client: str) -> None:
+        """Keep it."""
+        self._keep("mute", call_id, who, on, client)
+
+    async def spy(self, call_id: int, sip: str, method: str, client: str) -> None:
+        """Keep it."""
+        self._keep(method, call_id, sip, client)
+
+    async def pause_recording(self, call_id: int, *, on: bool, client: str) -> None:
+        """Keep it."""
+        self._keep("pause_recording", call_id, on, client)
+
+
+class Entries:
+    """Enters on calls by writing down what it was asked for; ``refusal``: how it is refused."""
+
+    def __init__(self) -> None:
+        self.asked: list[Mapping[str, object]] = []
+        self.refusal: Refused | None = None
+
+    async def attach_order(self, **asked: object) -> None:
+        """Keep it."""
+        self._keep(asked)
+
+    async def set_result(self, **asked: object) -> None:
+        """Keep it."""
+        self._keep(asked)
+
+    def _keep(self, asked: Mapping[str, object]) -> None:
+        self.asked.append(asked)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+class Forgetting:
+    """Forgets orders in words alone; ``refusal``: how it is refused."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.refusal: Refused | None = None
+
+    async def forget_order(self, order_id: str, client: str) -> Removed:
+        """Keep it."""
+        self.asked.append((order_id, client))
+        if self.refusal is not None:
+            raise self.refusal
+        return Removed(2, 1)
+
+
+class Listening:
+    """Keeps who listened to what."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[int, str, str]] = []
+
+    def played(self, call_id: int, uniqueid: str, client: str) -> None:
+        """Keep it."""
+        self.noted.append((call_id, uniqueid, client))
+
+
+class Pauses:
+    """Pauses an operator in words alone."""
+
+    def __init__(self) -> None:
+        self.asked: list[Mapping[str, object]] = []
+
+    async def pause(self, *, sip: str, reason: str | None, client: str) -> OperatorView:
+        """Keep it."""
+        self.asked.append({"sip": sip, "reason": reason, "client": client})
+        return OperatorView(sip, Status.PAUSED, "NOT_INUSE", MOMENT, None, False, True, reason)
+
+    async def resume(self, *, sip: str, client: str) -> OperatorView:
+        """Keep it."""
+        self.asked.append({"sip": sip, "client": client})
+        return OperatorView(sip, Status.ONLINE, "NOT_INUSE", MOMENT, None, False)
+
+
 class History:
     """A history in memory; a cursor counts the states that were told before it."""
 
     def __init__(self) -> None:
         self.chains: list[Chain] = []
         self.changes: list[OperatorRow] = []
+        self.missed: list[MissedRow] = []
+        self.listened: list[ActionRow] = []
         self.filters: list[Filter] = []
         self.listeners: set[Deferred[None]] = set()
         self.away: Exception | None = None
@@ -163,6 +295,30 @@ class History:
         self._ask(filter)
         return [chain for chain in self.chains if chain.call.order_id == order_id]
 
+    async def order_states(self, order_id: str, filter: Filter) -> Sequence[StateRow]:
+        """Find an order's states."""
+        self._ask(filter)
+        chains = [chain for chain in self.chains if chain.call.order_id == order_id]
+        rows = [row for chain in chains for row in chain.states if filter.wants(row.state)]
+        return sorted(rows, key=lambda row: (row.state.date, row.event_id))
+
+    async def listened_page(self, page: int, per_page: int, filter: Filter) -> Page[ActionRow]:
+        """Page through who listened."""
+        self._ask(filter)
+        return _page(self.listened[::-1], page, per_page)
+
+    async def by_recording(self, uniqueid: str) -> Chain | None:
+        """Find a chain by a recording of its call."""
+        self._ask()
+        named = ((record.uniqueid, chain) for chain in self.chains for record in chain.records)
+        return next((chain for name, chain in named if name == uniqueid), None)
+
+    async def missed_page(self, page: int, per_page: int, filter: Filter) -> Page[MissedRow]:
+        """Page through the missed calls."""
+        self._ask(filter)
+        rows = [row for row in self.missed if not (filter.open and row.called_back)]
+        return _page(rows[::-1], page, per_page)
+
     async def states_after(
         self, cursor: str, limit: int, filter: Filter
     ) -> tuple[Sequence[StateRow], str]:
@@ -175,7 +331,19 @@ class History:
         rows = self._told[begin:][:limit]
         return _wanted(rows, filter), f"{NODE}.{begin + len(rows)}"
 
-    def changed(self) -> Deferred[None]:
+    async def told_after(
+        self, cursor: str, limit: int, filter: Filter, kinds: frozenset[Kind]
+    ) -> tuple[Sequence[tuple[ToldRow, str]], str, bool]:
+        """Find states by a cursor; there is nothing else here."""
+        rows, reached = await self.states_after(cursor, limit, filter)
+        is_all = reached.endswith(f".{self.told}")
+        return [(row, f"{NODE}.{row.event_id}") for row in rows], reached, is_all
+
+    async def now(self) -> str:
+        """Where the next state comes."""
+        return f"{NODE}.{self.told}" if self.told else "0"
+
+    def changed(self, kinds: frozenset[Kind] = STATES_ALONE) -> Deferred[None]:
         """Listen for news."""
         listener: Deferred[None] = Deferred(self.listeners.discard)
         self.listeners.add(listener)
@@ -189,7 +357,11 @@ class History:
     async def records_page(self, page: int, per_page: int, filter: Filter) -> Page[RecordRow]:
         """Page through the recordings."""
         self._ask(filter)
-        rows = [RecordRow(found, chain.call) for chain in self.chains for found in chain.records]
+        rows = [
+            RecordRow(chain.states[-1].event_id, found, chain.call)
+            for chain in self.chains
+            for found in chain.records
+        ]
         return _page(rows[::-1], page, per_page)
 
     async def operator_page(self, page: int, per_page: int, filter: Filter) -> Page[OperatorRow]:

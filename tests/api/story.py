@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from ccdaemon.calls.model import State, StateTold
-from ccdaemon.history.rows import Chain, OperatorRow, StateRow
+from ccdaemon.calls.model import Action, Direction, LegView, State, StateTold
+from ccdaemon.history.rows import ActionRow, CalledBack, Chain, MissedRow, OperatorRow, StateRow
 from ccdaemon.operators import OperatorChange, OperatorView, Status
+from ccdaemon.webhooks.retrying import DeliveryStatus
 from tests.api.parts import MOMENT, call_view, record
 from tests.api.world import World
 from tests.sound import tone, wav
@@ -39,11 +40,13 @@ RINGING: tuple[Step, ...] = (
 
 def story(folder: Path) -> World:
     """Make the world of the story; ``folder`` takes its recording."""
-    world = World()
+    world = World(link_secret="the-secret-of-this-story")
     world.calls.answer = itertools.count(15)
     _talked(world)
     _busy(world)
     _is_ringing(world)
+    _missed(world)
+    _delivered(world)
     world.operators.known = [
         OperatorView("1000", Status.ONLINE, "NOT_INUSE", MOMENT + 18564, None, False),
         OperatorView("1001", Status.INUSE, "RINGING", MOMENT + 120_066, 14, False),
@@ -88,8 +91,69 @@ def _busy(world: World) -> None:
         hung_up_by="operator",
         cause=17,
         detail=_BUSY,
+        wait_seconds=None,
+        anchor="cc-0a1b2c-13-o",
+        legs=(
+            LegView(
+                "operator-1",
+                "1001",
+                None,
+                began(13) + 71,
+                None,
+                began(13) + 1302,
+                None,
+                17,
+                _BUSY,
+            ),
+        ),
     )
-    world.history.add_chain(Chain(call, _rows(world, 13, "25", "1001", BUSY), []))
+    said = Action(
+        13, MOMENT + 95_000, "setResult", "local", result="no answer", note="calls back at noon"
+    )
+    rows = _rows(world, 13, "25", "1001", BUSY)
+    world.history.add_chain(Chain(call, rows, [], [ActionRow(12, said)]))
+
+
+def _missed(world: World) -> None:
+    call = call_view(
+        11,
+        order_id=None,
+        external_key=None,
+        direction=Direction.INBOUND,
+        sip="1000",
+        phone="380639920000",
+        state=State.CLIENT_CANCEL,
+        date=began(11),
+        answered=None,
+        ended=began(11) + 8000,
+        ring_seconds=8.0,
+        talk_seconds=None,
+        hung_up_by="client",
+        cause=16,
+        detail="hung up by client",
+        did="380441234567",
+        caller_name="Olena",
+    )
+    played = Action(12, MOMENT + 200_000, "playRecord", "local", detail="cc-0a1b2c-12-o")
+    world.history.listened.append(ActionRow(13, played))
+    world.history.missed.append(MissedRow(call, 1, CalledBack(12, MOMENT, "1000")))
+
+
+def _delivered(world: World) -> None:
+    """The CRM took the first two states of call 13 and was away for the third."""
+    webhooks = world.webhooks
+    for seq, (state, _, after, _, _) in enumerate(BUSY, 1):
+        webhooks.now = began(13) + after + 21
+        webhooks.tell(13, seq, state.value)
+        webhooks.now = began(13) + after + 32
+        if seq < len(BUSY):
+            webhooks.attempt("crm", 200, DeliveryStatus.DELIVERED)
+    webhooks.attempt("crm", 503, DeliveryStatus.WAITING)
+
+
+def began(call_id: int) -> int:
+    """When a call of the story began: they follow each other by the minute."""
+    return MOMENT + (call_id - 12) * 60_000
 
 
 def _is_ringing(world: World) -> None:
@@ -116,7 +180,7 @@ def _is_ringing(world: World) -> None:
 def _rows(
     world: World, call_id: int, key: str, sip: str, steps: tuple[Step, ...], order: str = "15"
 ) -> list[StateRow]:
-    began = MOMENT + (call_id - 12) * 60_000
+    start = began(call_id)
     return [
         StateRow(
             world.history.told + seq,
@@ -127,7 +191,7 @@ def _rows(
                 seq == len(steps) and steps is not RINGING,
                 leg,
                 sip,
-                began + after,
+                start + after,
                 cause,
                 words,
             ),

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 
 from ccdaemon.errors import Code, Refused
 from ccdaemon.operators import Status
+from ccdaemon.switchboard.call_options import CallOptions
 from tests.api.asking import CALL_KEYS, MAKE, STATE_KEYS, MethodsTestCase
 from tests.api.parts import MOMENT
 
@@ -25,9 +26,19 @@ class MakeCall(MethodsTestCase):
                     "order_id": "15",
                     "external_key": "24",
                     "client": "local",
+                    "options": CallOptions(),
                 }
             ],
         )
+
+    def test_options(self) -> None:
+        """Each reaches the switchboard."""
+        self.ok(
+            f"{MAKE}&caller_id=%2B380440000000&operator_timeout=5&client_timeout=6&max_duration=7"
+            "&auto_answer=1&record=0&note=VIP"
+        )
+        options = self.world.calls.asked[0]["options"]
+        self.assertEqual(options, CallOptions("+380440000000", 5, 6, 7, True, False, "VIP"))
 
     def test_every_parameter_is_required(self) -> None:
         """Each of the four, left out or empty, is named as missing, and nothing is dialled."""
@@ -151,11 +162,22 @@ class SipList(MethodsTestCase):
                 "since": "2026-11-23T08:00:00.123Z",
                 "call_id": 12,
                 "stale": False,
+                "paused": False,
+                "pause_reason": None,
             },
         )
         self.assertEqual(
             list(response["data"][1]),
-            ["sip", "status", "device_state", "since", "call_id", "stale"],
+            [
+                "sip",
+                "status",
+                "device_state",
+                "since",
+                "call_id",
+                "stale",
+                "paused",
+                "pause_reason",
+            ],
         )
 
     def test_filters(self) -> None:
@@ -193,7 +215,17 @@ class OperatorHistory(MethodsTestCase):
         self.assertEqual([row["event_id"] for row in answer["response"]], [3, 1])
         self.assertEqual(
             list(answer["response"][0]),
-            ["event_id", "sip", "state", "device_state", "call_id", "date", "detail"],
+            [
+                "event_id",
+                "sip",
+                "state",
+                "device_state",
+                "call_id",
+                "date",
+                "detail",
+                "paused",
+                "pause_reason",
+            ],
         )
         self.assertEqual(
             [answer[key] for key in ("page", "per_page", "total", "pages")], [1, 50, 2, 1]

@@ -130,8 +130,17 @@ class OrderHistory(MethodsTestCase):
         ]:
             path = f"/api/orderHistory.json?order_id=19&{restriction}"
             self.assertEqual([row["seq"] for row in self.ok(path)["response"]], seqs)
-        (flat,) = set(self.world.history.filters)
-        self.assertEqual(flat, Filter(order_id="19"))
+        asked = [(one.from_ms, one.to_ms, one.sip) for one in self.world.history.filters]
+        moment = MOMENT + 42
+        self.assertEqual(
+            asked,
+            [
+                (moment, None, None),
+                (None, moment, None),
+                (None, None, "1000"),
+                (None, None, "1001"),
+            ],
+        )
 
     def test_moments_and_operators_restrict_calls_where_calls_are_listed(self) -> None:
         """Grouped, a call is there with its whole chain or not at all."""

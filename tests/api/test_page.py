@@ -12,21 +12,27 @@ from typing import Any
 from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
+from ccdaemon.api.clients import Permission
+from ccdaemon.api.controlling import CONTROLLING
 from ccdaemon.api.errors import STATUS
 from ccdaemon.api.methods import METHODS
+from ccdaemon.calls.model import State
+from ccdaemon.config import LOCAL, Client
+from tests.api.parts import call_view
 from tests.api.story import story
 from tests.api.world import Reply, World
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "api.md"
+CONTROL_PAGE = PAGE.parent / "control.md"
 _BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
-_FLAGS = {"-s": 0, "-d": 1, "-H": 1, "-i": 0, "-I": 0, "--json": 1, "-r": 1, "-o": 1}
+_FLAGS = {"-s": 0, "-d": 1, "-H": 1, "-i": 0, "-I": 0, "--json": 1, "-N": 0, "-r": 1, "-o": 1}
 
 
 def asked_and_answered(text: str) -> Iterator[tuple[str, str, str]]:
     """Find each curl line with the answer below it: the line, the answer's kind, the answer."""
     blocks = _BLOCK.findall(text)
     for (kind, line), (below, answer) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
-        if kind == "sh" and line.startswith("curl ") and below in ("json", "xml", "http"):
+        if kind == "sh" and line.startswith("curl ") and below in ("json", "xml", "http", "text"):
             yield line, below, answer
 
 
@@ -58,6 +64,15 @@ def in_order(text: str) -> Any:
     return json.loads(text, object_pairs_hook=list)
 
 
+def unchunked(body: bytes) -> str:
+    """Put a body together that came in chunks, as far as it has come."""
+    whole = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        whole, body = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return whole.decode()
+
+
 def canonical(text: str | bytes) -> bytes:
     """Spell XML so that only what it says counts."""
     parsed = etree.fromstring(text, etree.XMLParser(remove_blank_text=True))
@@ -81,6 +96,8 @@ class Page(SynchronousTestCase):
             reply = run(self.world, line)
             if kind == "xml":
                 self.assertEqual(canonical(reply.body), canonical(answer.encode()), line)
+            elif kind == "text":
+                self.assertEqual(unchunked(reply.body), answer, line)
             elif kind == "json":
                 self.assertEqual(in_order(reply.body.decode()), in_order(answer), line)
             else:
@@ -93,8 +110,8 @@ class Page(SynchronousTestCase):
     def test_every_method_is_shown(self) -> None:
         """Each has a heading, a curl line and an answer."""
         shown = " ".join(line for line, _, _ in asked_and_answered(self.text))
-        for method in METHODS:
-            self.assertIn(f"## {method.name}", self.text)
+        for method in (one for one in METHODS if one not in CONTROLLING):
+            self.assertRegex(self.text, rf"(?m)^## .*\b{method.name}\b")
             self.assertIn(f"/api/{method.name}", shown)
             for parameter in (*method.required, *method.optional):
                 self.assertIn(f"`{parameter.name}`", self.text)
@@ -103,3 +120,39 @@ class Page(SynchronousTestCase):
         """Each code stands in the page's table with its status."""
         for code, status in STATUS.items():
             self.assertIn(f"| `{code.value}` | {status} |", self.text)
+
+
+class ControlPage(SynchronousTestCase):
+    """The page of what acts on live calls."""
+
+    def setUp(self) -> None:
+        """Read it, and let there be a call that rings and somebody who may do anything."""
+        self.text = CONTROL_PAGE.read_text()
+        everything = Client(
+            name="crm", networks=LOCAL.networks, permissions=[each.value for each in Permission]
+        )
+        self.world = World([everything])
+        self.world.history.add(call_view(14), [State.CALL, State.OPERATOR_CALLTO])
+
+    def lines(self) -> list[str]:
+        """Every curl line."""
+        blocks = [line for kind, line in _BLOCK.findall(self.text) if kind == "sh"]
+        return [line for block in blocks for line in block.strip().split("\n")]
+
+    def test_every_line_is_answered_with_the_call(self) -> None:
+        """As ``call`` answers."""
+        call = self.world.ask("/api/call.json?call_id=14").json
+        for line in self.lines():
+            self.assertEqual(run(self.world, line).json, call, line)
+
+    def test_every_method_is_shown(self) -> None:
+        """Each in the table, under a heading, in a curl line, with its parameters."""
+        shown = " ".join(self.lines())
+        for method in CONTROLLING:
+            self.assertRegex(
+                self.text, rf"(?m)^\| .*`{method.name}`.* \| `{method.permission.value}`"
+            )
+            self.assertRegex(self.text, rf"(?m)^## .*\b{method.name}\b")
+            self.assertIn(f"/api/{method.name}.json", shown)
+            for parameter in (*method.required, *method.optional):
+                self.assertIn(f"`{parameter.name}", self.text)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.objects import state_object
 from ccdaemon.api.rendering import Answer, Format, envelope, error_envelope, render
 from ccdaemon.calls.model import State
 from ccdaemon.history.rows import StateRow
+from ccdaemon.objects import state_object
 from tests.api.parts import told
 
 ANY_TEXT = st.text(st.characters(codec=None))
@@ -114,7 +114,7 @@ class Rendering(SynchronousTestCase):
         self.assertIn(
             b"<seq>1</seq><state>CALL</state><final>false</final><leg/><sip>1000</sip>"
             b"<date>2026-11-23T08:00:00.136Z</date><cause/>"
-            b"<detail>486 &lt;Busy&gt; &amp; gone</detail></item>",
+            b"<detail>486 &lt;Busy&gt; &amp; gone</detail><note/></item>",
             render(envelope(answer), Format.XML),
         )
 

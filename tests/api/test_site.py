@@ -90,7 +90,7 @@ class Bodies(SynchronousTestCase):
             sent += 0x4000
             self.assertLess(sent, 2 << 20)
         self.assert_too_large(self.connection.reply())
-        (request,) = self.connection.protocol._channel.requests
+        (request,) = self.connection.protocol.requests
         self.assertLessEqual(len(request._kept.getvalue()), 64 * 1024 + 1)
 
     def test_pieces_of_one_read_after_the_cut(self) -> None:
@@ -198,7 +198,10 @@ class AccessLog(SynchronousTestCase):
     def test_who_was_not_let_in(self) -> None:
         """A stranger has no name."""
         self.world.ask(LIST, peer="10.0.0.1")
-        self.assertEqual(self.lines(), [f"GET {LIST} 401 in 0 ms for nobody"])
+        self.assertEqual(
+            self.lines(),
+            ["unauthorized from 10.0.0.1: no key", f"GET {LIST} 401 in 0 ms for nobody"],
+        )
 
     def test_no_secret_is_in_it(self) -> None:
         """Keys are in no event of any kind, wherever they came."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import attrs
 import msgspec
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -17,12 +18,27 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from ccdaemon.api.app import Api
-from ccdaemon.api.clients import Clients
+from ccdaemon.api.clients import Clients, Permission
 from ccdaemon.api.kinds import Patterns
 from ccdaemon.config import LOCAL, Client
-from ccdaemon.config_rules import Pattern
-from tests.api.parts import History, Operators, Recordings, Switchboard
+from ccdaemon.config.rules import Pattern
+from tests.api.deliveries import Deliveries
+from tests.api.parts import (
+    Control,
+    Entries,
+    Forgetting,
+    History,
+    Listening,
+    Operators,
+    Pauses,
+    Recordings,
+    Switchboard,
+)
+from tests.api.watched import Counts, Watch
+from tests.clocks import Wall
 
+#: Whoever asks from this machine, with every permission.
+ANYBODY = attrs.evolve(LOCAL, permissions=[permission.value for permission in Permission])
 PATTERNS = Patterns(sip=Pattern("[0-9]{3,6}"), phone=Pattern("[0-9]{3,15}"))
 
 
@@ -45,20 +61,38 @@ class Reply:
 class World:
     """The API with everything around it, and the means to ask it."""
 
-    def __init__(self, clients: Sequence[Client] = (LOCAL,), **options: Any) -> None:
+    def __init__(self, clients: Sequence[Client] = (ANYBODY,), **options: Any) -> None:
         self.clock = Clock()
+        self.wall = Wall(self.clock)
         self.calls = Switchboard()
+        self.control = Control()
+        self.webhooks = Deliveries()
+        self.entries = Entries()
+        self.pauses = Pauses()
+        self.retention = Forgetting()
+        self.listening = Listening()
+        self.watch = Watch()
+        self.counts = Counts()
         self.history = History()
         self.operators = Operators()
         self.recordings = Recordings()
         self.api = Api(
             calls=cast(Any, self.calls),
+            control=self.control,
+            webhooks=self.webhooks,
+            entries=self.entries,
+            pauses=self.pauses,
+            retention=self.retention,
+            listening=self.listening,
+            watch=self.watch,
+            counts=self.counts,
             operators=self.operators,
             history=self.history,
             recordings=self.recordings,
             clients=Clients(clients),
             patterns=PATTERNS,
             clock=cast(Any, self.clock),
+            wall=self.wall,
             **options,
         )
         cast(Any, self.api).startService()
@@ -82,12 +116,26 @@ class World:
         return connection.reply()
 
 
+class Wire(StringTransport):
+    """A transport in memory that says how it was closed."""
+
+    aborting = False
+
+    def abortConnection(self) -> None:
+        """Cut it; the reactor would say so in its next turn."""
+        self.aborting = self.disconnected = True
+        self.loseConnection()
+
+    def loseWriteConnection(self) -> None:
+        """Send nothing more."""
+
+
 class Connection:
     """One connection to the API."""
 
     def __init__(self, world: World, peer: str) -> None:
         address: IAddress = IPv4Address("TCP", peer, 50000)
-        self.transport = StringTransport(
+        self.transport = Wire(
             hostAddress=IPv4Address("TCP", "127.0.0.1", 8080), peerAddress=address
         )
         protocol = world.site.buildProtocol(address)

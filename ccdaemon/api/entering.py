@@ -1,0 +1,211 @@
+"""The methods about what a CRM enters and asks for around the calls themselves: all that is known
+of one, those that were missed, orders and results, and operators' pauses.
+
+What is kept, and when it is refused, the use cases know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from ccdaemon.api import declared as p
+from ccdaemon.api.clients import Permission
+from ccdaemon.api.method import Asking, Method
+from ccdaemon.api.parameters import Parameter, Values
+from ccdaemon.api.ports import EntersOnCalls, ForgetsOrders, PausesOperators, ReadsHistory
+from ccdaemon.api.rendering import Answer
+from ccdaemon.errors import Code, Refused
+from ccdaemon.history.rows import Chain, Filter
+from ccdaemon.objects import (
+    ActionObject,
+    Forgotten,
+    KnownCall,
+    MissedCall,
+    OperatorObject,
+    action_object,
+    known_call,
+    missed_call,
+    operator_object,
+)
+
+
+class Entering(Protocol):
+    """What these methods need of the others."""
+
+    entries: EntersOnCalls
+    pauses: PausesOperators
+    retention: ForgetsOrders
+    history: ReadsHistory
+
+    async def chain(self, values: Values) -> Chain:
+        """Find the call that is asked for by its number or its key."""
+        ...
+
+
+async def _call(methods: Entering, values: Values, asking: Asking) -> Answer:
+    """Tell everything that is known of a call, live or past."""
+    if values.get(p.CALL_ID) is None and values.get(p.EXTERNAL_KEY) is None:
+        raise Refused(
+            Code.MISSING_PARAMETER, "call_id or external_key has to say which", field="call_id"
+        )
+    return Answer(known_call(await methods.chain(values), asking.base_url))
+
+
+async def _missed_calls(methods: Entering, values: Values, asking: Asking) -> Answer:
+    """List inbound calls that nobody took, newest first."""
+    page, per_page = p.paging_of(values)
+    filter = Filter(
+        from_ms=values.get(p.FROM),
+        to_ms=values.get(p.TO),
+        sip=values.get(p.SIP),
+        phone=values.get(p.PHONE),
+        order_id=values.get(p.ORDER_ID),
+        result=values.get(p.RESULT),
+        did=values.get(p.DID),
+        open=values[p.OPEN],
+    )
+    found = await methods.history.missed_page(page, per_page, filter)
+    data = [missed_call(row) for row in found.rows]
+    return Answer({**p.paging(page, per_page, found.total), "data": data})
+
+
+async def _attach_order(methods: Entering, values: Values, asking: Asking) -> Answer:
+    """Put a call, with all that was told of it, under an order."""
+    await methods.entries.attach_order(
+        call_id=values[p.CALL_ID],
+        order_id=values[p.ORDER_ID],
+        replace=values[p.REPLACE],
+        client=asking.client,
+    )
+    return Answer(known_call(await methods.chain(values), asking.base_url))
+
+
+async def _set_result(methods: Entering, values: Values, asking: Asking) -> Answer:
+    """Say what came of a call."""
+    await methods.entries.set_result(
+        call_id=values[p.CALL_ID],
+        result=values[p.RESULT],
+        note=values.get(p.NOTE),
+        client=asking.client,
+    )
+    return Answer(known_call(await methods.chain(values), asking.base_url))
+
+
+async def _pause_operator(methods: Entering, values: Values, asking: Asking) -> Answer:
+    """Keep clients' calls from an operator until he is resumed."""
+    paused = await methods.pauses.pause(
+        sip=values[p.SIP], reason=values.get(p.REASON), client=asking.client
+    )
+    return Answer(operator_object(paused))
+
+
+async def _resume_operator(methods: Entering, values: Values, asking: Asking) -> Answer:
+    """Let clients' calls reach an operator again."""
+    resumed = await methods.pauses.resume(sip=values[p.SIP], client=asking.client)
+    return Answer(operator_object(resumed))
+
+
+async def _forget_order(methods: Entering, values: Values, asking: Asking) -> Answer:
+    """Remove an order's calls with their recordings."""
+    removed = await methods.retention.forget_order(values[p.ORDER_ID], asking.client)
+    return Answer(Forgotten(removed.calls, removed.recordings))
+
+
+async def _listen_log(methods: Entering, values: Values, asking: Asking) -> Answer:
+    """List who listened to calls and to recordings, newest first."""
+    page, per_page = p.paging_of(values)
+    found = await methods.history.listened_page(page, per_page, p.filter_of(values))
+    data = [action_object(row) for row in found.rows]
+    return Answer({**p.paging(page, per_page, found.total), "data": data})
+
+
+def _entry(
+    name: str,
+    permission: Permission,
+    run: Callable[[Entering, Values, Asking], Awaitable[Answer]],
+    *more: Parameter[Any],
+    optional: Sequence[Parameter[Any]] = (),
+    refusals: Sequence[Code] = (),
+) -> Method:
+    return Method(
+        name,
+        permission,
+        run,
+        rows=(),
+        answers=KnownCall,
+        required=(p.CALL_ID, *more),
+        optional=optional,
+        refusals=(Code.CALL_UNKNOWN, Code.NOT_READY, Code.HISTORY_UNAVAILABLE, *refusals),
+    )
+
+
+_OF_OPERATOR = (Code.OPERATOR_UNKNOWN, Code.ASTERISK_UNAVAILABLE, Code.NOT_READY)
+
+ENTERING: Sequence[Method] = (
+    Method(
+        "call",
+        Permission.READ,
+        _call,
+        rows=(),
+        answers=KnownCall,
+        optional=(p.CALL_ID, p.EXTERNAL_KEY),
+        refusals=(Code.MISSING_PARAMETER, Code.CALL_UNKNOWN, Code.HISTORY_UNAVAILABLE),
+    ),
+    Method(
+        "missedCalls",
+        Permission.READ,
+        _missed_calls,
+        rows=(MissedCall,),
+        data=True,
+        optional=(
+            *(p.OPEN, p.DID, p.PHONE, p.SIP, p.ORDER_ID, p.RESULT),
+            *(p.FROM, p.TO, *p.PAGING),
+        ),
+    ),
+    _entry(
+        "attachOrder",
+        Permission.ATTACH,
+        _attach_order,
+        p.ORDER_ID,
+        optional=(p.REPLACE,),
+        refusals=(Code.WRONG_STATE,),
+    ),
+    _entry("setResult", Permission.RESULT, _set_result, p.RESULT, optional=(p.NOTE,)),
+    Method(
+        "pauseOperator",
+        Permission.PAUSE,
+        _pause_operator,
+        rows=(),
+        answers=OperatorObject,
+        required=(p.SIP,),
+        optional=(p.REASON,),
+        refusals=_OF_OPERATOR,
+    ),
+    Method(
+        "forgetOrder",
+        Permission.FORGET,
+        _forget_order,
+        rows=(),
+        answers=Forgotten,
+        required=(p.ORDER_ID,),
+        refusals=(Code.WRONG_STATE, Code.NOT_READY, Code.HISTORY_UNAVAILABLE),
+    ),
+    Method(
+        "listenLog",
+        Permission.AUDIT,
+        _listen_log,
+        rows=(ActionObject,),
+        data=True,
+        optional=(p.CALL_ID, p.SIP, p.FROM, p.TO, *p.PAGING),
+    ),
+    Method(
+        "resumeOperator",
+        Permission.PAUSE,
+        _resume_operator,
+        rows=(),
+        answers=OperatorObject,
+        required=(p.SIP,),
+        refusals=_OF_OPERATOR,
+    ),
+)

@@ -1,0 +1,81 @@
+"""The method that gives a recording's link to whoever has no key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+
+from ccdaemon.api import declared as p
+from ccdaemon.api.clients import Permission
+from ccdaemon.api.kinds import OneOf, Text, Whole
+from ccdaemon.api.links import Links
+from ccdaemon.api.method import Asking, Method
+from ccdaemon.api.parameters import Parameter, Values
+from ccdaemon.api.ports import ReadsHistory
+from ccdaemon.api.rendering import Answer
+from ccdaemon.errors import Code, Refused
+from ccdaemon.objects import by_date, iso
+
+
+class Format(str, Enum):
+    """What a recording can be had as."""
+
+    WAV = "wav"
+    MP3 = "mp3"
+
+
+SECONDS = Parameter("seconds", Whole(1, 604_800), "for how long the link opens it", 3600)
+FORMAT = Parameter("format", OneOf(Format), "wav or mp3", Format.WAV)
+UNIQUEID = Parameter(
+    "uniqueid", Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", "a record's uniqueid"), "which recording"
+)
+
+
+class LinkObject(msgspec.Struct, frozen=True):
+    """A link to a recording, and when it expires."""
+
+    url: str
+    expires: str
+
+
+class Linking(Protocol):
+    """What this method needs of the others."""
+
+    links: Links
+    history: ReadsHistory
+    wall: IReactorTime
+
+
+async def _record_link(methods: Linking, values: Values, asking: Asking) -> Answer:
+    """Give a link to a recording that needs no key and expires."""
+    if not methods.links.can_be_had:
+        raise Refused(Code.FORBIDDEN, "there are no signed links without link_secret in [http]")
+    chain = await methods.history.call(values[p.CALL_ID])
+    if chain is None:
+        raise Refused(Code.CALL_UNKNOWN, "there is no such call")
+    uniqueid = values.get(UNIQUEID)
+    wanted = [one for one in by_date(chain.records) if uniqueid in (None, one.uniqueid)]
+    if not wanted:
+        raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
+    expires = int(methods.wall.seconds()) + values[SECONDS]
+    path = f"/api/record/{wanted[0].uniqueid}.{values[FORMAT].value}"
+    url = f"{asking.base_url}{methods.links.make(path, expires)}"
+    return Answer(LinkObject(url, iso(expires * 1000)))
+
+
+LINKING: Sequence[Method] = (
+    Method(
+        "recordLink",
+        Permission.READ,
+        _record_link,
+        rows=(),
+        answers=LinkObject,
+        required=(p.CALL_ID,),
+        optional=(UNIQUEID, SECONDS, FORMAT),
+        refusals=(Code.CALL_UNKNOWN, Code.RECORD_UNKNOWN, Code.HISTORY_UNAVAILABLE),
+    ),
+)

@@ -1,0 +1,242 @@
+"""Who is let in: keys that change, attempts that fail, proxies, and what fail2ban reads."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from configparser import RawConfigParser
+from hashlib import sha256
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent, formatEventAsClassicLogText
+from twisted.trial.unittest import SynchronousTestCase
+
+import ccdaemon
+from ccdaemon.api.admission import MANY, MOST_FAILURES, WINDOW, Admission, Attempts, Proxies
+from ccdaemon.api.clients import Clients, address_of
+from ccdaemon.config import Client
+from ccdaemon.config.rules import network
+from ccdaemon.errors import Code, Refused
+from tests.api.world import World
+
+DATE = "2026-11-23T08:00:00+0000"
+LIST = "/api/sipList.json"
+NGINX = {"trusted_proxies": (network("127.0.0.1"), network("10.9.0.0/16"))}
+
+
+def hashed(key: str) -> str:
+    """The SHA-256 of a key."""
+    return sha256(key.encode()).hexdigest()
+
+
+CRM = Client(name="crm", key_sha256=(hashed("old"), hashed("new")))
+OFFICE = Client(name="office", networks=(network("192.168.0.0/16"),))
+
+
+class TwoKeysTests(SynchronousTestCase):
+    """A key that is changed."""
+
+    def test_both_are_valid(self) -> None:
+        """The old one and the new one are the same client's; any other is nobody's."""
+        clients = Clients([CRM, OFFICE])
+        somewhere = address_of("8.8.8.8")
+        for key, client in (("old", CRM), ("new", CRM), ("other", None), ("", None)):
+            self.assertEqual(clients.identify(somewhere, key), client)
+
+    def test_on_the_wire(self) -> None:
+        """Each of them opens the door, as a header and as a parameter."""
+        world = World([CRM])
+        for key in ("old", "new"):
+            headers = {"Authorization": f"Bearer {key}"}
+            self.assertEqual(world.ask(LIST, headers=headers, peer="8.8.8.8").status, 200)
+            self.assertEqual(world.ask(f"{LIST}?api_key={key}", peer="8.8.8.8").status, 200)
+        self.assertEqual(world.ask(f"{LIST}?api_key=older", peer="8.8.8.8").status, 401)
+
+
+class AttemptsTests(SynchronousTestCase):
+    """Attempts that fail."""
+
+    def setUp(self) -> None:
+        """Have a client with a key, and one by address."""
+        self.world = World([CRM, OFFICE])
+
+    def status(self, key: str | None, peer: str) -> int:
+        """Ask once."""
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return self.world.ask(LIST, headers=headers, peer=peer).status
+
+    def test_after_ten_no_key_is_looked_at(self) -> None:
+        """Not the right one either, for the rest of the minute; other addresses do as they like."""
+        for _ in range(MOST_FAILURES):
+            self.assertEqual(self.status("guess", "8.8.8.8"), 401)
+        reply = self.world.ask(f"{LIST}?api_key=new", peer="8.8.8.8")
+        self.assertEqual((reply.status, reply.json["error"]["code"]), (429, "too_many_attempts"))
+        self.assertEqual(reply.headers["retry-after"], "60")
+        self.assertEqual(self.status("new", "8.8.4.4"), 200)
+        self.world.clock.advance(WINDOW - 1)
+        self.assertEqual(self.status("new", "8.8.8.8"), 429)
+        self.world.clock.advance(1)
+        self.assertEqual(self.status("new", "8.8.8.8"), 200)
+
+    def test_who_shows_no_key_guesses_none(self) -> None:
+        """A client by address is let in, whoever else guessed at that address."""
+        for _ in range(MOST_FAILURES):
+            self.assertEqual(self.status("guess", "192.168.1.1"), 401)
+        self.assertEqual(self.status("new", "192.168.1.1"), 429)
+        self.assertEqual(self.status(None, "192.168.1.1"), 200)
+
+    def test_without_a_key_it_stays_401(self) -> None:
+        """A stranger who shows none is told so as often as he asks."""
+        for _ in range(2 * MOST_FAILURES):
+            self.assertEqual(self.status(None, "8.8.8.8"), 401)
+
+    def test_where_nobody_has_a_key(self) -> None:
+        """What is shown says nothing there, and locks nobody out."""
+        world = World([OFFICE])
+        for _ in range(2 * MOST_FAILURES):
+            world.ask(f"{LIST}?api_key=x", peer="8.8.8.8")
+        self.assertEqual(world.ask(f"{LIST}?api_key=x", peer="192.168.1.1").status, 200)
+
+    def test_a_whole_ipv6_network(self) -> None:
+        """Whoever has one address of a /64 has all of them."""
+        attempts = Attempts()
+        for n in range(MOST_FAILURES):
+            attempts.failed(address_of(f"2001:db8::{n:x}"), 0)
+        self.assertEqual(attempts.wait(address_of("2001:db8::ffff"), 1), 59)
+        self.assertEqual(attempts.wait(address_of("2001:db8:0:1::1"), 1), 0)
+
+    def test_memory(self) -> None:
+        """Only so many addresses are remembered; the newest are."""
+        attempts = Attempts()
+        for n in range(MANY + 100):
+            attempts.failed(ipaddress.IPv4Address(n), 0)
+        self.assertEqual(len(attempts), MANY)
+
+    def test_a_clock_that_is_put_back(self) -> None:
+        """Nobody is locked out for the hour that comes again."""
+        attempts = Attempts()
+        for _ in range(MOST_FAILURES):
+            attempts.failed(address_of("8.8.8.8"), 7200)
+        self.assertEqual(attempts.wait(address_of("8.8.8.8"), 3600), 0)
+
+
+class Fail2banTests(SynchronousTestCase):
+    """The line in the log, and the filter that reads it."""
+
+    def failregex(self) -> re.Pattern[str]:
+        """The shipped filter's expression, as fail2ban compiles it."""
+        filter_ = RawConfigParser()
+        filter_.read(Path(ccdaemon.__file__).parent / "conf/fail2ban/filter.conf")
+        # fail2ban's own, of addresses.
+        host = r"(?:::f{4,6}:)?(?P<host>\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F:]+:[0-9a-fA-F:]*)"
+        return re.compile(filter_["Definition"]["failregex"].replace("<HOST>", host))
+
+    def test_the_filter_finds_every_failure_and_nothing_else(self) -> None:
+        """Each failure is one line that names the address; the lines end with the tenth."""
+        clock = Clock()
+        clock.advance(1_795_412_687)
+        admission = Admission(Clients([CRM]), clock)
+        asked = [("8.8.8.8", None), ("2001:db8::1", "guess"), *[("9.9.9.9", "x")] * 15]
+        with capturedLogs() as logged:
+            for peer, key in asked:
+                self.assertRaises(Refused, admission.client, peer, key)
+        found = []
+        for event in logged:
+            line = str(formatEventAsClassicLogText(event, formatTime=lambda _: DATE))
+            # fail2ban cuts the date off before it looks.
+            match = self.failregex().match(line.rstrip("\n").removeprefix(DATE))
+            assert match is not None, line
+            found.append(match["host"])
+        self.assertEqual(found, ["8.8.8.8", "2001:db8::1"] + ["9.9.9.9"] * (MOST_FAILURES + 1))
+        self.assertIn("too many attempts", str(formatEvent(logged[-1])))
+
+    def test_nobody_has_another_banned(self) -> None:
+        """What a request may write into the log is no such line."""
+        forged = "[ccdaemon.api.admission.Admission#warn] unauthorized from 1.2.3.4: no key"
+        for line in (
+            f" [ccdaemon.api.app#info] GET /{forged} 404 in 0 ms for nobody",
+            f" [ccdaemon.api.app#info] {forged}",
+            f" [ccdaemon.api.admission.Admission#warn] unauthorized from 8.8.8.8: {forged}",
+        ):
+            self.assertIsNone(self.failregex().match(line))
+
+    def test_with_a_journal(self) -> None:
+        """The line may have the host's and the program's name in front."""
+        said = "[ccdaemon.api.admission.Admission#warn] unauthorized from 1.2.3.4: no key"
+        for line in (f" pbx twistd[123]: {said}", f" pbx twistd[123]: {DATE} {said}"):
+            match = self.failregex().match(line)
+            assert match is not None
+            self.assertEqual(match["host"], "1.2.3.4")
+
+
+class ProxiesTests(SynchronousTestCase):
+    """Whose word is taken."""
+
+    proxies = Proxies(NGINX["trusted_proxies"])
+
+    def test_table(self) -> None:
+        """Read from our end, up to the first who is no proxy of ours."""
+        for peer, forwarded, origin in [
+            ("8.8.8.8", [], "8.8.8.8"),
+            # A stranger may write what he likes.
+            ("8.8.8.8", ["192.168.1.1"], "8.8.8.8"),
+            ("127.0.0.1", ["8.8.8.8"], "8.8.8.8"),
+            ("127.0.0.1", ["192.168.1.1, 8.8.8.8"], "8.8.8.8"),
+            ("127.0.0.1", ["192.168.1.1", "8.8.8.8"], "8.8.8.8"),
+            ("127.0.0.1", ["192.168.1.1, 8.8.8.8, 10.9.1.1"], "8.8.8.8"),
+            ("127.0.0.1", ["junk, 8.8.8.8"], "8.8.8.8"),
+            ("127.0.0.1", ["2001:db8::1"], "2001:db8::1"),
+            ("127.0.0.1", ["::ffff:8.8.8.8"], "8.8.8.8"),
+            ("::ffff:127.0.0.1", ["8.8.8.8"], "8.8.8.8"),
+            # The proxy itself asks, or through another of ours.
+            ("127.0.0.1", [], "127.0.0.1"),
+            ("127.0.0.1", ["10.9.1.1"], "10.9.1.1"),
+            # A local socket is of this machine.
+            (None, ["8.8.8.8"], "8.8.8.8"),
+            (None, [], None),
+        ]:
+            with self.subTest(peer=peer, forwarded=forwarded):
+                self.assertEqual(self.proxies.origin(peer, forwarded), origin)
+
+    def test_no_address(self) -> None:
+        """A proxy of ours that says nonsense is not believed to be asking for itself."""
+        for forwarded in ("unknown", "8.8.8.8:50000", "", "8.8.8.8,", "a" * 5000):
+            error = self.assertRaises(Refused, self.proxies.origin, "127.0.0.1", [forwarded])
+            assert isinstance(error, Refused)
+            self.assertEqual(error.code, Code.FORBIDDEN)
+
+    def test_none_is_trusted_unless_named(self) -> None:
+        """Without trusted_proxies the header says nothing."""
+        self.assertEqual(Proxies().origin("127.0.0.1", ["8.8.8.8"]), "127.0.0.1")
+
+    @given(st.lists(st.text(max_size=30), max_size=4))
+    def test_only_an_address_comes_out(self, forwarded: list[str]) -> None:
+        """Whatever the header holds, what comes out is an address or a refusal."""
+        try:
+            origin = self.proxies.origin("127.0.0.1", forwarded)
+        except Refused:
+            return
+        address_of(origin)
+
+    def test_on_the_wire(self) -> None:
+        """Clients are known by their own addresses, and so are those who fail."""
+        world = World([OFFICE], **NGINX)
+        for origin, status in (("192.168.1.1", 200), ("8.8.8.8", 401), ("junk", 403)):
+            reply = world.ask(LIST, headers={"X-Forwarded-For": origin}, peer="127.0.0.1")
+            self.assertEqual(reply.status, status)
+        with capturedLogs() as logged:
+            world.ask(LIST, headers={"X-Forwarded-For": "8.8.8.8"}, peer="127.0.0.1")
+        self.assertIn("unauthorized from 8.8.8.8: no key", [formatEvent(event) for event in logged])
+        # Nobody gets in by writing the header himself.
+        reply = world.ask(LIST, headers={"X-Forwarded-For": "192.168.1.1"}, peer="8.8.8.8")
+        self.assertEqual(reply.status, 401)
+
+    def test_the_numbers_are_for_this_machine_alone(self) -> None:
+        """What loopback may see without a key, a client behind a proxy may not."""
+        world = World([CRM], **NGINX)
+        reply = world.ask("/metrics", headers={"X-Forwarded-For": "8.8.8.8"}, peer="127.0.0.1")
+        self.assertEqual(reply.status, 401)
+        self.assertEqual(world.ask("/metrics", peer="127.0.0.1").status, 200)
