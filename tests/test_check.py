@@ -21,16 +21,22 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 import ccdaemon
+from ccdaemon.asterisk.cel import COLUMNS
 from ccdaemon.check import show
 from ccdaemon.check.asterisk import try_asterisk
 from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level, fail, ok, warn
 from ccdaemon.check.http import try_http
-from ccdaemon.check.local import CEL_COLUMNS, try_files
-from ccdaemon.config import Asterisk, Config, Database, Http
+from ccdaemon.check.local import try_files
+from ccdaemon.config import Asterisk, Config, Database, FastAgi, Http, Limits
 
 ROOT = Path(ccdaemon.__file__).parent.parent
 NOWHERE = Path("/nowhere")
+
+
+def cel_row(time: str) -> str:
+    """A row of the file in our columns."""
+    return ",".join(['"CHAN_START"', f'"{time}"', *['""'] * (len(COLUMNS) - 2)]) + "\n"
 
 
 class FileTests(SynchronousTestCase):
@@ -42,7 +48,7 @@ class FileTests(SynchronousTestCase):
         self.file = self.base / "ccdaemon.toml"
         for name in ("state", "recordings"):
             (self.base / name).mkdir(parents=True)
-        (self.base / "cel.csv").write_text(",".join(['"a"'] * CEL_COLUMNS) + "\n")
+        (self.base / "cel.csv").write_text(cel_row("1795426488.483553"))
         self.file.write_text("")
         self.file.chmod(0o600)
         self.config = Config(
@@ -77,6 +83,25 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(found.level, Level.WARN)
         self.assertIn("chmod 600", found.what)
 
+    def test_do_not_call_file(self) -> None:
+        """Whom not to call has to be known; lines that are no numbers are something to look at."""
+        file = self.base / "do-not-call.txt"
+        self.config = attrs.evolve(self.config, limits=Limits(do_not_call_file=file))
+        for content, level, what in [
+            (None, Level.FAIL, "cannot be read: No such file"),
+            ("380441234567\nboss\n", Level.WARN, "1 numbers, and 1 lines that are none"),
+            ("380441234567\n7900*\n", Level.OK, "2 numbers"),
+        ]:
+            if content is not None:
+                file.write_text(content)
+            [found] = [
+                finding
+                for finding in try_files(self.config, self.file, 1000)
+                if finding.part.startswith("do_not_call_file")
+            ]
+            self.assertEqual(found.level, level)
+            self.assertIn(what, found.what)
+
     def test_state_dir_to_be_made(self) -> None:
         """A state_dir that is not there yet is fine where it can be made."""
         self.config = attrs.evolve(self.config, state_dir=self.base / "a" / "b")
@@ -106,6 +131,10 @@ class FileTests(SynchronousTestCase):
         cel = self.config.asterisk.cel_file
         cel.write_text('"HANGUP","1.2"\n')
         self.assertIn("other columns", self.found()["cel_file"].what)
+        cel.write_text(cel_row("2026-11-23 20:00:00"))
+        self.assertIn("dateformat", self.found()["cel_file"].what)
+        cel.write_text(cel_row("1795426488.483553") + '"CHAN_ST')
+        self.assertNotIn("cel_file", self.found())
         cel.write_text("")
         self.assertEqual(self.found(), {})
         cel.unlink()
@@ -192,7 +221,7 @@ class ReachingTests(TestCase):
     async def tried(self, port: int, **settings: Any) -> Finding:
         """Try, and give the only finding."""
         asterisk = Asterisk(port=port, secret="s3cret", client_channel="SIP/{phone}", **settings)
-        [found] = await try_asterisk(asterisk, reactor)
+        [found] = await try_asterisk(asterisk, FastAgi(), reactor)
         self.assertEqual(found.level, Level.FAIL)
         self.assertNotIn("s3cret", str(found))
         return found

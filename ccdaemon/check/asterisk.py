@@ -19,7 +19,7 @@ from ccdaemon.asterisk.ami_session import AMIProtocol
 from ccdaemon.asterisk.looks import Endpoints, look_at_operators
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.check.findings import Finding, fail, ok, warn
-from ccdaemon.config import Asterisk
+from ccdaemon.config import Asterisk, FastAgi
 
 #: Seconds until a host counts as silent.
 CONNECT_TIMEOUT = 5.0
@@ -38,7 +38,7 @@ TOO_MUCH = ("Command", "ModuleLoad", "UpdateConfig", "Filter")
 _DIALPLAN = Path(ccdaemon.__file__).parent / "conf" / "asterisk" / "extensions_ccdaemon.conf"
 
 
-async def try_asterisk(settings: Asterisk, reactor: Any) -> list[Finding]:
+async def try_asterisk(settings: Asterisk, fastagi: FastAgi, reactor: Any) -> list[Finding]:
     """Log in and look around."""
     part = f"Asterisk {settings.host}:{settings.port}"
     factory = Factory.forProtocol(lambda: AMIProtocol(reactor))
@@ -51,7 +51,8 @@ async def try_asterisk(settings: Asterisk, reactor: Any) -> list[Finding]:
     assert isinstance(session, AMIProtocol)
     try:
         await session.login(credentials(settings))
-        return await _look_around(session, settings, part)
+        found = await _look_around(session, settings, part)
+        return [*found, await _inbound(session, fastagi)]
     except Exception as error:
         return [fail(part, f"{settings.username}: {error}")]
     finally:
@@ -106,6 +107,22 @@ async def _dialplan(session: AMIProtocol, _: Asterisk) -> Finding:
     if missing:
         return fail(part, f"has no {', '.join(missing)}: include extensions_ccdaemon.conf")
     return ok(part, f"has {', '.join(contexts)}")
+
+
+async def _inbound(session: AMIProtocol, fastagi: FastAgi) -> Finding:
+    """Whether Asterisk asks where the daemon listens, and who is rung while it is silent."""
+    part = "inbound calls"
+    try:
+        asked = await session.getVar(None, "CC_AGI")
+        fallback = await session.getVar(None, "CC_FALLBACK")
+    except AMIError as error:
+        return fail(part, f"cannot be asked about: {error}")
+    port = fastagi.port
+    if port is not None and not asked.endswith(f":{port}"):
+        listens = f"fastagi.listen is {fastagi.listen}"
+        return warn(part, f"Asterisk asks at {asked or 'nowhere'} (CC_AGI), and {listens}")
+    silent = f"rings {fallback}" if fallback else "refuses them: CC_FALLBACK is empty"
+    return ok(part, f"asked at {asked}; while the daemon is silent Asterisk {silent}")
 
 
 async def _operators(session: AMIProtocol, settings: Asterisk) -> Finding:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ccdaemon.asterisk import cel
 from ccdaemon.check.findings import Finding, fail, ok, warn
 from ccdaemon.config import Config
+from ccdaemon.limits.do_not_call import Numbers
 
-#: How many columns ``conf/asterisk/cel_custom_ccdaemon.conf`` has Asterisk write.
-CEL_COLUMNS = 15
 _TAIL = 65536
 
 
@@ -29,6 +28,8 @@ def try_files(config: Config, file: Path, user: int) -> Iterator[Finding]:
     if config.asterisk.record:
         yield _recordings(config.asterisk.recordings_mount)
     yield _cel_file(config.asterisk.cel_file)
+    if config.limits.do_not_call_file is not None:
+        yield _do_not_call(config.limits.do_not_call_file)
 
 
 def _configuration(file: Path) -> Finding:
@@ -60,17 +61,31 @@ def _recordings(folder: Path) -> Finding:
     return ok(part, "can be read")
 
 
+def _do_not_call(file: Path) -> Finding:
+    part = f"do_not_call_file {file}"
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            numbers = Numbers(lines)
+    except OSError as error:
+        return fail(part, f"cannot be read: {error.strerror}")
+    if numbers.nonsense:
+        return warn(part, f"{len(numbers)} numbers, and {numbers.nonsense} lines that are none")
+    return ok(part, f"{len(numbers)} numbers")
+
+
 def _cel_file(file: Path) -> Finding:
     part = f"cel_file {file}"
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL))
-            lines = stream.read().decode("utf-8", "replace").splitlines()
+            # The last line may be just being written.
+            whole, _, _ = stream.read().rpartition(b"\n")
+            lines = whole.decode("utf-8", "replace").split("\n") if whole else []
     except FileNotFoundError:
         return warn(part, "is not there; Asterisk makes it with the first call, if CEL is set up")
     except OSError as error:
         return fail(part, f"cannot be read: {error.strerror}")
-    rows = list(csv.reader(lines[-1:]))
-    if rows and len(rows[0]) != CEL_COLUMNS:
-        return fail(part, "has other columns than cel_custom_ccdaemon.conf asks for")
+    if lines and next(cel.read_rows(lines[-1:])) is None:
+        words = "has other columns than cel_custom_ccdaemon.conf asks for, or another dateformat"
+        return fail(part, words)
     return ok(part, "can be read")
