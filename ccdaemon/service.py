@@ -10,6 +10,7 @@ import atexit
 import os
 import time
 from functools import partial
+from random import random
 from threading import Thread
 from typing import Any
 
@@ -26,7 +27,10 @@ from zope.interface import implementer
 
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients
+from ccdaemon.api.connections import room_for
 from ccdaemon.api.kinds import Patterns
+from ccdaemon.api.rendering import Format, render
+from ccdaemon.asterisk.agi import FastAGIFactory
 from ccdaemon.asterisk.ami import AMIClient
 from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
 from ccdaemon.asterisk.ami_session import AMIProtocol
@@ -34,26 +38,55 @@ from ccdaemon.asterisk.ami_settings import Settings
 from ccdaemon.asterisk.looks import Endpoints
 from ccdaemon.asterisk.signals import EVENTS
 from ccdaemon.asterisk.wire import Message
+from ccdaemon.calls.overdue import Longest
 from ccdaemon.config import Config
+from ccdaemon.health.gauges import of_connections, of_streams
+from ccdaemon.health.notify import Notify
+from ccdaemon.health.observing import Observed, Observing
 from ccdaemon.history.embedded import Embedded, EmbeddedPostgres
 from ccdaemon.history.failures import JournalDamaged, StateDirBusy
 from ccdaemon.history.history import History
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.pg_address import Address, look_up
 from ccdaemon.history.postgres import Database
+from ccdaemon.history.removals import Removals
 from ccdaemon.history.shipper import Shipper
 from ccdaemon.history.tenancy import HeldBy, Tenancy
-from ccdaemon.live import LiveCalls
-from ccdaemon.mp3 import Mp3Cache
+from ccdaemon.limits.dialling import Limits
+from ccdaemon.limits.do_not_call import DoNotCall
+from ccdaemon.live.calls import LiveCalls
+from ccdaemon.live.catching_up import CatchingUp
+from ccdaemon.live.channel_log import ChannelLog
+from ccdaemon.live.overdue import CallWatchdog
+from ccdaemon.live.pauses import Pauses
+from ccdaemon.live.presence import Presence
+from ccdaemon.log_masking import LogMasking
 from ccdaemon.operators import Operators
-from ccdaemon.presence import Presence
-from ccdaemon.recordings import Recordings
-from ccdaemon.switchboard import Switchboard
+from ccdaemon.recordings.mp3 import Mp3Cache
+from ccdaemon.recordings.recordings import Recordings
+from ccdaemon.recordings.removal import RecordingFiles
+from ccdaemon.recordings.retention import Retention
+from ccdaemon.routing.parts import make_routing
+from ccdaemon.switchboard.control import Control
+from ccdaemon.switchboard.entries import Entries
+from ccdaemon.switchboard.incoming import SETTINGS as AGI_SETTINGS
+from ccdaemon.switchboard.incoming import Incoming
+from ccdaemon.switchboard.listening import Listening
+from ccdaemon.switchboard.pausing import Pausing
+from ccdaemon.switchboard.switchboard import Switchboard
+from ccdaemon.terminal import Terminal
+from ccdaemon.webhooks.sender import sender
+from ccdaemon.webhooks.webhooks import Webhooks
 
 #: Seconds that one part may take to stop; then the next one stops all the same.
 STOP_WITHIN = 8.0
-#: Threads that read recordings, and as many that look up names: where the one hangs, on a dead
-#: network file system, the other goes on.
+#: Seconds for which Postgres is waited for: it may know more than a journal that has lost its end.
+#: Where it is away, the journal is believed.
+ASKED_WITHIN = 3.0
+#: Seconds in which a session may read Asterisk's own log, of a day if need be.
+UP_TIMEOUT = 600.0
+#: Threads that read recordings, as many that look up names, and as many for Asterisk's own log:
+#: where the one hangs, on a dead network file system, the others go on.
 THREADS = 4
 
 
@@ -73,8 +106,12 @@ def make_service(config: Config, reactor: Any) -> Daemon:
 class WallClock:
     """The date from the wall's clock, and timers from the reactor.
 
-    The reactor counts by a clock that nobody sets (``ccdaemon.tap`` sees to that): an hour that
-    is put back would otherwise be an hour without any timer.
+    Anybody may set the wall's clock: an hour that is put back would be an hour without any timer,
+    and one that is put forward an hour that every limit has waited. So two clocks are handed out.
+    ``clock`` is the reactor, which counts by a clock that nobody sets (``ccdaemon.tap`` sees to
+    that): for how long something takes or lasts. ``wall`` is this one: for dates, what is told,
+    kept or compared with Asterisk's. A part that needs dates and timers alone, and measures
+    nothing, has this one as its only clock.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -119,65 +156,191 @@ class Daemon(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self._config = config
         self._reactor = reactor
-        clock = WallClock(reactor)
+        clock, wall = reactor, WallClock(reactor)
         asterisk = config.asterisk
 
-        threads, names = Threads(reactor), Threads(reactor)
+        threads, names, log_thread = Threads(reactor), Threads(reactor), Threads(reactor)
         embedded = EmbeddedPostgres(config.state_dir) if config.database.embedded else None
         address = Address(embedded.url if embedded else config.database.url)
-        self._journal = Journal(reactor, clock, config.state_dir)
-        database = Database(reactor, clock, address, partial(names.run, look_up))
+        self._journal = Journal(reactor, clock, wall, config.state_dir)
+        database = Database(reactor, clock, wall, address, partial(names.run, look_up))
         tenancy = Tenancy(asterisk.host, asterisk.port)
-        shipper = Shipper(clock, self._journal, database, tenancy)
-        history = History(clock, self._journal, database, shipper)
+        self._shipper = shipper = Shipper(clock, wall, self._journal, database, tenancy)
+        history = History(clock, wall, self._journal, database, shipper)
+        mp3 = Mp3Cache(config.state_dir / "mp3", threads.run)
+        webhooks = Webhooks(
+            reactor,
+            clock,
+            wall,
+            self._journal,
+            config.state_dir,
+            config.webhooks,
+            base_url=config.http.public_url or "",
+            sends=lambda webhook: sender(webhook, reactor),
+            spell=lambda tree, form: render(tree, Format(form), "webhook"),
+            random=random,
+        )
+        retention = Retention(
+            config.retention,
+            Removals(self._journal, database, shipper),
+            RecordingFiles(asterisk.recordings_mount, threads.run, mp3),
+            webhooks.forget,
+            wall,
+        )
         recordings = Recordings(
             asterisk.recordings_mount,
             self._journal.append,
+            self._journal.chain,
             clock,
+            wall,
             threads.run,
-            Mp3Cache(config.state_dir / "mp3", threads.run),
+            mp3,
         )
-        self._live = LiveCalls(self._journal, recordings if asterisk.record else None, clock)
+        endpoints = Endpoints(asterisk.operator_channel, asterisk.operator_pattern)
+        self._live = LiveCalls(
+            self._journal,
+            recordings if asterisk.record else None,
+            wall,
+            endpoints.sip_of_channel,
+            asterisk.phone_pattern.matches,
+        )
+        self._channel_log = ChannelLog(
+            asterisk.cel_file, self._journal, log_thread.run, clock, wall
+        )
+        self._catching_up = CatchingUp(self._live, self._channel_log, clock, wall)
+        operators = Operators()
         self._presence = Presence(
-            Endpoints(asterisk.operator_channel, asterisk.operator_pattern),
-            Operators(),
+            endpoints,
+            operators,
             self._journal.append,
             self._live.of_operator,
-            clock,
+            wall,
+        )
+        self._pauses = Pauses(
+            operators, self._presence, self._journal, wall, config.operators.wrap_up
         )
         self._ami = AMIClient(
             ami_endpoint(reactor, asterisk),
             clock,
             credentials(asterisk),
-            Settings(ping_interval=asterisk.ping_interval),
+            Settings(ping_interval=asterisk.ping_interval, up_timeout=UP_TIMEOUT),
             on_up=self._session_up,
             on_down=self._session_down,
         )
+        limits = config.limits
+        do_not_call = DoNotCall(limits.do_not_call, limits.do_not_call_file, threads.run, clock)
+        guard = Limits(limits, do_not_call)
         self._switchboard = Switchboard(
-            config, self._ami, self._journal, self._live, self._presence, clock
+            config,
+            self._ami,
+            self._journal,
+            self._live,
+            self._presence,
+            guard,
+            clock,
+            wall,
+        )
+        control = Control(
+            config,
+            self._ami,
+            self._live,
+            self._presence,
+            self._switchboard.refuse_phone,
+            history.call,
+            wall,
+        )
+        routing, links = make_routing(
+            config,
+            reactor,
+            wall,
+            self._presence,
+            history.last_operator,
+            self._live.of_operator,
+        )
+        incoming = Incoming(
+            asterisk,
+            self._live,
+            routing,
+            self._journal.append,
+            self._switchboard.refuse_phone,
+            wall,
+        )
+        agi = FastAGIFactory(incoming.scripts, clock, AGI_SETTINGS, config.fastagi.admits)
+        longest = Longest(config.limits.longest_ringing, config.limits.longest_talk)
+        overdue = CallWatchdog(self._live, longest, clock)
+        observing = Observing(
+            config,
+            Observed(
+                ami=self._ami,
+                agi=agi,
+                journal=self._journal,
+                database=database,
+                shipper=shipper,
+                live=self._live,
+                presence=self._presence,
+                recordings=recordings,
+                webhooks=webhooks,
+                routing=routing.counters,
+                alarms=guard.alarms,
+                overdue=overdue,
+                retention=retention,
+            ),
+            clock,
+            wall,
+            threads.run,
         )
         api = Api(
             calls=self._switchboard,
+            control=control,
+            webhooks=webhooks,
+            entries=Entries(self._journal, self._live, history, wall),
+            pauses=self._pauses,
+            retention=retention,
+            listening=Listening(self._journal.append, clock, wall),
+            watch=observing.watch,
+            counts=observing.metrics,
             operators=self._presence,
             history=history,
             recordings=recordings,
             clients=Clients(config.clients),
             patterns=Patterns(sip=asterisk.operator_pattern, phone=asterisk.phone_pattern),
             clock=clock,
+            wall=wall,
             hosts=config.http.hosts,
             public_url=config.http.public_url,
+            link_secret=config.http.link_secret,
+            trusted_proxies=config.http.trusted_proxies,
+            max_connections=room_for(config.http.max_connections),
+            request_timeout=config.http.request_timeout,
+            max_streams=config.http.max_streams,
+            heartbeat=config.http.events_heartbeat,
         )
+        observing.metrics.add(of_streams(api.streams))
+        observing.metrics.add(of_connections(api.connections))
         parts = [
+            *([LogMasking()] if config.log.mask_phones else []),
+            Terminal(reactor),
             threads,
             names,
+            log_thread,
             # First of what can fail, before anything is touched or has a thread of its own.
             self._journal,
             *([Embedded(reactor, reactor, embedded)] if embedded else []),
             database,
             shipper,
+            self._pauses,
+            retention,
+            webhooks,
             recordings,
+            observing,
             api,
             strports.service(config.http.listen, api.site(), reactor),
+            do_not_call,
+            *links,
+            strports.service(config.fastagi.listen, agi, reactor),
+            overdue,
+            # Last: systemd is told when everything serves.
+            Notify(self._journal.alive, clock),
         ]
         for part in parts:
             part.setServiceParent(self)
@@ -186,7 +349,8 @@ class Daemon(MultiService):
 
     def _listen_to_asterisk(self) -> None:
         for name in EVENTS:
-            self._ami.registerEvent(name, self._live.heard)
+            self._ami.registerEvent(name, self._catching_up.heard)
+        self._ami.registerEvent("UserEvent", Pausing(self._ami).heard)
         self._ami.registerEvent("DeviceStateChange", self._device_changed)
         self._ami.registerEvent("Reload", self._reloaded)
 
@@ -198,6 +362,7 @@ class Daemon(MultiService):
 
     def startService(self) -> None:
         """Begin. Asterisk is asked once the journal can keep what it says."""
+        self._journal.hold("Postgres has not said yet what it has of this journal")
         self._or_exit(super().startService)
         beginning = Deferred.fromCoroutine(self._begin())
         beginning.addErrback(self._cannot_begin)
@@ -209,12 +374,19 @@ class Daemon(MultiService):
             raise SystemExit(f"ccdaemon cannot start: {error}") from error
 
     async def _begin(self) -> None:
+        asking = self._shipper.when_oriented()
+        await asking.addTimeout(ASKED_WITHIN, self._reactor, lambda result, _: None)
+        self._journal.hold(None)
         if not self._journal.begun:
             self.log.warn("{why}; Asterisk is asked after that", why=self._journal.not_ready)
         await self._journal.when_begun()
-        self._presence.remember(await self._journal.last_operator_changes())
-        self._live.restore(await self._journal.open_calls())
+        last_changes = await self._journal.last_operator_changes()
+        open_calls = await self._journal.open_calls()
+        self._presence.remember(last_changes)
+        self._pauses.remember(last_changes, open_calls)
+        self._live.restore(open_calls)
         await self._live.expect_recordings()
+        await self._channel_log.begin()
         self._ami.setServiceParent(self)  # type: ignore[no-untyped-call]
 
     def _cannot_begin(self, failure: Failure) -> None:
@@ -225,8 +397,8 @@ class Daemon(MultiService):
 
     async def _session_up(self, session: AMIProtocol) -> None:
         try:
+            await self._catching_up.up(session, session.booted_at)
             await self._presence.up(session)
-            await self._live.up(session)
         except Exception as error:
             # The client tells of the end of a session only if it was up.
             self._session_down(error)
@@ -235,7 +407,7 @@ class Daemon(MultiService):
 
     def _session_down(self, why: BaseException) -> None:
         self._switchboard.down()
-        self._live.down()
+        self._catching_up.down()
         if self.running:
             self._presence.down(f"no session with Asterisk: {why}")
         else:

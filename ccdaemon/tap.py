@@ -29,7 +29,8 @@ Without -n twistd goes to the background and writes twistd.log and twistd.pid;
 `twistd --help` has its options: they stand before the word ccdaemon.
 
 Signals: TERM and INT end the daemon in seconds; talks in Asterisk go on. USR1 begins
-a new log file, where twistd was given --logfile.
+a new log file, where twistd was given --logfile. HUP does nothing: the configuration
+is read at the start.
 Exit status 1: the configuration cannot be used, or another daemon has the port, the
 state_dir or the Asterisk; what is wrong is on stderr or in the log.
 """

@@ -18,21 +18,15 @@ LAYERS = [
     {"tap", "check", "init"},
     {"service"},
     {"api"},
-    {"switchboard"},
+    {"switchboard", "health"},
+    {"live"},
     {"webhooks", "routing", "recordings"},
+    {"announcements"},
+    {"objects"},
     {"history", "asterisk"},
-    {"calls", "operators"},
-    {"config", "errors"},
+    {"calls", "operators", "limits"},
+    {"capped", "config", "errors", "log_masking", "terminal", "tls"},
 ]
-#: Top-level modules that belong to a part of another name.
-PART = {
-    "config_read": "config",
-    "config_rules": "config",
-    "live": "switchboard",
-    "mp3": "recordings",
-    "presence": "switchboard",
-    "wav": "recordings",
-}
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 #: Here the parts of one line may know each other.
@@ -64,7 +58,7 @@ def part_of(name: str) -> str | None:
     words = name.split(".")
     if words[0] != "ccdaemon" or len(words) == 1 or words[1].startswith("__"):
         return None
-    return PART.get(words[1], words[1])
+    return words[1]
 
 
 def breaches(name: str, source: str) -> Iterator[str]:
@@ -105,12 +99,12 @@ class LayerTests(SynchronousTestCase):
             ("ccdaemon.calls.model", "from ccdaemon.operators import Status", 0),
             ("ccdaemon.history.rows", "from ccdaemon import asterisk", 1),
             ("ccdaemon.history.rows", "from ccdaemon import recordings", 1),
-            ("ccdaemon.mp3", "from ccdaemon import recordings, history", 0),
+            ("ccdaemon.recordings.mp3", "from ccdaemon import recordings, history", 0),
             ("ccdaemon.history.rows", "def f():\n from ccdaemon.history import facts", 0),
             ("ccdaemon.api.app", "from ccdaemon.service import make_service", 1),
             ("ccdaemon.api.app", "from twisted.internet import reactor", 1),
             ("ccdaemon.service", "from twisted.internet import reactor", 0),
-            ("ccdaemon.presence", "from ccdaemon.api.ports import Calls", 1),
+            ("ccdaemon.live.presence", "from ccdaemon.api.ports import Calls", 1),
             ("ccdaemon", "from ccdaemon.config import load", 0),
         ]:
             with self.subTest(name=name, source=source):

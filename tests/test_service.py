@@ -19,12 +19,13 @@ from ccdaemon.asterisk.wire import Message
 from ccdaemon.config import Config, parse
 from ccdaemon.history.state_dir import StateDirLock
 from ccdaemon.history.tenancy import HeldBy
-from ccdaemon.service import Threads, make_service
+from ccdaemon.live.catching_up import TOLD_WITHIN
+from ccdaemon.service import Threads, WallClock, make_service
 from tests.fake_asterisk import FakeAsterisk
 
 
-class WithoutChannels(FakeAsterisk):
-    """The link goes when the channels are asked for."""
+class WithoutDevices(FakeAsterisk):
+    """The link goes when the operators are asked for."""
 
     def sendList(
         self,
@@ -35,7 +36,7 @@ class WithoutChannels(FakeAsterisk):
         most: int | None = None,
     ) -> Deferred[tuple[Message, ...]]:
         """Answer, but for one."""
-        if name == "CoreShowChannels":
+        if name == "DeviceStateList":
             return fail(LinkLost("gone"))
         return super().sendList(name, headers, timeout=timeout, most=most)
 
@@ -114,20 +115,79 @@ class BeginningTests(ServiceCase):
         self.assertFalse((self.state_dir / "postgres").exists())
 
 
+class KeptSoFar:
+    """Stands for a journal with nothing in it; keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.held: str | None = "held"
+        self.begun = True
+
+    def hold(self, why: str | None) -> None:
+        """Take nothing, or go on."""
+        self.held = why
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        return lambda: Deferred()
+
+
+class AskingTests(ServiceCase):
+    """What Postgres knows of a journal is asked for before anything is told."""
+
+    def beginning(self) -> KeptSoFar:
+        """A daemon begins."""
+        self.daemon = make_service(self.config(), self.reactor)
+        journal: Any = KeptSoFar()
+        self.daemon._journal = journal
+        Deferred.fromCoroutine(self.daemon._begin())
+        return journal  # type: ignore[no-any-return]
+
+    def test_it_says(self) -> None:
+        """Once it has said what it has, the journal is read, and takes what comes."""
+        journal = self.beginning()
+        self.assertEqual((journal.held, journal.asked), ("held", []))
+        [waiting] = self.daemon._shipper._orienting
+        waiting.callback(None)
+        self.assertEqual((journal.held, journal.asked), (None, ["when_begun"]))
+
+    def test_it_is_away(self) -> None:
+        """After a few seconds the journal is believed; whoever waited is forgotten."""
+        journal = self.beginning()
+        self.reactor.advance(service.ASKED_WITHIN - 0.1)
+        self.assertEqual((journal.held, journal.asked), ("held", []))
+        self.reactor.advance(0.2)
+        self.assertEqual((journal.held, journal.asked), (None, ["when_begun"]))
+        self.assertEqual([], self.daemon._shipper._orienting)
+
+    def test_nothing_is_told_before(self) -> None:
+        """From the start on until then the journal takes nothing."""
+        daemon = make_service(self.config(), self.reactor)
+        self.patch(daemon, "_or_exit", lambda start: None)
+        daemon.startService()
+        self.assertIn("Postgres has not said", daemon._journal._held or "")
+
+
+class ClockTests(ServiceCase):
+    """Which clock says what."""
+
+    def test_a_new_journal_is_founded_by_the_wall(self) -> None:
+        """The calls of the last day are taken back: the reactor's seconds are no date."""
+        daemon = make_service(self.config(), self.reactor)
+        self.assertIsInstance(daemon._shipper._wall, WallClock)
+
+
 class SessionTests(ServiceCase):
     """A session with Asterisk that goes while it is looked at."""
 
-    def test_what_was_seen_of_it_is_stale(self) -> None:
-        """Operators were read, calls were not: nobody is shown as if Asterisk could be asked."""
+    def test_what_was_seen_of_it_is_nothing(self) -> None:
+        """Channels were read, operators were not: nobody is shown, and nothing goes on."""
         daemon = make_service(self.config(), self.reactor)
         daemon.running = 1
-        asterisk = WithoutChannels()
-        asterisk.endpoints = {"1000"}
-        asterisk.devices = {"PJSIP/1000": "NOT_INUSE"}
-        coming = Deferred.fromCoroutine(self.made["AMIClient"].on_up(asterisk))
+        coming = Deferred.fromCoroutine(self.made["AMIClient"].on_up(WithoutDevices()))
+        self.reactor.advance(TOLD_WITHIN)
         self.failureResultOf(coming, LinkLost)
-        shown = self.made["operators"].operators()
-        self.assertEqual([(one.sip, one.stale) for one in shown], [("1000", True)])
+        self.assertEqual(self.made["operators"].operators(), [])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
