@@ -32,7 +32,8 @@ class Asterisk:
 
     ``conf`` is the folder with the project's Asterisk files; ``ports`` and the AMI ``secret`` are
     fresh unless given; ``trunk_port`` is where the clients' phones listen on 127.0.0.2; ``extra``
-    is appended to the generated files of these names.
+    is appended to the generated files of these names. ``globals`` are the administrator's own, in
+    extensions_ccdaemon_local.conf.
     """
 
     root: Root
@@ -46,6 +47,7 @@ class Asterisk:
     extra: Mapping[str, str] = field(default_factory=dict)
     operators: list[str] = field(default_factory=lambda: list(sip_files.OPERATORS), repr=False)
     ledger: Ledger | None = None
+    globals: dict[str, str] = field(default_factory=dict)
     _child: Child | None = field(default=None, init=False)
 
     @property
@@ -144,9 +146,13 @@ class Asterisk:
         """Read all files again."""
         self.rx("core reload")
 
-    def set_global(self, name: str, value: str) -> None:
-        """Set a global variable of the dialplan, such as CC_AGI."""
-        self.rx(f"dialplan set global {name} {value}")
+    def set_globals(self, **values: str) -> None:
+        """Let the administrator's globals, such as CC_AGI, be these; those not named stay."""
+        if self.globals | values != self.globals:
+            self.globals.update(values)
+            if self.pid is not None:
+                self._write_globals()
+                self.rx("dialplan reload")
 
     def set_operators(self, operators: Iterable[str]) -> None:
         """Let there be these operators' endpoints and no others, by rewriting and a reload."""
@@ -155,6 +161,11 @@ class Asterisk:
         name, text = sip_files.endpoints(self.flavour, self.operators, self.phone_password)
         (etc / name).write_text(text)
         self.rx("module reload res_pjsip.so" if self.flavour == "pjsip" else "sip reload")
+
+    def set_manager_secret(self, secret: str) -> None:
+        """Let the daemon's AMI user have this secret from its next login on."""
+        self._write_manager(secret)
+        self.rx("manager reload")
 
     def channels(self) -> int:
         """How many channels are up."""
@@ -198,11 +209,22 @@ class Asterisk:
         ):
             (here / name).mkdir(parents=True)
         for source in sorted(self.conf.glob("*.conf")):
-            text = source.read_text().replace("@SECRET@", self.secret)
-            (here / "etc" / source.name).write_text(text)
+            (here / "etc" / source.name).write_text(source.read_text())
+        self._write_manager(self.secret)
         for name, text in asterisk_files.render(self._plan()).items():
             (here / "etc" / name).write_text(text + self.extra.get(name, ""))
+        self._write_globals()
         asterisk_files.write_music(here / "moh")
+
+    def _write_manager(self, secret: str) -> None:
+        name = "manager_ccdaemon.conf"
+        text = (self.conf / name).read_text().replace("@SECRET@", secret)
+        self.root.on_host(self.folder / "etc" / name).write_text(text)
+
+    def _write_globals(self) -> None:
+        lines = ["[globals]", *(f"{name}={value}" for name, value in self.globals.items()), ""]
+        local = self.folder / "etc/extensions_ccdaemon_local.conf"
+        self.root.on_host(local).write_text("\n".join(lines))
 
     def _plan(self) -> asterisk_files.Plan:
         modules = self.root.modules

@@ -11,10 +11,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from lab.audio import tone
 from lab.processes import free_port
-from lab.sip_files import Flavour, endpoints, sip_files
+from lab.sip_files import TECHNOLOGY, Flavour, endpoints, sip_files
 
 #: Modules that open sockets, want files of their own, or have no part in a call.
 _NEVER = (
@@ -37,6 +38,10 @@ _OTHER = {
     "pjsip": ("chan_sip.so",),
     "chan_sip": ("chan_pjsip.so", "res_pjsip*.so", "func_pjsip*.so"),
 }
+
+
+#: A second AMI user, and the secret as well.
+CROWD: Final = "crowd"
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,14 @@ class Plan:
 def render(plan: Plan) -> dict[str, str]:
     """The generated files, by name."""
     name, operators = endpoints(plan.flavour, plan.operators, plan.phone_password)
+    technology = TECHNOLOGY[plan.flavour]
     return {
         "asterisk.conf": _asterisk_conf(plan),
         "modules.conf": _modules_conf(plan),
         "logger.conf": _LOGGER,
-        "manager.conf": _MANAGER.format(port=plan.ports.ami),
-        "extensions.conf": _EXTENSIONS,
+        "manager.conf": _MANAGER.format(port=plan.ports.ami, crowd=CROWD),
+        "extensions.conf": _EXTENSIONS.replace("TECHNOLOGY", technology),
+        "queues.conf": "[general]\n" + "".join(_queue(name, technology) for name in QUEUES),
         "rtp.conf": f"[general]\nrtpstart={plan.ports.rtp}\n"
         f"rtpend={plan.ports.rtp + Ports.RTP_COUNT - 1}\nstrictrtp=no\n",
         "musiconhold.conf": f"[default]\nmode=files\ndirectory={plan.folder}/moh\n",
@@ -99,7 +106,7 @@ def render(plan: Plan) -> dict[str, str]:
 
 
 #: Files that only have to exist.
-_BARE = ("ccss", "cdr", "features", "pjproject", "queues", "res_parking", "udptl")
+_BARE = ("ccss", "cdr", "features", "pjproject", "res_parking", "udptl")
 
 _LOGGER = """\
 [general]
@@ -111,11 +118,19 @@ full => notice,warning,error,verbose(3)
 _MANAGER = """\
 [general]
 enabled=yes
+timestampevents=yes
 webenabled=no
 bindaddr=127.0.0.1
 port={port}
 
 #include "manager_ccdaemon.conf"
+
+; May say what it likes, and nothing else.
+[{crowd}]
+secret={crowd}
+deny=0.0.0.0/0.0.0.0
+permit=127.0.0.1/255.255.255.255
+write=user
 """
 
 _EXTENSIONS = """\
@@ -134,7 +149,20 @@ include => ccdaemon-inbound
 ; An operator dials by hand.
 [from-operator]
 include => ccdaemon-dialout
+
+; Where the CRM may send callers: the numbers of operators.
+[from-crm]
+exten => _1XXX,1,Dial(TECHNOLOGY/${EXTEN},10)
 """
+
+#: The queues, and their members, who are rung one after the other. Of "slow" the first never
+#: answers.
+QUEUES: Final = {"sales": ("1055", "1056"), "slow": ("1106", "1057")}
+
+
+def _queue(name: str, technology: str) -> str:
+    members = "".join(f"member={technology}/{sip}\n" for sip in QUEUES[name])
+    return f"[{name}]\nstrategy=linear\ntimeout=3\nretry=1\nringinuse=no\n{members}"
 
 
 def _asterisk_conf(plan: Plan) -> str:

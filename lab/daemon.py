@@ -20,7 +20,7 @@ from typing import Any
 from lab.processes import Child, Ledger, free_port
 
 Table = Mapping[str, Any]
-_READY_TIMEOUT = 20.0
+_READY_TIMEOUT = 60.0
 
 
 class DaemonFailed(AssertionError):
@@ -30,8 +30,9 @@ class DaemonFailed(AssertionError):
 class Daemon:
     """One daemon. ``folder`` holds its configuration, ``state_dir`` and log.
 
-    ``tables``: the configuration; ``http.listen`` and ``state_dir`` are filled in. ``port``: where
-    it serves HTTP, a free one unless given.
+    ``tables``: the configuration; ``http.listen``, ``fastagi.listen`` and ``state_dir`` are filled
+    in. ``port``: where it serves HTTP, a free one unless given; ``agi``: where Asterisk asks it.
+    ``environment``: what its environment has besides, from the next start on.
     """
 
     def __init__(
@@ -43,8 +44,16 @@ class Daemon:
         self.log = folder / "log"
         self._ledger = ledger
         self._child: Child | None = None
+        self.environment: dict[str, str] = {}
+        self.agi = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
         http = {"listen": f"tcp:{self.port}:interface=127.0.0.1", **tables.get("http", {})}
-        self.tables: dict[str, Any] = {"state_dir": str(self.state_dir), **tables, "http": http}
+        fastagi = {"listen": f"tcp:{self.agi.partition(':')[2]}:interface=127.0.0.1"}
+        self.tables: dict[str, Any] = {
+            "state_dir": str(self.state_dir),
+            **tables,
+            "http": http,
+            "fastagi": {**fastagi, **tables.get("fastagi", {})},
+        }
         folder.mkdir(parents=True, exist_ok=True)
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
         self.configure()
@@ -84,8 +93,9 @@ class Daemon:
         argv += ["ccdaemon", "--config", str(self.config)]
         here = Path(__file__).parent.parent
         # The checkout's, also where it is not installed.
-        path = os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path}
+        environment = {**os.environ, **self.environment}
+        path = os.pathsep.join(filter(None, [str(here), environment.get("PYTHONPATH")]))
+        environment["PYTHONPATH"] = path
         self._child = Child(argv, self.log, ledger=self._ledger, cwd=here, env=environment)
         if wait:
             self.wait_ready()
@@ -93,7 +103,7 @@ class Daemon:
     def wait_ready(self, timeout: float = _READY_TIMEOUT) -> None:
         """Wait until operators are listed, and as Asterisk says now."""
         end = time.monotonic() + timeout
-        while not self._is_ready():
+        while not self.is_ready():
             if self._child is None or self._child.status is not None:
                 status = self._child.status if self._child else None
                 raise DaemonFailed(f"the daemon ended with {status}\n{self.tail()}")
@@ -121,7 +131,8 @@ class Daemon:
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it lists operators as Asterisk says now."""
         url = f"{self.url}/api/sipList.json?per_page=1"
         try:
             with urllib.request.urlopen(url, timeout=2.0) as answer:
@@ -131,15 +142,16 @@ class Daemon:
         return bool(data) and not any(operator["stale"] for operator in data)
 
 
-def toml(tables: Table) -> str:
+def toml(tables: Table, within: str = "") -> str:
     """Nested mappings as TOML: values, then tables, then lists of tables."""
     lines = [f"{key} = {_value(value)}" for key, value in tables.items() if _is_plain(value)]
     for key, value in tables.items():
+        name = f"{within}{key}"
         if isinstance(value, Mapping):
-            lines += ["", f"[{key}]", toml(value)]
+            lines += ["", f"[{name}]", toml(value, f"{name}.")]
         elif not _is_plain(value):
             for row in value:
-                lines += ["", f"[[{key}]]", toml(row)]
+                lines += ["", f"[[{name}]]", toml(row, f"{name}.")]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""``make demo``: the lab, the daemon in it, and one call told step by step, until Ctrl-C.
+"""``make demo``: the lab with the daemon, a call out and a call in, step by step, until Ctrl-C.
 
 Asks the daemon over HTTP as a CRM would; knows nothing else of it.
 """
@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
+from ccdaemon.api.clients import Permission
 from lab import Unavailable
 from lab.daemon import Daemon, DaemonFailed
 from lab.debian import cache_folder
@@ -24,6 +25,11 @@ from lab.stack import Lab
 
 _PORT = 8080
 _OPERATOR, _CLIENT = "1000", "380440000003"
+#: Who calls in, what he dials, how long he talks; the first operator rings out, the second answers.
+_CALLER, _DIALLED, _TALKS = "380440000020", "380440000000", 3.0
+_RINGS, _TAKES = "1006", "1001"
+#: What the demo's client may do: everything.
+_PERMISSIONS = [permission.value for permission in Permission]
 _CALL_TIMEOUT = 60.0
 _ENDS = {signal.SIGINT, signal.SIGTERM}
 
@@ -61,14 +67,18 @@ def _show(lab: Lab, say: Any) -> None:
     tables = {
         "asterisk": lab.asterisk_settings(),
         "database": {"url": lab.postgres.create_database("ccdaemon")},
+        "clients": [{"name": "demo", "networks": ["127.0.0.0/8"], "permissions": _PERMISSIONS}],
+        "routing": {"operators": [_RINGS, _TAKES], "ring_timeout": 3},
     }
     port = _free(_PORT)
     if port is None:
         say(f"port {_PORT} is taken by somebody else: HTTP gets another one this time")
     daemon = Daemon(folder, tables, lab.ledger, port=port)
+    lab.asterisk.set_globals(CC_AGI=daemon.agi)
     daemon.start()
     try:
-        _one_call(daemon, say)
+        _call_out(daemon, say)
+        _call_in(lab, daemon, say)
         print(_afterwards(daemon), flush=True)
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
         signal.sigwait(_ENDS)
@@ -77,7 +87,7 @@ def _show(lab: Lab, say: Any) -> None:
         daemon.stop()
 
 
-def _one_call(daemon: Daemon, say: Any) -> None:
+def _call_out(daemon: Daemon, say: Any) -> None:
     key = str(time.time_ns())
     asked = {"sip": _OPERATOR, "phone": _CLIENT, "order_id": "15", "external_key": key}
     say(f"asking for a call: {daemon.url}/api/makeCall.json?{urlencode(asked)}")
@@ -92,19 +102,27 @@ def _one_call(daemon: Daemon, say: Any) -> None:
     print(ElementTree.tostring(story, encoding="unicode"), flush=True)
 
 
-def _follow(daemon: Daemon, call_id: int, say: Any) -> None:
-    cursor, end = "0", time.monotonic() + _CALL_TIMEOUT
+def _call_in(lab: Lab, daemon: Daemon, say: Any) -> None:
+    cursor = _ask(daemon, "callHistory", after="0", limit=1000)["next"]
+    say(f"a client calls in; first operator {_RINGS} is rung, then {_TAKES}:")
+    lab.clients.call(_DIALLED, _CALLER, talk=_TALKS)
+    _follow(daemon, None, say, cursor)
+
+
+def _follow(daemon: Daemon, call_id: int | None, say: Any, cursor: str = "0") -> None:
+    """Tell states from the cursor on until a call ends; of one call, if it is named."""
+    end = time.monotonic() + _CALL_TIMEOUT
     while time.monotonic() < end:
         page = _ask(daemon, "callHistory", after=cursor, wait=10)
         cursor = page["next"]
         for state in page["response"]:
-            if state["call_id"] != call_id:
+            if call_id not in (None, state["call_id"]):
                 continue
-            detail = f"  {state['detail']}" if state["detail"] else ""
-            say(f"    {state['date'][11:23]}  {state['state']:15}{detail}".rstrip())
+            words = f"{state['state']:18}{state['sip'] or '':6}{state['detail'] or ''}"
+            say(f"    {state['date'][11:23]}  {words}".rstrip())
             if state["final"]:
                 return
-    raise DaemonFailed(f"call {call_id} did not end\n{daemon.tail()}")
+    raise DaemonFailed(f"call {call_id or 'of the client'} did not end\n{daemon.tail()}")
 
 
 def _recording(daemon: Daemon, call_id: int) -> dict[str, Any]:
@@ -157,8 +175,16 @@ or name an Asterisk that is not on PATH in CCDAEMON_ASTERISK."""
 _AFTERWARDS = """
 Everything goes on running. Try, in another window:
 
-  a call to a client who hangs up after 10 s; the same line again is refused: the key is used up
-    curl '{url}/api/makeCall.json?sip=1000&phone=380440000004&order_id=16&external_key=1'
+  a call to a client who talks for 30 s; the same line again is refused: the key is used up
+    curl '{url}/api/makeCall.json?sip=1000&phone=380440000035&order_id=16&external_key=1'
+  while they talk: everything known of it; music for the client; another operator; the end
+    curl '{url}/api/call.json?external_key=1'
+    curl '{url}/api/hold.json?call_id=3'
+    curl '{url}/api/unhold.json?call_id=3'
+    curl '{url}/api/transfer.json?call_id=3&sip=1002'
+    curl '{url}/api/hangup.json?call_id=3'
+  everything as it happens, in a window of its own
+    curl -N '{url}/api/events'
   who is on the phone now, and what operator 1000 did
     curl '{url}/api/sipList.json?status=inuse'
     curl '{url}/api/operatorHistory.json?sip=1000'

@@ -78,7 +78,7 @@ class Postgres:
             argv += ["-c", f"{name}={value}"]
         log = self.folder / "log"
         self._child = Child(argv, log, ledger=self._ledger, uid=self._uid, cwd=self.folder)
-        wait_until(self._answers, _START_TIMEOUT, "Postgres answers")
+        wait_until(self._has_come_up, _START_TIMEOUT, "Postgres answers")
 
     def stop(self, immediate: bool = False) -> None:
         """Stop it, cutting its connections; ``immediate``: without a checkpoint, as a crash."""
@@ -163,13 +163,17 @@ class Postgres:
             "timezone": "UTC",
         }
 
-    def _answers(self) -> bool:
-        assert self._child is not None
-        if self._child.status is not None:
-            raise Unavailable(f"Postgres ended with {self._child.status}: {self._said()}")
+    def answers(self) -> bool:
+        """Whether a query is answered just now."""
         with contextlib.suppress(Unavailable):
             return self.sql("SELECT 1") == "1"
         return False
+
+    def _has_come_up(self) -> bool:
+        assert self._child is not None
+        if self._child.status is not None:
+            raise Unavailable(f"Postgres ended with {self._child.status}: {self._said()}")
+        return self.answers()
 
     def _said(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-2000:]

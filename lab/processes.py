@@ -55,7 +55,7 @@ class Child:
                 group=uid[1] if uid else None,
                 extra_groups=[] if uid else None,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=die_with(os.getpid()),
             )
         if ledger is not None:
             ledger.started(self.pid)
@@ -96,11 +96,15 @@ class Child:
             return self._popen.wait()
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def die_with(parent: int) -> Callable[[], None]:
+    """What a child calls first, so that it ends when its ``parent`` does, however that ends."""
+
     def prepare() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it ended between fork and here
             os._exit(1)
+        # Of whom nohup starts the children would ignore it, too, whatever a test sends them.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         # Asterisk and SIPp close every possible descriptor when they start a program.
         resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -142,7 +146,10 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         clear_up(folder)
         self.path = folder / f"{os.getpid()}-{time.monotonic_ns()}.jsonl"
-        self._note(owner=_identity(os.getpid()))
+        # Whole at once: without its owner another lab would take it for one left behind.
+        begun = self.path.with_suffix(".begun")
+        begun.write_text(json.dumps({"owner": _identity(os.getpid())}) + "\n")
+        begun.rename(self.path)
 
     def started(self, pid: int) -> None:
         """Remember a child."""

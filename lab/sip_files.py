@@ -6,9 +6,11 @@ Knows who may register and where the trunks lead; does not know what the phones 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 Flavour = Literal["pjsip", "chan_sip"]
+#: How channels of a driver are called.
+TECHNOLOGY: Final[dict[Flavour, str]] = {"pjsip": "PJSIP", "chan_sip": "SIP"}
 
 #: Operators with a phone: three hundreds, so that each behaviour is there three times.
 WITH_PHONE = tuple(f"{hundred}{number:02}" for hundred in (10, 11, 12) for number in range(60))
@@ -159,3 +161,25 @@ def sip_files(flavour: Flavour, port: int, trunk: tuple[str, int]) -> dict[str, 
     if flavour == "pjsip":
         return {"pjsip.conf": _PJSIP.format(port=port, host=host, trunk=far_port)}
     return {"sip.conf": _SIP.format(port=port, host=host, trunk=far_port)}
+
+
+def more_trunk(flavour: Flavour, name: str, address: tuple[str, int]) -> dict[str, str]:
+    """What one more trunk adds to the channel driver's file, by that file's name."""
+    host, port = address
+    if flavour == "pjsip":
+        return {"pjsip.conf": _PJSIP_TRUNK.format(name=name, host=host, port=port)}
+    return {"sip.conf": f"\n[{name}](trunk)\nhost={host}\nport={port}\n"}
+
+
+_PJSIP_TRUNK = """
+[{name}](endpoint)
+context=from-client
+aors={name}
+[{name}]
+type=aor
+contact=sip:{host}:{port}
+[{name}]
+type=identify
+endpoint={name}
+match={host}
+"""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from lab.asterisk import CONF, TRUNK_HOST, Asterisk
 from lab.debian import Progress, Suite, cache_folder
 from lab.phones import Phones
 from lab.postgres import Postgres
-from lab.processes import Ledger
+from lab.processes import Ledger, free_port
 from lab.roots import Root, baked, find_root, phones_root
-from lab.sip_files import WITH_PHONE, Flavour
+from lab.sip_files import WITH_PHONE, Flavour, more_trunk
+from lab.softphones import Softphones
 
 #: What is heard of whom.
 OPERATOR_HERTZ, CLIENT_HERTZ = 440, 880
+#: The trunk to clients whose phones a test plays by hand.
+SOFT_TRUNK, SOFT_HOST = "trunk-soft", "127.0.0.3"
 
 
 class Lab:
@@ -46,9 +50,18 @@ class Lab:
         phones = phones_root(self.root, cache, progress)
         self.ledger = Ledger(cache / "running")
         self.name = f"{os.getpid()}-{secrets.token_hex(3)}"
+        soft = (SOFT_HOST, free_port(socket.SOCK_DGRAM, SOFT_HOST))
         self.asterisk = Asterisk(
-            self.root, f"{self.name}-asterisk", flavour, conf, ledger=self.ledger
+            self.root,
+            f"{self.name}-asterisk",
+            flavour,
+            conf,
+            extra=more_trunk(flavour, SOFT_TRUNK, soft),
+            ledger=self.ledger,
         )
+        server = ("127.0.0.1", self.asterisk.ports.sip)
+        self.soft_operators = Softphones("127.0.0.1", server)
+        self.soft_clients = Softphones(SOFT_HOST, server, soft[1])
         self.operators = self._phones(phones, "operators", "127.0.0.1", OPERATOR_HERTZ)
         self.clients = self._phones(phones, "clients", TRUNK_HOST, CLIENT_HERTZ)
         self.clients.port = self.asterisk.trunk_port
@@ -66,6 +79,8 @@ class Lab:
             self.asterisk.start()
             self.operators.start()
             self.clients.start()
+            self.soft_operators.start()
+            self.soft_clients.start()
             self.register(WITH_PHONE)
         except BaseException:
             self.close()
@@ -75,6 +90,8 @@ class Lab:
         """Stop all and remove what it made."""
         self.operators.stop()
         self.clients.stop()
+        self.soft_operators.stop()
+        self.soft_clients.stop()
         self.asterisk.stop()
         self.postgres.close()
         self.ledger.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -18,7 +19,7 @@ from lab import audio, outgoing, scenario
 from lab.apt_sources import host_mirror
 from lab.behaviours import PLAN
 from lab.daemon import toml
-from lab.processes import clear_up
+from lab.processes import Child, clear_up
 
 _CLOUD = """\
 Types: deb deb-src
@@ -138,6 +139,18 @@ class ConfigurationTests(SynchronousTestCase):
         """Whatever is written is read back as it was."""
         tables = {**top, "Table": table, "Rows": rows}
         self.assertEqual(tomllib.loads(toml(tables)), tables)
+
+
+class ChildTests(SynchronousTestCase):
+    """The programs of a lab."""
+
+    def test_started_under_nohup(self) -> None:
+        """SIGHUP means to them what it means to any program."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        child = Child(["/bin/sleep", "60"], Path(self.mktemp()))
+        child.send(signal.SIGHUP)
+        self.assertEqual(child.wait(10.0), -signal.SIGHUP)
 
 
 class LedgerTests(SynchronousTestCase):
