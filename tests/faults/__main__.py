@@ -1,0 +1,132 @@
+"""Inject faults while calls go on, hold the history against the truth, and print a table.
+
+    python -m tests.faults                    every row, as often as the table says
+    python -m tests.faults --short            every row three times
+    python -m tests.faults "AMI cut" …        only these rows
+    python -m tests.faults --times 5          every row so often
+    python -m tests.faults --part 0.4         every row this part of its times, three at least
+    python -m tests.faults --labs 2           so many rows side by side, each in a lab of its own
+    python -m tests.faults --rate 4           as many calls begun a second in each lab
+    python -m tests.faults --write            write the table into docs/reliability.md, too
+    python -m tests.faults --json FILE        write what was wrong with each row into this file
+    python -m tests.faults --keep FOLDER      keep logs and journals of rows that go wrong there
+    python -m tests.faults --list             the rows
+
+Needs root, for the lab's Asterisk. Exit status 1: a chain was wrong, or no lab is to be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from lab import Unavailable
+from tests.faults import pace
+from tests.faults.rows import FAULTS
+from tests.faults.stage import Fault
+from tests.faults.table import table, write
+from tests.faults.workers import Job, Settings, Workers
+
+#: Injections of a row, at least.
+LEAST = 3
+#: Labs side by side, on two cores: in a whole run, and in a short one with its lower rate.
+LABS, SHORT_LABS = 4, 4
+#: Seconds that a row may take over what its injections should, and how many times that.
+_BESIDES, _SLOWER = 240.0, 4.0
+
+
+def say(line: str) -> None:
+    """A line of progress."""
+    print(line, flush=True)
+
+
+def chosen(names: Sequence[str]) -> list[Fault]:
+    """The rows of these names, or all. :raises SystemExit: there is none of a name."""
+    known = {fault.name: fault for fault in FAULTS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit(f"no such row: {', '.join(unknown)}; --list names them")
+    return [known[name] for name in names] or list(FAULTS)
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults",
+        description=(__doc__ or "").replace("%", "%%"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("rows", nargs="*", help="names of rows; all, if none is named")
+    parser.add_argument("--short", action="store_true", help="every row three times")
+    parser.add_argument("--times", type=int, help="how often every row is injected")
+    parser.add_argument("--part", type=float, default=1.0, help="of the times of the table")
+    parser.add_argument("--labs", type=int, help="rows side by side")
+    parser.add_argument("--rate", type=float, help="calls begun a second in each lab")
+    parser.add_argument("--seed", type=int, help="of the random moments; printed at the beginning")
+    parser.add_argument("--write", action="store_true", help="into docs/reliability.md, too")
+    parser.add_argument("--json", type=Path, help="a file for what was wrong with each row")
+    parser.add_argument("--keep", type=Path, help="a folder for logs of what went wrong")
+    parser.add_argument("--list", action="store_true", help="name the rows and end")
+    return parser.parse_args()
+
+
+def jobs(asked: argparse.Namespace) -> list[Job]:
+    """Every row that is to be run, and how often."""
+    made = []
+    for fault in chosen(asked.rows):
+        times = asked.times or max(LEAST, 0 if asked.short else round(asked.part * fault.times))
+        job = Job(fault, times, 0.0)
+        made.append(replace(job, within=_BESIDES + _SLOWER * job.lasts))
+    return made
+
+
+def main() -> int:
+    """Run; the exit status."""
+    asked = arguments()
+    if asked.list:
+        print("\n".join(f"{fault.name:36} {fault.words}" for fault in FAULTS))
+        return 0
+    begun = monotonic()
+    todo = jobs(asked)
+    seed = asked.seed if asked.seed is not None else random.randrange(10**6)
+    say(f"seed {seed}")
+    speed = pace.SHORT if asked.short else pace.WHOLE
+    speed = replace(speed, rate=asked.rate or speed.rate)
+    labs = asked.labs or (SHORT_LABS if asked.short else LABS)
+    report: dict[str, Any] = {"unavailable": None, "rows": {}}
+    status = 1
+    try:
+        results = Workers(todo, labs, Settings(speed, seed, asked.keep), say).run()
+    except Unavailable as error:
+        say(f"the lab cannot be had here: {error}")
+        report["unavailable"] = str(error)
+    else:
+        minutes = (monotonic() - begun) / 60
+        say(f"\n{table(results)}\n\n{minutes:.1f} minutes")
+        for result in results:
+            report["rows"][result.fault.name] = [asdict(wrong) for wrong in result.wrong]
+        wrong = [name for name, said in report["rows"].items() if said]
+        missing = [job.fault.name for job in todo if job.fault.name not in report["rows"]]
+        if wrong or missing:
+            say(f"FAILED: {', '.join([*wrong, *missing])}")
+        status = int(bool(wrong or missing))
+        if asked.write:
+            command = shlex.join(["python", "-m", "tests.faults", *sys.argv[1:]])
+            cores = os.cpu_count()
+            write(results, f"`{command}`, seed {seed}, {minutes:.0f} min on {cores} cores")
+    if asked.json:
+        asked.json.write_text(json.dumps(report), "utf-8")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

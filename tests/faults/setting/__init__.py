@@ -1,0 +1,1 @@
+"""What a daemon of a fault runs before its own code."""
