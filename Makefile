@@ -9,7 +9,7 @@ CODE := ccdaemon twisted tests setup.py $(wildcard lab bench)
 # Progress is to be seen as it is made, also in a pipe.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test fast lint types debians venv constraints clean
+.PHONY: help demo test fast faults lint types debians venv constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,6 +27,9 @@ fast: $(VENV)/ready  ## lint, types and the tests that need no Asterisk
 	@$(MAKE) --no-print-directory -j2 lint types
 	@echo "== tests, without the live ones"
 	@$(RUN) -m tests.run --fast
+
+faults: $(VENV)/ready debians  ## break everything around the daemon under calls; prints a table
+	@$(RUN) -m tests.faults --write
 
 lint: $(VENV)/ready  ## ruff: rules and format
 	@echo "== ruff"

@@ -62,6 +62,7 @@ class Machine:
             Root(folder / name, PurePosixPath("/srv/ccdaemon")) for name in self.lower
         )
         self.blocks = blocks(PAGE.read_text("utf-8"))
+        self.clients: Phones
 
     def mount(self) -> None:
         """Lay overlays, and let the two machines share what they would share."""
@@ -143,7 +144,8 @@ class Machine:
         operator.start()
         operator.register(["1000"], "secret1000")
         plan = {"00": Behaviour("answers and hangs up", talk=CLIENT_TALKS)}
-        Phones(self.phones, "client", server, host="127.0.0.2", port=5080, plan=plan).start()
+        self.clients = Phones(self.phones, "client", server, host="127.0.0.2", port=5080, plan=plan)
+        self.clients.start()
 
     def start_daemon(self) -> None:
         """Run the page's block that keeps the daemon in the foreground."""
@@ -201,10 +203,23 @@ def call(machine: Machine) -> dict[str, Any]:
     return {
         "check": checked,
         "answers": answers,
+        "inbound": inbound(machine),
         "states": [state["state"] for state in states],
         "records": records,
         "cel": (machine.root.path / "var/log/asterisk/cel-custom/Master.csv").read_text(),
     }
+
+
+def inbound(machine: Machine) -> list[dict[str, Any]]:
+    """A client calls in; the states that are told of it."""
+    caller = "380631112233"
+    machine.clients.call("380441112233", caller, talk=CLIENT_TALKS)
+    end = time.monotonic() + 30
+    states: list[dict[str, Any]] = []
+    while not (states and states[0]["final"]) and time.monotonic() < end:
+        time.sleep(0.2)
+        states = ask(f"/api/callHistory.json?phone={caller}")["response"]
+    return states[::-1]
 
 
 def loopback_up() -> None:

@@ -37,6 +37,8 @@ from lab.stack import Lab
 T = TypeVar("T")
 
 _POLL = 0.05
+#: Looks that are taken after the time is over.
+_LATE = 10
 _HTTP_TIMEOUT = 70.0
 _labs: dict[tuple[Suite | None, Flavour], Lab | Unavailable] = {}
 _numbers = itertools.count(1)
@@ -86,7 +88,8 @@ class LiveTestCase(TestCase):
     """A test with a lab and a daemon of its own, or one for the class (``shared``).
 
     ``tables`` is laid over the daemon's configuration: ``{"asterisk": {"client_timeout": 5}}``.
-    ``starts_daemon`` False: the test starts ``self.daemon`` itself.
+    ``starts_daemon`` False: the test starts ``self.daemon`` itself. ``dialplan`` is laid over the
+    administrator's globals in Asterisk's dialplan.
     """
 
     suite: ClassVar[Suite | None] = None
@@ -94,6 +97,7 @@ class LiveTestCase(TestCase):
     tables: ClassVar[Mapping[str, Table]] = {}
     shared: ClassVar[bool] = True
     starts_daemon: ClassVar[bool] = True
+    dialplan: ClassVar[Mapping[str, str]] = {}
     timeout = 120
 
     lab: Lab
@@ -118,6 +122,7 @@ class LiveTestCase(TestCase):
         else:
             assert _Shared.daemon is not None
             self.daemon = _Shared.daemon
+        self.set_globals()
         if self.starts_daemon and self.daemon.pid is None:
             self.daemon.start()
 
@@ -219,19 +224,39 @@ class LiveTestCase(TestCase):
 
         :raises AssertionError: not so within ``timeout`` seconds; with the last answer.
         """
-        end = time.monotonic() + timeout
+        end, late = time.monotonic() + timeout, 0
         while True:
             answer = predicate()
             value = await answer if isawaitable(answer) else answer
             if value:
                 return value
-            if time.monotonic() > end:
+            # Where the machine stood still, what has come meanwhile is to be read first.
+            late += time.monotonic() > end
+            if late > _LATE:
                 self.fail(f"{what}: not within {timeout:g} s; last seen: {value!r}")
             await self.sleep(_POLL)
 
     def sleep(self, seconds: float) -> Deferred[None]:
         """Let time pass."""
         return deferLater(reactor, seconds)
+
+    def set_globals(self, **values: str) -> None:
+        """Let the administrator's globals be the class's but for these; the daemon is asked."""
+        common = {
+            "CC_AGI": self.daemon.agi,
+            "CC_REDIRECT_CONTEXT": "from-crm",
+            "CC_HOLD": "600",
+        }
+        plain = dict.fromkeys(
+            ("CC_FALLBACK", "CC_QUEUE_TIMEOUT", "CC_RECORDINGS", "CC_ANNOUNCEMENT", "CC_DIALOUT"),
+            "",
+        )
+        given = {**plain, **common, **self.dialplan, **values}
+        self.lab.asterisk.set_globals(**{name: self._dialled(each) for name, each in given.items()})
+
+    def _dialled(self, value: str) -> str:
+        """PJSIP is what the lab's Asterisk dials by, whatever that is."""
+        return value.replace("PJSIP/", self.lab.asterisk.operator_channel.replace("{sip}", ""))
 
     def unregister(self, *operators: str) -> None:
         """Take operators' phones away for this test."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Sequence
 
 from ccdaemon.asterisk import cel
+from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
-from tests.derived import chain, derive, without_answers
+from ccdaemon.config.rules import Pattern
+from tests.derived import chain, derive, derive_begun, without_answers
 from tests.live.harness import LiveTestCase
+from tests.live.inbound_rounds import Taken
 from tests.live.rounds import Told
 
 #: Seconds until Asterisk has written down the end of a call that is over.
@@ -38,6 +43,56 @@ async def told_otherwise(test: LiveTestCase, calls: Sequence[Told]) -> list[str]
     return [said for anchor, told in anchors.items() for said in _compare(told, anchor, stream)]
 
 
+async def taken_otherwise(test: LiveTestCase, calls: Sequence[Taken]) -> list[str]:
+    """The same for calls that clients began."""
+    path = test.lab.asterisk.cel_file_on_host
+
+    def ended() -> set[str]:
+        rows = csv.reader(_lines(path.read_text("utf-8")))
+        return {row[3] for row in rows if row[0] == "LINKEDID_END"}
+
+    def whole() -> bool:
+        return begun.keys() >= {call.caller for call in calls} and all(
+            begun[call.caller].anchor in ended() for call in calls
+        )
+
+    endpoints = Endpoints(test.lab.asterisk.operator_channel, Pattern("[0-9]{4}"))
+    begun: dict[str, Call] = {}
+
+    def read() -> bool:
+        stream = cel.from_rows(_lines(path.read_text("utf-8")))
+        begun.update(derive_begun(stream, endpoints.sip_of_channel))
+        return whole()
+
+    await test.wait_for(read, _WRITTEN, "the log is whole")
+    return [said for call in calls for said in _compare_taken(call, begun[call.caller])]
+
+
+def _compare_taken(taken: Taken, again: Call) -> Iterator[str]:
+    expected = _without_routing(taken.chain)
+    told = [(state.state.value, state.sip) for state in again.states]
+    if taken.row.loose:
+        # Of several that ring together each is an event of its own; their order is nobody's.
+        told, expected = sorted(told, key=str), sorted(expected, key=str)
+    if told != expected:
+        yield f"call {taken.call_id}: {told} instead of {expected}"
+    elif again.hung_up_by != taken.call["hung_up_by"] and len([*filter(None, taken.row.by)]) == 1:
+        by = taken.call["hung_up_by"]
+        yield f"call {taken.call_id}: hung up by {again.hung_up_by} instead of {by}"
+
+
+def _without_routing(chain: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """The chain, had nobody been told whom the daemon passed over, or that it refused the call."""
+    states = [state for state in chain if state[0] != "OPERATOR_OFFLINE"]
+    if states == [("CALL", None), ("ERROR", None)] or states == [("CALL", None)]:
+        return [("CALL", None), ("OPERATOR_OFFLINE", None)]
+    return states
+
+
+def _without_client(states: Sequence[str]) -> list[str]:
+    return [state for state in states if state != "CLIENT_CALLTO"]
+
+
 def _lines(text: str) -> list[str]:
     return text.splitlines(keepends=True)
 
@@ -48,7 +103,10 @@ def _compare(told: Told, anchor: str, stream: Sequence[Signal]) -> Iterator[str]
     cause, by = told.call["cause"], told.call["hung_up_by"]
     expected = without_answers(heard, cause)
     if chain(again) != expected:
-        yield f"call {told.call_id}: {chain(again)} instead of {expected}"
+        # An operator who leaves between the two lines of the dialplan that say whom it calls next,
+        # to AMI and to the log, leaves one of them unsaid. The client's phone never rang.
+        if told.client or _without_client(chain(again)) != _without_client(expected):
+            yield f"call {told.call_id}: {chain(again)} instead of {expected}"
     elif expected == heard and again.states[-1].cause != cause:
         yield f"call {told.call_id}: cause {again.states[-1].cause} instead of {cause}"
     elif expected == heard and len(told.row.by) == 1 and again.hung_up_by != by:

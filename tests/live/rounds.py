@@ -14,14 +14,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from lab.phones import PhoneEvent
+from tests.live.followed import follow
 from tests.live.harness import LiveTestCase
 from tests.live.rows import ANSWERS, Row
 
 _numbers = itertools.count(1)
-#: A round lasts as long as its longest call, and twice that on a slow machine.
-_LONGEST = 45.0
 #: Whether a shorter talk leaves a recording is a matter of luck; seconds.
-SHORTEST_TALK = 0.2
+SHORTEST_TALK = 0.3
 
 
 @dataclass
@@ -74,7 +73,7 @@ async def call_rounds(
             [Deferred.fromCoroutine(_call(test, row, sip)) for _, row, sip in made],
             consumeErrors=True,
         )
-        await _follow(test, calls)
+        await follow(test, calls)
         for (name, _, _), call in zip(made, calls, strict=True):
             told[name].append(call)
     every = [call for calls in told.values() for call in calls]
@@ -89,23 +88,6 @@ async def _call(test: LiveTestCase, row: Row, sip: str) -> Told:
     phone, order_id = f"38067{number:05}{row.client}", f"order-{number}"
     call_id = await test.make_call(sip, phone, order_id=order_id)
     return Told(row, sip, phone, order_id, call_id)
-
-
-async def _follow(test: LiveTestCase, calls: list[Told]) -> None:
-    """Wait until every call has told its final state, by the list of all states."""
-    waiting = {call.call_id: call for call in calls}
-    cursor = "0"
-    while waiting:
-        page = await test.api("callHistory", after=cursor, limit=1000, wait=_LONGEST)
-        test.assertTrue(page["response"], f"{len(waiting)} calls have no end: {list(waiting)}")
-        cursor = page["next"]
-        for state in page["response"]:
-            if (call := waiting.get(state["call_id"])) is not None:
-                call.streamed.append(state)
-                if state["final"]:
-                    del waiting[state["call_id"]]
-    for call in calls:
-        [call.call] = await test.ask("callHistory", call_id=call.call_id)
 
 
 async def _records(test: LiveTestCase, calls: list[Told]) -> None:

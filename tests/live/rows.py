@@ -33,6 +33,7 @@ class Row:
     be the first. ``by``: the possible values of ``hung_up_by``. ``ends``: the possible causes,
     each with how ``detail`` begins; FINISH says more. ``rings_out``: whose phone is given up when
     its time is over. ``reaches_client``: whether the client's phone hears of it; None: it may.
+    ``silent``: whose phone sends no sound in the talk.
     """
 
     operator: str
@@ -42,6 +43,7 @@ class Row:
     ends: tuple[tuple[int | None, str], ...] = ()
     rings_out: str | None = None
     reaches_client: bool | None = True
+    silent: str | None = None
 
 
 #: SIP answer → cause and its words, as Asterisk has them.
@@ -132,8 +134,8 @@ def _refusals(leg: str) -> dict[str, Row]:
     return rows
 
 
-def _talk(operator: str, client: str, by: str) -> Row:
-    return Row(operator, client, (TALKED,), (by,))
+def _talk(operator: str, client: str, by: str, silent: str | None = None) -> Row:
+    return Row(operator, client, (TALKED,), (by,), silent=silent)
 
 
 def _left(operator: str, client: str, *others: Chain) -> Row:
@@ -155,9 +157,9 @@ ROWS: dict[str, Row] = {
     "talk_after_client_said_183": _talk("03", "21", "operator"),
     "talk_after_operator_rang_long": _talk("02", "34", "client"),
     "talk_after_operator_said_183": _talk("21", "34", "client"),
-    "talk_without_a_sound": _talk("36", "34", "client"),
-    "talk_client_vanishes": _talk("03", "37", "operator"),
-    "talk_operator_vanishes": _talk("37", "01", "client"),
+    "talk_without_a_sound": _talk("36", "34", "client", silent="operator"),
+    "talk_client_vanishes": _talk("03", "37", "operator", silent="client"),
+    "talk_operator_vanishes": _talk("37", "01", "client", silent="operator"),
     # The operator hangs up while the client still rings, or before.
     "operator_leaves_at_once": _left("17", "06", LEFT_BEFORE),
     "operator_leaves_soon": _left("18", "06"),

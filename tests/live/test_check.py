@@ -44,8 +44,11 @@ class CheckTests(SynchronousTestCase):
         asterisk.rx("manager reload")
         self.addCleanup(file.write_text, usual)
 
-    def check(self, url: str = "", **asterisk: Any) -> tuple[int, dict[str, str]]:
-        """Run the command with some keys changed: exit status, and each part's line."""
+    def check(self, url: str = "", agi: str = "", **asterisk: Any) -> tuple[int, dict[str, str]]:
+        """Run the command with some keys changed: exit status, and each part's line.
+
+        ``agi``: where the daemon is to listen for FastAGI, if not where Asterisk asks.
+        """
         base = Path(self.mktemp()).absolute()
         base.mkdir()
         tables = {
@@ -53,6 +56,7 @@ class CheckTests(SynchronousTestCase):
             "http": {"listen": "tcp:0:interface=127.0.0.1"},
             "asterisk": {**self.lab.asterisk_settings(), **asterisk},
             "database": {"url": url or self.lab.postgres.url()},
+            "fastagi": {"listen": agi or "tcp:4573:interface=127.0.0.1"},
         }
         file = base / "ccdaemon.toml"
         file.touch(0o600)
@@ -73,6 +77,19 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("logged in as ccdaemon, Asterisk ", lines["Asterisk"])
         self.assertRegex(lines["operators"], r": \d\d+ seen, \d\d+ of them registered")
         self.assertRegex(lines["database"], r"PostgreSQL \d+\b.*, may make tables in ")
+
+    def test_inbound_calls(self) -> None:
+        """That Asterisk asks elsewhere is told, and who is rung while the daemon is silent."""
+        self.lab.asterisk.set_globals(CC_AGI="127.0.0.1:4573", CC_FALLBACK="")
+        _, lines = self.check()
+        self.assertIn("ok  ", lines["inbound"])
+        self.assertIn("refuses them: CC_FALLBACK is empty", lines["inbound"])
+        self.lab.asterisk.set_globals(CC_FALLBACK="PJSIP/1050")
+        self.assertIn("Asterisk rings PJSIP/1050", self.check()[1]["inbound"])
+        status, lines = self.check(agi="tcp:4574:interface=127.0.0.1")
+        self.assertEqual(status, 0)
+        self.assertIn("asks at 127.0.0.1:4573 (CC_AGI)", lines["inbound"])
+        self.assertIn("warn", lines["inbound"])
 
     def test_wrong_secret(self) -> None:
         """A wrong secret is told with Asterisk's words."""

@@ -1,4 +1,4 @@
-"""docs/install.md, followed as printed on a bare Asterisk, up to a call and its recording."""
+"""docs/install.md, followed as printed on a bare Asterisk, up to calls out and in."""
 
 from __future__ import annotations
 
@@ -78,6 +78,15 @@ class InstallTests(SynchronousTestCase):
                 "CLIENT_CALLTO",
                 "CLIENT_PICKUP",
                 "FINISH",
+            ],
+        )
+        self.assertEqual(
+            [(state["state"], state["sip"]) for state in result["inbound"]],
+            [
+                ("CALL", None),
+                ("OPERATOR_CALLTO", "1000"),
+                ("OPERATOR_PICKUP", "1000"),
+                ("FINISH", "1000"),
             ],
         )
         [record] = result["records"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
+from ccdaemon.asterisk import cel
+from ccdaemon.calls import signals
 from tests.live.harness import LiveTestCase
 from tests.live.rounds import Told, call_rounds
 from tests.live.rows import CLIENT_TIMEOUT, OPERATOR_TIMEOUT, ROWS, TRUNKS, Row
@@ -71,6 +73,20 @@ class OutboundTests(RowsTestCase):
         await self.told()
         for phones in (self.lab.operators, self.lab.clients):
             self.assertEqual(phones.invites(FORWARD_TARGET), 0)
+
+    async def test_the_log_says_what_each_was_made_for(self) -> None:
+        """Every call for which a phone rang has its phone and order in the log, by its number."""
+        told = [call for calls in (await self.told()).values() for call in calls]
+        lines = self.lab.asterisk.cel_file_on_host.read_text("utf-8").splitlines()
+        labelled = {
+            (signal.channel.rpartition("-o")[0].rpartition("-")[2], signal.phone, signal.order_id)
+            for signal in cel.from_rows(lines)
+            if isinstance(signal, signals.Labelled)
+        }
+        rung = [call for call in told if call.operator]
+        self.assertTrue(rung)
+        made = {(str(call.call_id), call.phone, call.order_id) for call in rung}
+        self.assertEqual(set(), made - labelled)
 
 
 def _through(trunk: str) -> dict[str, Any]:
