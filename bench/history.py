@@ -27,8 +27,8 @@ from ccdaemon.history.migrate import migrate
 from ccdaemon.history.pg_address import Address, look_up
 from ccdaemon.history.pg_link import Link
 from ccdaemon.history.postgres import Database
-from ccdaemon.history.queries import OPERATORS, RECORDS, STATES, Queries
-from ccdaemon.history.rows import Filter
+from ccdaemon.history.queries import MISSED, OPERATORS, RECORDS, STATES, Queries
+from ccdaemon.history.rows import STATES_ALONE, Filter
 from lab.postgres import Postgres
 
 #: Rows of the small base: enough that the deepest page that may be asked for has its rows there.
@@ -43,11 +43,15 @@ DAY = 86_400_000
 
 _FILL = """
 INSERT INTO node VALUES ('abcdef', 0) ON CONFLICT DO NOTHING;
-INSERT INTO call
+INSERT INTO call (
+    call_id, node, event_id, order_id, external_key, direction, sip, phone, state, final, date,
+    answered, ended, ring_seconds, wait_seconds, talk_seconds, hung_up_by, cause, did
+)
 SELECT n, 'abcdef', n * 8 + 5, 'order-' || n / 3, 'key-' || n,
     CASE WHEN n %% 10 < 3 THEN 'inbound' ELSE 'outbound' END, (1000 + n %% 100)::text,
-    '38063' || n::bigint * 7919 %% 100000, 'FINISH', true, moment(at), moment(at + 20000),
-    moment(at + 60000), 5, 4, 40, 'client', 16, null
+    '38063' || n::bigint * 7919 %% 100000, 'FINISH', true, moment(at),
+    CASE WHEN n %% 10 <> 1 THEN moment(at + 20000) END, moment(at + 60000), 5, 4, 40, 'client',
+    16, CASE WHEN n %% 10 < 3 THEN '38044000000' || n %% 4 END
 FROM generate_series(%(lo)s, %(hi)s) n,
     LATERAL (SELECT %(end)s - (%(all)s - n)::bigint * %(step)s) m (at);
 INSERT INTO state
@@ -63,6 +67,23 @@ FROM call WHERE call_id BETWEEN %(lo)s AND %(hi)s;
 INSERT INTO operator_change
 SELECT node, call_id::bigint * 8 + 7, sip, 'inuse', 'INUSE', call_id, date, null
 FROM call WHERE call_id BETWEEN %(lo)s AND %(hi)s;
+"""
+
+# Row by row, as while shipping, it would take long in transactions as great as these.
+_BEFORE = "ALTER TABLE call DISABLE TRIGGER call_missed, DISABLE TRIGGER call_called_back"
+_AFTER = """
+INSERT INTO missed
+SELECT c.call_id, c.event_id, c.date, c.sip,
+    CASE WHEN b.call_id IS NULL THEN 'open' ELSE 'called_back' END, c.phone, c.did, b.call_id,
+    b.date, b.sip
+FROM call c LEFT JOIN LATERAL (
+    SELECT o.call_id, o.date, o.sip FROM call o
+    WHERE o.direction = 'outbound' AND o.phone = c.phone AND o.date > c.date
+        AND o.answered IS NOT NULL
+    ORDER BY o.date LIMIT 1
+) b ON true
+WHERE c.direction = 'inbound' AND c.final AND c.answered IS NULL;
+ALTER TABLE call ENABLE TRIGGER call_missed, ENABLE TRIGGER call_called_back;
 """
 
 Page = Callable[[Queries], Awaitable[object]]
@@ -100,11 +121,25 @@ def pages(calls: int) -> dict[str, Page]:
     found["operators, first page"] = _page(OPERATORS, 1, 50, Filter())
     found["operators, 20,000 rows deep"] = _page(OPERATORS, 400, 50, Filter())
     found["operators, one"] = _page(OPERATORS, 1, 50, Filter(sip="1042"))
+    for name, asked in {
+        "missed calls, first page": (1, 50, Filter()),
+        "missed calls, 2,000 rows deep": (40, 50, Filter()),
+        "missed calls not called back": (1, 50, Filter(open=True)),
+        "missed calls, from and to": (1, 50, Filter(from_ms=END - DAY - 12345, to_ms=END - 54321)),
+        "missed calls of a client": (1, 50, Filter(phone="38063" + str(calls * 7919 % 100000))),
+        "missed calls of a number of ours": (1, 50, Filter(did="380440000001")),
+    }.items():
+        found[name] = _page(MISSED, *asked)
     found["a call"] = lambda queries: queries.call(calls // 2)
     found["a call by its key"] = lambda queries: queries.by_key(f"key-{calls // 2}")
-    found["an order's chains"] = lambda queries: queries.of_order(f"order-{calls // 6}")
+    found["an order's chains"] = lambda queries: queries.of_order(
+        f"order-{calls // 6}", Filter(), 2000
+    )
+    found["an order's states"] = lambda queries: queries.states_of_order(
+        f"order-{calls // 6}", Filter(), 12_000
+    )
     found["after=, 1000 states"] = lambda queries: queries.after(
-        "abcdef", calls * 4, calls * 8, 1000, Filter()
+        "abcdef", calls * 4, calls * 8, 1000, Filter(), STATES_ALONE
     )
     return found
 
@@ -120,7 +155,11 @@ async def _made(link: Link) -> None:
 async def filled(url: str, calls: int) -> Queries:
     """A database with so many calls, as after some quiet time."""
     database = Database(
-        IReactorFDSet(reactor), reactor, Address(url), lambda host: deferToThread(look_up, host)
+        IReactorFDSet(reactor),
+        reactor,
+        reactor,
+        Address(url),
+        lambda host: deferToThread(look_up, host),
     )
     database.prepare(_made)
     database.startService()
@@ -132,8 +171,10 @@ async def filled(url: str, calls: int) -> Queries:
         await database.transaction(lambda one: one.query(_FILL, params), 3600.0)
         print(f"{hi * 6:,} states", file=sys.stderr)
 
+    await database.transaction(lambda one: one.query(_BEFORE))
     for lo in range(1, calls + 1, CHUNK):
         await fill(lo)
+    await database.transaction(lambda one: one.query(_AFTER), 3600.0)
     return Queries(database)
 
 

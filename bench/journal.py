@@ -57,7 +57,7 @@ class Bench:
     """One journal under load."""
 
     def __init__(self, folder: Path) -> None:
-        self.journal = Journal(IReactorFromThreads(reactor), reactor, folder)
+        self.journal = Journal(IReactorFromThreads(reactor), reactor, reactor, folder)
         self.latencies: list[float] = []
         self.blocked = 0.0
         self._last = 0.0
