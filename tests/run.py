@@ -125,10 +125,13 @@ def once_more(bad: Collection[str]) -> set[str]:
 
 
 def summary(result: Any, hanging: Collection[str] = (), passed: Collection[str] = ()) -> None:
-    """Print the last line. ``passed``: tests that failed the first time only."""
+    """Print what failed, and the last line. ``passed``: tests that failed the first time only."""
     bad = {*failed(result), *hanging} - {*passed}
     good = result.successes + len(passed)
-    print(f"\n{good} passed, {len(bad)} failed, {len(result.skips)} skipped")
+    print()
+    for name in sorted(bad):
+        print(f"FAILED: {name}")
+    print(f"{good} passed, {len(bad)} failed, {len(result.skips)} skipped")
 
 
 def find_modules(fast: bool) -> list[str]:
