@@ -3,13 +3,14 @@
 
 PYTHON ?= python3
 VENV := .venv
+SCHEMA := .venv-schema
 RUN := $(VENV)/bin/python
 CODE := ccdaemon twisted tests setup.py $(wildcard lab bench)
 
 # Progress is to be seen as it is made, also in a pipe.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test fast faults lint types debians venv constraints clean
+.PHONY: help demo test fast faults schema lint types debians venv constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -18,7 +19,7 @@ help:  ## list the targets
 demo: $(VENV)/ready  ## a real Asterisk with phones, a Postgres and the daemon; one call, step by step
 	@$(RUN) -m lab.demo
 
-test: $(VENV)/ready  ## lint, types and all tests; the live ones on a real Asterisk (needs root)
+test: $(VENV)/ready $(SCHEMA)/ready  ## lint, types and all tests; the live ones on a real Asterisk (needs root)
 	@$(MAKE) --no-print-directory -j3 debians lint types
 	@echo "== tests"
 	@$(RUN) -m tests.run
@@ -30,6 +31,9 @@ fast: $(VENV)/ready  ## lint, types and the tests that need no Asterisk
 
 faults: $(VENV)/ready debians  ## break everything around the daemon under calls; prints a table
 	@$(RUN) -m tests.faults --write
+
+schema: $(VENV)/ready $(SCHEMA)/ready debians  ## ask the API of a daemon whatever its document allows, by schemathesis
+	@$(RUN) -m tests.schema
 
 lint: $(VENV)/ready  ## ruff: rules and format
 	@echo "== ruff"
@@ -51,6 +55,13 @@ $(VENV)/ready: constraints.txt setup.py
 	@PYTHON="$(PYTHON)" sh .ci/venv $(VENV) constraints.txt
 	@touch $@
 
+# It brings thirty packages that nothing else needs.
+$(SCHEMA)/ready: tests/schemathesis.txt | $(VENV)/ready
+	@echo "== schemathesis in $(SCHEMA) (a quarter of a minute, once)"
+	@rm -rf $(SCHEMA) && $(PYTHON) -m venv $(SCHEMA)
+	@$(SCHEMA)/bin/pip --disable-pip-version-check -qq install -r tests/schemathesis.txt
+	@touch $@
+
 constraints:  ## write constraints.txt anew, with the newest versions that setup.py allows
 	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
 	@build/constraints/bin/pip install --quiet --upgrade pip setuptools '.[test]'
@@ -59,4 +70,4 @@ constraints:  ## write constraints.txt anew, with the newest versions that setup
 	 } > build/constraints.txt && mv build/constraints.txt constraints.txt
 
 clean:  ## remove what was built; the lab in .lab stays
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(SCHEMA) build dist *.egg-info _trial_temp* .coverage .mypy_cache .ruff_cache

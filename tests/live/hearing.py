@@ -128,10 +128,16 @@ class HearingCase(LiveTestCase):
     async def told(self, call_id: int, state: str, times: int = 1) -> None:
         """Wait until a state has been told of a call."""
 
-        async def so() -> bool:
-            return (await self.chain(call_id)).count(state) >= times
+        chain: list[str] = []
 
-        await self.wait_for(so, 10, f"{state} of call {call_id}")
+        async def so() -> bool:
+            chain[:] = await self.chain(call_id)
+            return chain.count(state) >= times
+
+        try:
+            await self.wait_for(so, 10, f"{state} of call {call_id}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there is {chain}") from None
 
     async def hears(self, *numbers: str) -> tuple[set[str], ...]:
         """Who is heard at each of these phones from now on, by name."""

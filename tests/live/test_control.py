@@ -449,6 +449,8 @@ class AttendedTransferTests(HearingCase):
         call_id = await self.talk()
         await self.ask("transfer", call_id=call_id, sip=SECOND, mode="attended")
         await self.told(call_id, "OPERATOR_BUSY")
+        # Said before the end of his channel, and of his phone, not of the client's.
+        self.assertIn("BUSY|SIP 486", self.lab.asterisk.cel_file_on_host.read_text("utf-8"))
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
         await self.ask("hold", call_id=call_id)
         self.assertEqual(await self.hears(OPERATOR, CLIENT), (set(), {"music"}))
