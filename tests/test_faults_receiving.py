@@ -1,4 +1,4 @@
-"""Tests of the receiver that fails on purpose: what the daemon's own sender makes of each way."""
+"""Tests of the servers that fail on purpose: what the daemon's own clients make of each way."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
+from ccdaemon.config import Routing
+from ccdaemon.config.rules import Pattern
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.routing import crm as routing
+from ccdaemon.routing.advice import Reads
+from ccdaemon.routing.counters import RoutingCounters
+from ccdaemon.routing.route import Caller
 from ccdaemon.webhooks.sender import Sender, sender
 from ccdaemon.webhooks.signing import key_of, signed_headers
 from tests.faults import ways
-from tests.faults.certificates import certified
+from tests.faults.crm import Crm
+from tests.faults.failing import contexts
 from tests.faults.receiving import SECRET, Receiver
 
 clock: Any = reactor
+CALLER = Caller(12, "380441234567", "0441234567")
 BODY = b'{"type":"call.state","data":{"call_id":1}}'
 #: What the sender says of each way: the status, and the beginning of what is wrong.
 SAID: dict[str, tuple[int | None, str | None]] = {
@@ -48,13 +56,7 @@ class ReceivingTests(TestCase):
         """Make certificates."""
         folder = Path(self.mktemp())
         folder.mkdir()
-        good, self.trusted = certified(folder, "good")
-        self.contexts = {
-            "good": good,
-            "stranger": certified(folder, "stranger")[0],
-            "old": certified(folder, "old", days=-1)[0],
-            "elsewhere": certified(folder, "elsewhere", address="127.0.0.2")[0],
-        }
+        self.contexts, self.trusted = contexts(folder)
 
     def receiver(self, *, tls: bool) -> tuple[Receiver, Sender]:
         """A receiver, and what POSTs to it."""
@@ -113,3 +115,36 @@ class ReceivingTests(TestCase):
     def test_every_way_is_tried(self) -> None:
         """None is missing here."""
         self.assertEqual(set(SAID), {*ways.WAYS, *ways.TLS_WAYS})
+
+
+class CrmTests(TestCase):
+    """A CRM that is asked who takes a call."""
+
+    timeout = 60
+
+    async def each_way(self, crm: Crm, tls_ca: Path | None = None) -> None:
+        """No way of failing is an answer, and one that recovers gives one."""
+        self.addCleanup(crm.stop)
+        crm.answers["0441234567"] = {"operators": ["1000"]}
+        link = routing.CrmLink(clock, Routing(url=crm.url, timeout=0.5, tls_ca=tls_ca))
+        self.addCleanup(link.stopService)
+        for way in crm.ways:
+            reads = Reads(Pattern("[0-9]{4}"), Pattern("7[0-9]{2}"))
+            asked = routing.Crm(link.agent, crm.url, 0.5, reads, clock, RoutingCounters())
+            self.assertIsNotNone(await asked.ask(CALLER), way)
+            failed = crm.failed
+            crm.fail(way)
+            self.assertIsNone(await asked.ask(CALLER), way)
+            self.assertEqual(crm.failed > failed, crm.listens, way)
+            crm.recover()
+
+    async def test_plain(self) -> None:
+        """By HTTP."""
+        await self.each_way(Crm())
+
+    async def test_tls(self) -> None:
+        """By TLS."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        shown, trusted = contexts(folder)
+        await self.each_way(Crm(shown), trusted)

@@ -79,7 +79,7 @@ class Run:
             CC_FALLBACK=f"PJSIP/{FALLBACK}",
             CC_RECORDINGS=str(lab.asterisk.recordings_as_asterisk_sees),
         )
-        self._stage = Stage(lab, self._daemon, self._line, name, crm=self._crm, haste=pace.haste)
+        self._stage = Stage(lab, self._daemon, self._line, name, self._crm, haste=pace.haste)
         self._daemon.configure(**fault.tables)
         patient = replace(pace, slack=pace.slack + fault.unheard * pace.haste)
         fill = round(fault.fill * pace.full)

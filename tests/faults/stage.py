@@ -46,6 +46,7 @@ class Stage:
     daemon: Daemon
     line: Line
     database: str
+    crm: Crm
     cuts: list[Cut] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     calls_in: bool = True
@@ -54,7 +55,6 @@ class Stage:
     notes: list[str] = field(default_factory=list)
     measured: dict[str, list[float]] = field(default_factory=dict)
     postgres_line: Line | None = None
-    crm: Crm | None = None
     receivers: list[Receiver] = field(default_factory=list)
     haste: float = 1.0
     watchdog: Watchdog | None = None

@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from time import monotonic
 
-from tests.faults.crm import WAYS
+from tests.faults.failing import contexts
 from tests.faults.stage import Fault, Stage, Steps
+from tests.faults.ways import TLS_WAYS, WAYS
 
 #: Seconds in which some client calls, and for which the CRM is not asked after three failures.
 _ASKED_WITHIN, _LEFT_ALONE = 15.0, 10.5
+#: How TLS may be broken.
+_BROKEN = [*TLS_WAYS, *(name for name, way in WAYS.items() if way.greets)]
 
 
 def crm_fails(stage: Stage) -> Steps:
-    """The CRM is slow, errs, hangs up, talks nonsense or without an end: the fallback is rung."""
-    assert stage.crm is not None
-    before, stage.crm.way = stage.crm.failed, random.choice(list(WAYS))
-    way, end = stage.crm.way, monotonic() + _ASKED_WITHIN
-    while stage.crm.failed == before and monotonic() < end:
+    """The CRM is down, slow, errs, breaks off, talks without an end: the fallback is rung."""
+    yield from _fails(stage, stage.crm.ways)
+
+
+def tls_broken(stage: Stage) -> Steps:
+    """The CRM's certificate is not good, or what it speaks is no TLS."""
+    yield from _fails(stage, _BROKEN)
+
+
+def _fails(stage: Stage, ways: Iterable[str]) -> Steps:
+    crm, way = stage.crm, random.choice(list(ways))
+    before, end = crm.failed, monotonic() + _ASKED_WITHIN
+    crm.fail(way)
+    while crm.listens and crm.failed == before and monotonic() < end:
         yield 0.1
     yield random.uniform(1.0, 5.0)
-    stage.crm.way = None
-    stage.notes.append(f"{way}: {stage.crm.failed - before} questions")
+    said = f"{crm.failed - before} questions" if crm.listens else "nobody listened"
+    crm.recover()
+    stage.notes.append(f"{way}: {said}")
     yield _LEFT_ALONE
 
 
-FAULTS = (Fault("routing CRM fails", crm_fails, 20, lasts=16.0),)
+def _speaks_tls(stage: Stage) -> None:
+    stage.crm.contexts, trusted = contexts(stage.daemon.folder)
+    stage.daemon.configure(routing={"url": stage.crm.url, "tls_ca": str(trusted)})
+
+
+FAULTS = (
+    Fault("routing CRM fails", crm_fails, 20, lasts=16.0),
+    Fault("routing CRM's TLS broken", tls_broken, 10, prepare=_speaks_tls, lasts=16.0),
+)

@@ -10,9 +10,9 @@ from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
-from tests.faults.certificates import certified
 from tests.faults.deliveries import Deliveries, Terms
 from tests.faults.disk import Disk, immutable
+from tests.faults.failing import contexts
 from tests.faults.history import History, ask
 from tests.faults.marks import Wrong
 from tests.faults.probing import ANSWERED_WITHIN, MAKE_CALL, answered
@@ -125,15 +125,8 @@ def _until_failed(failing: list[Receiver]) -> Steps:
 
 def _receive(stage: Stage) -> None:
     """Make the receivers, and have the daemon tell them."""
-    folder = stage.daemon.folder
-    good, trusted = certified(folder, "good")
-    contexts = {
-        "good": good,
-        "stranger": certified(folder, "stranger")[0],
-        "old": certified(folder, "old", days=-1)[0],
-        "elsewhere": certified(folder, "elsewhere", address="127.0.0.2")[0],
-    }
-    stage.receivers = [Receiver("well"), Receiver("fails"), Receiver("fails-over-tls", contexts)]
+    shown, trusted = contexts(stage.daemon.folder)
+    stage.receivers = [Receiver("well"), Receiver("fails"), Receiver("fails-over-tls", shown)]
     common = {"secret": SECRET, "types": ["call.state", "record.ready"], "timeout": TIMEOUT}
     special: dict[str, dict[str, object]] = {
         "fails": {"retry_first": 0.5, "retry_longest": 4.0},
