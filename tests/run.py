@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import coverage
+from twisted.python.failure import Failure
 from twisted.trial.reporter import TreeReporter
 from twisted.trial.runner import TestLoader, TrialRunner
 
@@ -40,6 +41,9 @@ LIVE = "tests.live."
 #: Live tests of so many classes, whose tests may share calls, may have failed for a reason that is
 #: gone; seconds that they may take.
 FEW, AGAIN_TIMEOUT = 4, 1500.0
+
+#: Letters of why a test failed, at the end, where a log that is too long is not cut.
+LONGEST_WORDS = 600
 
 #: What a wrong branch in would be a wrong story: every branch of it is covered, or the run fails.
 WHOLE = [
@@ -99,10 +103,12 @@ def watch(result: Reporter) -> None:
     threading.Thread(target=look, name="watch", daemon=True).start()
 
 
-def failed(result: Any) -> set[str]:
-    """The tests that failed."""
-    bad = {test.id() for test, _ in [*result.failures, *result.errors]}
-    bad.update(test.id() for test, _ in result.unexpectedSuccesses)
+def failed(result: Any) -> dict[str, str]:
+    """The tests that failed, and why, in a line."""
+    bad = {test.id(): "it should not pass" for test, _ in result.unexpectedSuccesses}
+    for test, why in [*result.failures, *result.errors]:
+        words = why.getErrorMessage() if isinstance(why, Failure) else str(why)
+        bad[test.id()] = " ".join(words.split())[:LONGEST_WORDS]
     return bad
 
 
@@ -126,11 +132,12 @@ def once_more(bad: Collection[str]) -> set[str]:
 
 def summary(result: Any, hanging: Collection[str] = (), passed: Collection[str] = ()) -> None:
     """Print what failed, and the last line. ``passed``: tests that failed the first time only."""
-    bad = {*failed(result), *hanging} - {*passed}
+    bad = {**dict.fromkeys(hanging, "it hangs"), **failed(result)}
+    bad = {name: why for name, why in bad.items() if name not in passed}
     good = result.successes + len(passed)
     print()
-    for name in sorted(bad):
-        print(f"FAILED: {name}")
+    for name, why in sorted(bad.items()):
+        print(f"FAILED: {name}: {why}")
     print(f"{good} passed, {len(bad)} failed, {len(result.skips)} skipped")
 
 
@@ -211,7 +218,7 @@ def main(arguments: list[str]) -> int:
     live = sum(test.id().startswith(LIVE) for test in each_test(suite))
     result, whole = run(suite)
     passed = set() if chosen or not whole else once_more(failed(result))
-    good = whole and failed(result) <= passed
+    good = whole and failed(result).keys() <= passed
     if measured:
         measured.stop()
         os.chdir(ROOT)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from contextlib import redirect_stdout
 
+from twisted.python.failure import Failure
 from twisted.trial.itrial import ITestCase
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.run import TEST_TIMEOUT, Reporter, summary
+from tests.run import LONGEST_WORDS, TEST_TIMEOUT, Reporter, summary
 
 
 class LimitTests(SynchronousTestCase):
@@ -38,16 +40,22 @@ class OwnLimitTests(LimitTests):
 class SummaryTests(SynchronousTestCase):
     """What is said at the end."""
 
-    def test_failed_named(self) -> None:
-        """What failed is named beside the count: a log is often kept by its end only."""
+    def said(self, result: Reporter, *passed: str, hanging: Collection[str] = ()) -> list[str]:
+        """Its lines."""
         said = io.StringIO()
         with redirect_stdout(said):
-            summary(
-                Reporter(io.StringIO()),
-                hanging={"tests.b", "tests.a", "tests.c"},
-                passed={"tests.c"},
-            )
-        self.assertEqual(
-            said.getvalue().splitlines(),
-            ["", "FAILED: tests.a", "FAILED: tests.b", "1 passed, 2 failed, 0 skipped"],
-        )
+            summary(result, hanging=hanging, passed=passed)
+        return said.getvalue().splitlines()
+
+    def test_failed_named(self) -> None:
+        """What failed is named beside the count: a log is often kept by its end only."""
+        said = self.said(Reporter(io.StringIO()), "tests.c", hanging=("tests.b", "tests.c"))
+        self.assertEqual(said, ["", "FAILED: tests.b: it hangs", "1 passed, 1 failed, 0 skipped"])
+
+    def test_why(self) -> None:
+        """In a line, which has an end."""
+        result = Reporter(io.StringIO())
+        result.addFailure(ITestCase(self), Failure(self.failureException("no\n  so  " + "o" * 999)))
+        _, line, count = self.said(result)
+        self.assertEqual(line, f"FAILED: {self.id()}: {'no so ' + 'o' * (LONGEST_WORDS - 6)}")
+        self.assertEqual(count, "0 passed, 1 failed, 0 skipped")
