@@ -220,7 +220,11 @@ class FastAGIProtocol(Protocol, AGICommands):
         self._script = Deferred.fromCoroutine(script(self))
         self._script.addTimeout(seconds, self._clock, self._script_late)
         self._script.addErrback(self._script_failed, environment.script)
-        self._script.addBoth(lambda _: self.finish())
+        self._script.addBoth(self._script_over, environment.script, self._clock.seconds())
+
+    def _script_over(self, _: object, path: str, began: float) -> None:
+        self.counters.observe(path, self._clock.seconds() - began)
+        self.finish()
 
     def _script_late(self, _: object, seconds: float) -> Failure:
         return Failure(AGITimeout(f"the script did not end within {seconds:g} s"))

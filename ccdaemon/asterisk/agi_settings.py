@@ -5,6 +5,7 @@ Every wait and every bound of the server has its name here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ccdaemon.asterisk.agi_wire import AGILimits
@@ -31,7 +32,10 @@ class AGISettings:
 
 @dataclass(slots=True)
 class AGICounters:
-    """What a server has seen since it was made; read by the metrics, never reset."""
+    """What a server has seen since it was made; read by the metrics, never reset.
+
+    :ivar observe: told of each script that is over, its path and how many seconds it took.
+    """
 
     sessions: int = 0
     strangers: int = 0
@@ -40,3 +44,4 @@ class AGICounters:
     script_errors: int = 0
     timeouts: int = 0
     garbage: int = 0
+    observe: Callable[[str, float], None] = lambda _path, _seconds: None

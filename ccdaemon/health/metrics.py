@@ -107,6 +107,21 @@ class Metrics:
             registry=registry,
         )
 
+        self._agi_seconds = Histogram(
+            "ccdaemon_fastagi_script_seconds",
+            "From a question of the dialplan to its answer; it waits for 2.5 s",
+            ["script"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self._webhook_seconds = Histogram(
+            "ccdaemon_webhook_attempt_seconds",
+            "From a POST to its answer, or until it was given up",
+            ["webhook"],
+            buckets=_FAST,
+            registry=registry,
+        )
+
     def add(self, read: Reads) -> None:
         """Show more numbers that are read when they are asked for."""
         self._registry.register(_Read(read))
@@ -152,6 +167,17 @@ class Metrics:
     def crm_asked(self, seconds: float) -> None:
         """Count a question to the CRM that is over."""
         self._crm_seconds.observe(max(seconds, 0.0))
+
+    def script_over(self, path: str, seconds: float) -> None:
+        """Count a question of the dialplan that is answered.
+
+        :param path: of the script; one of those that there are.
+        """
+        self._agi_seconds.labels(path).observe(max(seconds, 0.0))
+
+    def posted(self, webhook: str, seconds: float) -> None:
+        """Count an attempt to tell a webhook's receiver."""
+        self._webhook_seconds.labels(webhook).observe(max(seconds, 0.0))
 
     def answered(self, method: str, status: int, seconds: float | None) -> None:
         """Count a request.

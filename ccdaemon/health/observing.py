@@ -97,5 +97,7 @@ class Observing(MultiService):
         parts.journal.subscribe(self.metrics.heard)
         parts.journal.observe = self.metrics.committed
         parts.routing.observe = self.metrics.crm_asked
+        parts.agi.counters.observe = self.metrics.script_over
+        parts.webhooks.observe(self.metrics.posted)
         for service in (*folders, self.watch):
             service.setServiceParent(self)

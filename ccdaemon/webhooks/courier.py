@@ -69,6 +69,7 @@ class Courier:
 
     :ivar standing: how its receiver does.
     :ivar lanes: how many lanes wait, as of a moment ago; to be told by who counts them.
+    :ivar observe: told of each attempt how many seconds it took, whatever came of it.
     """
 
     _log = Logger()
@@ -86,6 +87,7 @@ class Courier:
         self.webhook = webhook
         self.standing = Standing(webhook.name)
         self.lanes = 0
+        self.observe: Callable[[float], None] = lambda _: None
         self._sends = sends
         self._file = file
         self._clock = clock
@@ -275,8 +277,9 @@ class Courier:
 
     async def _deliver(self, due: Due) -> Due | None:
         """Try one; what comes after it in its lane, if that may be sent now."""
-        moved = self._due_times.moved
+        moved, began = self._due_times.moved, self._clock.seconds()
         attempt = await self._post(due)
+        self.observe(self._clock.seconds() - began)
         now = self._now()
         since = due.since + self._due_times.moved - moved
         verdict = judge(attempt, due.attempts + 1, since, now, self._backoff, self.lanes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from twisted.application.service import Service
@@ -97,6 +98,11 @@ class Webhooks(Service):
         )
         self._timers: dict[str, IDelayedCall] = {}
         self._backlog: dict[str, Backlog] = {}
+
+    def observe(self, attempt: Callable[[str, float], None]) -> None:
+        """Have told of each attempt, by the webhook's name, how many seconds it took."""
+        for name, courier in self._couriers.items():
+            courier.observe = partial(attempt, name)
 
     # Life
 

@@ -48,6 +48,17 @@ class ScriptTests(ServerCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.counters.script_errors, 1)
 
+    def test_how_long_it_took(self) -> None:
+        """Is told of each script, whatever came of it."""
+        took: list[tuple[str, float]] = []
+        self.counters.observe = lambda path, seconds: took.append((path, seconds))
+        self.enter()
+        self.clock.advance(0.25)
+        self.assertEqual(took, [])
+        self.endings[0].errback(ZeroDivisionError())
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(took, [("script", 0.25)])
+
     def test_script_takes_too_long(self) -> None:
         """A script has a time limit."""
         call, _ = self.enter()

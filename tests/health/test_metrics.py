@@ -78,12 +78,14 @@ class Numbers(SynchronousTestCase):
         self.assertEqual(self.samples()[name, "outbound,client"], 1)
 
     def test_requests(self) -> None:
-        """By method and status; a stream has no duration; commits and the CRM beside them."""
+        """By method and status; a stream has no duration; what else takes time beside them."""
         self.metrics.answered("sipList", 200, 0.003)
         self.metrics.answered("sipList", 400, 0.001)
         self.metrics.answered("events", 200, None)
         self.metrics.committed(0.02)
         self.metrics.crm_asked(0.3)
+        self.metrics.script_over("incoming", 0.02)
+        self.metrics.posted("crm", 0.2)
         now = self.samples()
         self.assertEqual(now["ccdaemon_http_requests_total", "sipList,400"], 1)
         self.assertEqual(now["ccdaemon_http_request_seconds_count", "sipList"], 2)
@@ -92,6 +94,8 @@ class Numbers(SynchronousTestCase):
         self.assertEqual(now["ccdaemon_journal_commit_seconds_bucket", "0.025"], 1)
         self.assertEqual(now["ccdaemon_routing_crm_seconds_bucket", "0.25"], 0)
         self.assertEqual(now["ccdaemon_routing_crm_seconds_bucket", "0.5"], 1)
+        self.assertEqual(now["ccdaemon_fastagi_script_seconds_count", "incoming"], 1)
+        self.assertEqual(now["ccdaemon_webhook_attempt_seconds_count", "crm"], 1)
 
     def test_what_is_read(self) -> None:
         """Health and routing are read when they are asked for."""

@@ -131,6 +131,16 @@ class Telling(WebhooksCase):
         self.assertEqual(states, [state.value for state in ANSWERED])
         self.assertEqual({body["type"] for body in self.inbox.bodies}, {"call.state"})
 
+    async def test_how_long_it_took(self) -> None:
+        """Is told of each attempt, whatever came of it."""
+        journal = await self.begun()
+        took: list[str] = []
+        webhooks = self.webhooks(journal, "crm", "other")
+        webhooks.observe(lambda name, seconds: took.append(name))
+        self.inbox.status["other"] = 500
+        await self.tell(journal, 1)
+        await self.until(lambda: took.count("crm") == 6 and took.count("other") > 1)
+
     async def test_recordings_and_operators(self) -> None:
         """A recording is told after its call's states, with the call's words and a whole link."""
         journal = await self.begun()
