@@ -175,7 +175,14 @@ FAULTS = (
         restore=_unwatched,
         lasts=15.0,
     ),
-    Fault("reactor blocked", reactor_blocked, 10, prepare=_may_be_blocked, lasts=33.0),
+    Fault(
+        "reactor blocked",
+        reactor_blocked,
+        10,
+        prepare=_may_be_blocked,
+        lasts=33.0,
+        unheard=15.0,
+    ),
     Fault(
         "reactor blocked, watchdog",
         blocked_for_good,
