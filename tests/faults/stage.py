@@ -65,6 +65,10 @@ class Stage:
         """Whether every injection has to be brief."""
         return self.haste < 1.0
 
+    def away(self) -> float:
+        """Seconds for which something is away."""
+        return random.uniform(0.3, 5.0) * self.haste
+
     @contextmanager
     def silence(self) -> Iterator[None]:
         """Meanwhile the daemon is dead or stands still: no talk may drop, clients are answered.
@@ -104,11 +108,6 @@ class Stage:
         end = monotonic() + within
         while daemon.pid is not None and monotonic() < end:
             yield _POLL
-
-
-def away() -> float:
-    """Seconds for which something is away."""
-    return random.uniform(0.3, 5.0)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from time import monotonic
 
 from tests.faults.marks import Wrong
 from tests.faults.probing import always_answered, makes_calls
-from tests.faults.stage import Fault, Stage, Steps, away
+from tests.faults.stage import Fault, Stage, Steps
 
 #: What a message of AMI ends with.
 END = b"\r\n\r\n"
@@ -25,7 +25,7 @@ _FIRST_TRIES, _TRY_EVERY = 2, 5.0
 def ami_cut(stage: Stage) -> Steps:
     """The session is reset, and no other to be had for a while."""
     stage.line.stop()
-    yield away()
+    yield stage.away()
     stage.line.start()
     yield from stage.until_ready()
 

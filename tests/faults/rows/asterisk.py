@@ -9,7 +9,7 @@ from time import time
 from lab.sip_files import WITH_PHONE
 from tests.faults.marks import Cut
 from tests.faults.probing import always_answered
-from tests.faults.stage import Fault, Stage, Steps, away
+from tests.faults.stage import Fault, Stage, Steps
 
 
 @always_answered
@@ -42,7 +42,7 @@ def _without_asterisk(stage: Stage, end: Callable[[], object], *, told: bool) ->
     # Phones that were talking would talk for ever.
     for phones in (lab.operators, lab.clients):
         phones.stop()
-    yield away()
+    yield stage.away()
     for phones in (lab.operators, lab.clients):
         phones.start()
     lab.asterisk.start()

@@ -10,7 +10,7 @@ from time import monotonic, time
 
 from lab.watchdog import Unit, Watchdog
 from tests.faults.marks import Wrong
-from tests.faults.stage import Fault, Stage, Steps, away
+from tests.faults.stage import Fault, Stage, Steps
 
 #: Seconds in which the daemon ends when it is asked to, on a machine with much to do.
 _ENDS_WITHIN = 8.0
@@ -25,7 +25,7 @@ def daemon_killed(stage: Stage) -> Steps:
     """``kill -9``; started again after a while."""
     with stage.silence():
         stage.daemon.kill()
-        yield away()
+        yield stage.away()
         yield from stage.start_again()
 
 
@@ -46,7 +46,7 @@ def killed_at_the_start(stage: Stage) -> Steps:
 def killed_and_log_turned(stage: Stage) -> Steps:
     """The same, and logrotate turns the channel log meanwhile."""
     stage.daemon.kill()
-    yield away()
+    yield stage.away()
     log = stage.lab.asterisk.cel_file_on_host
     if log.exists():
         log.rename(log.with_name(f"{log.name}-{int(time() * 1000)}"))
@@ -58,7 +58,7 @@ def daemon_frozen(stage: Stage) -> Steps:
     """``kill -STOP``; it goes on after a while."""
     with stage.silence():
         stage.daemon.send(SIGSTOP)
-        yield random.uniform(3.0, 12.0)
+        yield random.uniform(3.0, 5.0 if stage.is_short else 12.0)
         stage.daemon.send(SIGCONT)
         yield from stage.until_ready()
 
@@ -93,7 +93,7 @@ def ended(stage: Stage) -> Steps:
         # Ended in order, it passes the signal on, as Unix has it.
         if status not in (0, -SIGTERM):
             stage.wrong.append(Wrong("SIGTERM", None, f"the daemon ended with {status}"))
-        yield away()
+        yield stage.away()
         yield from stage.start_again()
 
 

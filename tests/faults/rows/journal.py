@@ -17,7 +17,7 @@ from tests.faults.disk import Disk, full, unwritable
 from tests.faults.history import ask
 from tests.faults.marks import Wrong
 from tests.faults.probing import always_answered
-from tests.faults.stage import Fault, Stage, Steps, away
+from tests.faults.stage import Fault, Stage, Steps
 
 #: Seconds in which a daemon that cannot work has ended, on a machine with much to do.
 _ENDED_WITHIN = 30.0
@@ -32,7 +32,7 @@ _LAST_FRAMES = 40
 def disk_full(stage: Stage) -> Steps:
     """The journal's disk takes nothing for a while."""
     with full(stage.daemon.state_dir):
-        yield away()
+        yield stage.away()
     yield 2.0
 
 
@@ -75,7 +75,7 @@ def power_cut(stage: Stage) -> Steps:
         stage.daemon.kill()
         if not disk.cut():
             _see(stage, "the disk has kept what it was not asked to")
-        yield away() * stage.haste
+        yield stage.away()
         yield from stage.start_again()
 
 
@@ -95,7 +95,7 @@ def _killed_and(stage: Stage, deed: Callable[[], object]) -> Steps:
         stage.daemon.kill()
         stage.losses.append(time())
         deed()
-        yield away()
+        yield stage.away()
         yield from stage.start_again()
 
 

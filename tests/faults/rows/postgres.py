@@ -21,7 +21,7 @@ from tests.faults.rows.postgres_disks import (
     refusals,
     unmount,
 )
-from tests.faults.stage import Fault, Stage, Steps, away
+from tests.faults.stage import Fault, Stage, Steps
 
 #: Seconds that Postgres is away in a whole run where it is away for long, and in a short one.
 _LONG, _NOT_SO_LONG = 600.0, 8.0
@@ -37,7 +37,7 @@ _REFUSED_WITHIN, _BACK_WITHIN = 20.0, 20.0
 def postgres_stopped(stage: Stage) -> Steps:
     """Postgres is stopped, its connections cut, and is started again after a while."""
     stage.lab.postgres.stop()
-    yield away()
+    yield stage.away()
     stage.lab.postgres.start()
 
 
@@ -45,7 +45,7 @@ def postgres_stopped(stage: Stage) -> Steps:
 def postgres_crashed(stage: Stage) -> Steps:
     """The same without a checkpoint."""
     stage.lab.postgres.stop(immediate=True)
-    yield away()
+    yield stage.away()
     stage.lab.postgres.start()
 
 
@@ -111,7 +111,7 @@ def postgres_slow(stage: Stage) -> Steps:
 def postgres_read_only(stage: Stage) -> Steps:
     """The database takes no writes, as a standby does."""
     _alter(stage, "SET default_transaction_read_only = on")
-    yield away()
+    yield stage.away()
     _alter(stage, "RESET default_transaction_read_only")
     yield 0.5
 
@@ -128,7 +128,7 @@ def postgres_disk_full(stage: Stage) -> Steps:
     before = refusals(stage)
     with full(of_tables(stage)):
         yield from _until_refused(stage, before)
-        yield away()
+        yield stage.away()
     yield 0.5
 
 
@@ -150,7 +150,7 @@ def postgres_wal_full(stage: Stage) -> Steps:
             postgres.sql(_MUCH)
         if refusals(stage) == before:
             _see(stage, "nothing was refused for want of room")
-        yield away()
+        yield stage.away()
     end = monotonic() + _BACK_WITHIN
     while not postgres.answers() and monotonic() < end:
         if postgres.pid is None:

@@ -17,7 +17,7 @@ from tests.faults.history import History, ask
 from tests.faults.marks import Wrong
 from tests.faults.probing import ANSWERED_WITHIN, MAKE_CALL, answered
 from tests.faults.receiving import PATH, SECRET, Receiver
-from tests.faults.stage import Fault, Stage, Steps, away
+from tests.faults.stage import Fault, Stage, Steps
 from tests.faults.ways import TIMEOUT
 
 #: Seconds from a state's moment to its arrival at who is well, on a machine with much to do.
@@ -46,7 +46,7 @@ def receiver_fails(stage: Stage) -> Steps:
     failing = _failing(stage)
     _begin(failing)
     yield from _until_failed(failing)
-    yield away()
+    yield stage.away()
     _end(failing)
 
 
@@ -58,7 +58,7 @@ def receiver_fails_daemon_killed(stage: Stage) -> Steps:
     yield random.uniform(0.0, 2.0)
     with stage.silence():
         stage.daemon.kill()
-        yield away() * stage.haste
+        yield stage.away()
         over, still = random.choice([(failing, []), ([], failing), (failing[:1], failing[1:])])
         _end(over)
         yield from stage.start_again()
@@ -70,10 +70,10 @@ def file_not_writable(stage: Stage) -> Steps:
     """Nothing can be noted of webhooks for a while, in which the daemon is killed; calls go on."""
     with immutable(*stage.daemon.state_dir.glob("webhooks.sqlite*")):
         yield from _until_broken(stage)
-        yield away() * stage.haste
+        yield stage.away()
         with stage.silence():
             stage.daemon.kill()
-            yield away() * stage.haste
+            yield stage.away()
             yield from stage.start_again()
         yield from _until_broken(stage)
     yield 1.0
