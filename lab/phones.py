@@ -165,7 +165,7 @@ class Phones:
         found = []
         for path in self.on_host.glob("*.log"):
             for line in path.read_text(errors="replace").splitlines():
-                event = _event(line)
+                event = phone_event(line)
                 if event is not None and number in (None, event.number):
                     found.append(event)
         return sorted(found, key=lambda event: event.time)
@@ -202,11 +202,12 @@ class Phones:
         return False
 
 
-def _event(line: str) -> PhoneEvent | None:
+def phone_event(line: str) -> PhoneEvent | None:
     """A line of SIPp's log; None for one that is just being written or is SIPp's own."""
     fields = line.split("|", 5)
     if len(fields) != 6:
         return None
     seconds, microseconds, event, call_id, number, detail = fields
-    time = float(seconds) + float(microseconds) / 1e6
+    # A number that is zero is written as nothing, once in a million microseconds.
+    time = float(seconds) + float(microseconds or "0") / 1e6
     return PhoneEvent(time, event, call_id, number, detail.strip())

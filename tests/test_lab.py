@@ -19,6 +19,7 @@ from lab import audio, outgoing, scenario
 from lab.apt_sources import host_mirror
 from lab.behaviours import PLAN
 from lab.daemon import toml
+from lab.phones import phone_event
 from lab.processes import Child, clear_up
 
 _CLOUD = """\
@@ -127,6 +128,20 @@ _TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8)
 _PLAIN = st.one_of(st.booleans(), st.integers(-9, 9), _TEXT, st.lists(_TEXT, max_size=3))
 _NAME = st.from_regex(r"[a-z_]{1,6}", fullmatch=True)
 _TABLE = st.dictionaries(_NAME, _PLAIN, max_size=3)
+
+
+class EventTests(SynchronousTestCase):
+    """Lines that SIPp logs."""
+
+    def test_a_whole_second(self) -> None:
+        """SIPp writes a zero as nothing."""
+        event = phone_event("1795958188.000000||ringing|1-2@127.0.0.1|1000| ")
+        assert event is not None
+        self.assertEqual((event.time, event.event, event.number), (1795958188, "ringing", "1000"))
+
+    def test_of_its_own(self) -> None:
+        """What has not all its parts is none."""
+        self.assertIsNone(phone_event("1795958188.000000|12"))
 
 
 class ConfigurationTests(SynchronousTestCase):
