@@ -9,21 +9,15 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, globalLogPublisher
 
-from ccdaemon.calls.model import State, StateTold
+from ccdaemon.calls.model import StateTold
 from ccdaemon.config import parse
 from ccdaemon.live.catching_up import LOOK_EVERY
 from tests.fake_asterisk import event
+from tests.history.parts import ANSWERED
 from tests.switchboard.test_switchboard import CONFIG, SwitchboardCase
 
 TRACES = Path(__file__).parent / "traces" / "22-pjsip"
-TALK = [
-    State.CALL,
-    State.OPERATOR_CALLTO,
-    State.OPERATOR_PICKUP,
-    State.CLIENT_CALLTO,
-    State.CLIENT_PICKUP,
-    State.FINISH,
-]
+TALK = list(ANSWERED)
 #: Milliseconds from the call to the end of the talk in its rows.
 TALK_ENDS = 3630
 _ANCHOR = re.compile(r"cc-[0-9a-f]+-[0-9]+-o")
