@@ -38,6 +38,11 @@ def contexts(folder: Path) -> tuple[Contexts, Path]:
     }, trusted
 
 
+def words(chosen: Mapping[str, int]) -> str:
+    """Ways to fail, and how often each was chosen."""
+    return ", ".join(f"{way} ({count})" for way, count in sorted(chosen.items()))
+
+
 class Failing:
     """One server, at one port for good.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.faults.deliveries import Deliveries, Terms
 from tests.faults.disk import Disk, immutable
-from tests.faults.failing import contexts
+from tests.faults.failing import contexts, words
 from tests.faults.history import History, ask
 from tests.faults.marks import Wrong
 from tests.faults.probing import ANSWERED_WITHIN, MAKE_CALL, answered
@@ -203,7 +203,7 @@ def _words(stage: Stage) -> str:
     ways = sum((receiver.chosen for receiver in stage.receivers), Counter[str]())
     failed = sum(receiver.failed for receiver in stage.receivers)
     taken = [one for receiver in stage.receivers for one in receiver.arrivals if one.taken]
-    chosen = ", ".join(f"{way} ({count})" for way, count in sorted(ways.items())) or "all are well"
+    chosen = words(ways) or "all are well"
     return f"{chosen}: {failed} POSTs and connections failed, {len(taken)} POSTs were taken"
 
 
