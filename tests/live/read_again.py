@@ -11,12 +11,9 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
 from ccdaemon.config.rules import Pattern
 from tests.derived import chain, derive, derive_begun, without_answers
-from tests.live.harness import LiveTestCase
+from tests.live.harness import WRITTEN, LiveTestCase
 from tests.live.inbound_rounds import Taken
 from tests.live.rounds import Told
-
-#: Seconds until Asterisk has written down the end of a call that is over.
-_WRITTEN = 5.0
 
 
 async def told_otherwise(test: LiveTestCase, calls: Sequence[Told]) -> list[str]:
@@ -36,7 +33,7 @@ async def told_otherwise(test: LiveTestCase, calls: Sequence[Told]) -> list[str]
         ]
         return all(any(f'"{anchor}"' in end for end in ends) for anchor in anchors)
 
-    await test.wait_for(whole, _WRITTEN, "the log is whole")
+    await test.wait_for(whole, WRITTEN, "the log is whole")
     lines = _lines(path.read_text("utf-8"))
     # Which rows belong to which call is left to the daemon's own parts.
     stream = list(cel.from_rows(lines))
@@ -64,7 +61,7 @@ async def taken_otherwise(test: LiveTestCase, calls: Sequence[Taken]) -> list[st
         begun.update(derive_begun(stream, endpoints.sip_of_channel))
         return whole()
 
-    await test.wait_for(read, _WRITTEN, "the log is whole")
+    await test.wait_for(read, WRITTEN, "the log is whole")
     return [said for call in calls for said in _compare_taken(call, begun[call.caller])]
 
 

@@ -1,0 +1,146 @@
+"""The cheap strong check: what was told of a test's calls, derived from the channel log alone."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ccdaemon.asterisk import cel
+from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.calls import machine
+from ccdaemon.calls.beginning import Opening, begin
+from ccdaemon.calls.board import Board
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.model import Direction
+from ccdaemon.config.rules import Pattern
+from ccdaemon.history.journal_file import NAME
+from lab.asterisk import Asterisk
+from tests.derived import without_answers
+
+#: The states of a call, each with the call as it stood then, as the journal has them.
+States = list[dict[str, Any]]
+#: What the daemon tells of operators who are not rung; the log has nothing of them.
+_PASSED = ("OPERATOR_OFFLINE", "OPERATOR_BUSY")
+
+
+class Again:
+    """What an Asterisk writes down from now on, held against what a daemon tells meanwhile."""
+
+    def __init__(self, asterisk: Asterisk) -> None:
+        self._asterisk = asterisk
+        self._log = asterisk.cel_file_on_host
+        self._since = time.time()
+        self._size = self._log.stat().st_size if self._log.exists() else 0
+        self._pid = asterisk.pid
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is still the same Asterisk, and its log the same file."""
+        is_same = self._asterisk.pid == self._pid and self._log.exists()
+        return is_same and self._log.stat().st_size >= self._size
+
+    def otherwise(self, state_dir: Path) -> list[str]:
+        """What the log tells otherwise of the calls that are over; nothing, if all is right."""
+        calls = _told(state_dir, int(self._since * 1000))
+        with self._log.open("rb") as stream:
+            stream.seek(self._size)
+            lines = stream.read().decode().splitlines(keepends=True)
+        endpoints = Endpoints(self._asterisk.operator_channel, Pattern("[0-9]{4}"))
+        again = _derived(calls, lines, endpoints)
+        return [
+            f"call {call_id}: {said}"
+            for call_id, states in calls.items()
+            for said in _differs(states, again.get(call_id))
+        ]
+
+
+def _told(state_dir: Path, since: int) -> dict[int, States]:
+    """The calls that are over and began at ``since``, in ms, or later, by number.
+
+    The daemon has the journal to itself: what is read is a copy of it and of its log.
+    """
+    calls: dict[int, States] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (NAME, f"{NAME}-wal"):
+            if (state_dir / name).exists():
+                shutil.copy(state_dir / name, folder)
+        if not (Path(folder) / NAME).exists():
+            return {}
+        with closing(sqlite3.connect(Path(folder) / NAME)) as journal:
+            rows = journal.execute(
+                "SELECT call_id, body FROM event WHERE kind = 'state' ORDER BY event_id"
+            )
+            for call_id, body in rows:
+                calls[call_id].append(msgspec.json.decode(body))
+    return {
+        call_id: states
+        for call_id, states in calls.items()
+        if states[0]["state"]["date"] >= since and states[-1]["state"]["final"]
+    }
+
+
+def _derived(
+    calls: Mapping[int, States], lines: Sequence[str], endpoints: Endpoints
+) -> dict[int, Call]:
+    """The calls once more; without those of which the log has nothing."""
+    board = Board(endpoints.sip_of_channel)
+    again: dict[int, Call] = {}
+    begun: dict[str, int] = {}
+    for call_id, states in calls.items():
+        view = states[0]["call"]
+        if not view["anchor"].startswith("cc-"):
+            begun[view["anchor"]] = call_id
+            continue
+        one = Call(
+            call_id, None, None, Direction.OUTBOUND, view["sip"], view["phone"], view["anchor"]
+        )
+        machine.open_call(one, 0)
+        board.add(one)
+        again[call_id] = one
+    for signal in cel.from_rows(lines):
+        if not isinstance(signal, Opening):
+            board.hear(signal)
+        elif (number := begun.get(signal.channel)) is not None and number not in again:
+            again[number], _ = begin(number, signal, endpoints.sip_of_channel)
+            board.add(again[number])
+    return again
+
+
+def _differs(states: States, again: Call | None) -> Iterator[str]:
+    if again is None:
+        yield "it is not in the log"
+        return
+    told = [each["state"]["state"] for each in states]
+    call = states[-1]["call"]
+    chains = [told, _of_the_rung(states), without_answers(told, call["cause"])]
+    other = [each.state.value for each in again.states]
+    is_rejected = (states[-1]["state"]["detail"] or "").startswith("rejected: ")
+    if call["hung_up_by"] == "api" or is_rejected or not again.final:
+        # The log does not know what the API did, whom the daemon turned away, nor the end of what
+        # nobody was rung for.
+        is_same = any(chain[:-1] in (other, other[:-1]) for chain in chains)
+    else:
+        is_same = other in chains
+    if not is_same:
+        yield f"{other} instead of {told}"
+
+
+def _of_the_rung(states: States) -> list[str]:
+    """The chain, had nobody been told who was passed over."""
+    rung = {each["state"]["leg"] for each in states if each["state"]["state"] == "OPERATOR_CALLTO"}
+    return [
+        each["state"]["state"]
+        for each in states
+        if each["state"]["final"]
+        or each["state"]["leg"] in rung
+        or each["state"]["state"] not in _PASSED
+    ]
