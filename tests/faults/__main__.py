@@ -89,6 +89,12 @@ def jobs(asked: argparse.Namespace) -> list[Job]:
     return made
 
 
+def _without_keep(argv: Sequence[str]) -> list[str]:
+    """The arguments but for where logs are left: that is nobody else's folder."""
+    at = [number for number, each in enumerate(argv) if each == "--keep"]
+    return [each for number, each in enumerate(argv) if {number, number - 1}.isdisjoint(at)]
+
+
 def main() -> int:
     """Run; the exit status."""
     asked = arguments()
@@ -120,7 +126,7 @@ def main() -> int:
             say(f"FAILED: {', '.join([*wrong, *missing])}")
         status = int(bool(wrong or missing))
         if asked.write:
-            command = shlex.join(["python", "-m", "tests.faults", *sys.argv[1:]])
+            command = shlex.join(["python", "-m", "tests.faults", *_without_keep(sys.argv[1:])])
             cores = os.cpu_count()
             write(results, f"`{command}`, seed {seed}, {minutes:.0f} min on {cores} cores")
     if asked.json:
