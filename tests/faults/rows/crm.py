@@ -12,8 +12,8 @@ from tests.faults.marks import Wrong
 from tests.faults.stage import Fault, Stage, Steps
 from tests.faults.ways import TLS_WAYS, WAYS
 
-#: Seconds in which some client calls, and for which the CRM is not asked after three failures.
-_ASKED_WITHIN, _LEFT_ALONE = 15.0, 10.5
+#: Seconds in which some client calls, and for which the CRM is not asked after so many failures.
+_ASKED_WITHIN, _LEFT_ALONE, _FAILURES = 15.0, 10.5, 3
 #: How TLS may be broken.
 _BROKEN = [*TLS_WAYS, *(name for name, way in WAYS.items() if way.greets)]
 
@@ -35,8 +35,10 @@ def _fails(stage: Stage, ways: Iterable[str]) -> Steps:
     while crm.listens and crm.failed == before and monotonic() < end:
         yield 0.1
     yield random.uniform(1.0, 5.0)
+    # Who does not listen does not know how often.
+    is_left_alone = not crm.listens or crm.failed - before >= _FAILURES
     crm.recover()
-    yield _LEFT_ALONE
+    yield _LEFT_ALONE if is_left_alone else 1.0
 
 
 def counted(stage: Stage, history: History) -> Iterator[Wrong]:
