@@ -48,8 +48,9 @@ class AgainTests(SynchronousTestCase):
                 "CREATE TABLE event (event_id INTEGER PRIMARY KEY, kind, call_id, body)"
             )
             for state in chain:
-                told = {"state": state, "date": LATER, "leg": "operator", "detail": detail}
-                told["final"] = state == chain[-1]
+                state, _, leg = state.partition(" of ")
+                told = {"state": state, "date": LATER, "leg": leg or "operator", "detail": detail}
+                told["final"] = state == chain[-1].partition(" of ")[0]
                 body = json.dumps({"state": told, "call": call})
                 journal.execute("INSERT INTO event VALUES (NULL, 'state', 1, ?)", (body,))
             journal.commit()
@@ -85,6 +86,15 @@ class AgainTests(SynchronousTestCase):
         self.tell([*TALK[:-1], "ERROR"], by="api")
         self.write(self.rows)
         self.assertEqual(self.again.otherwise(self.folder), [])
+
+    def test_who_was_passed_over(self) -> None:
+        """Whoever was not rung is not in the log, and did not have to be; who was, does."""
+        self.tell(["CALL", "OPERATOR_OFFLINE of another", *TALK[1:]])
+        self.write(self.rows)
+        self.assertEqual(self.again.otherwise(self.folder), [])
+        (self.folder / "journal.sqlite").unlink()
+        self.tell(["CALL", "OPERATOR_CALLTO of another", "OPERATOR_OFFLINE of another", *TALK[1:]])
+        self.assertEqual(len(self.again.otherwise(self.folder)), 1)
 
     def test_not_written_yet(self) -> None:
         """A call of which the end is missing is not the same."""

@@ -120,13 +120,11 @@ def _differs(states: States, again: Call | None) -> Iterator[str]:
         yield "it is not in the log"
         return
     told = [each["state"]["state"] for each in states]
-    call = states[-1]["call"]
-    chains = [told, _of_the_rung(states), without_answers(told, call["cause"])]
     other = [each.state.value for each in again.states]
-    is_rejected = (states[-1]["state"]["detail"] or "").startswith("rejected: ")
-    if call["hung_up_by"] == "api" or is_rejected or not again.final:
-        # The log does not know what the API did, whom the daemon turned away, nor the end of what
-        # nobody was rung for.
+    reached = [each["state"]["state"] for each in states if not _is_passed(states, each)]
+    chains = [told, reached, without_answers(told, states[-1]["call"]["cause"])]
+    if _is_ended_by_us(states) or not again.final:
+        # Also what nobody was rung for has no end in it.
         is_same = any(chain[:-1] in (other, other[:-1]) for chain in chains)
     else:
         is_same = other in chains
@@ -134,13 +132,18 @@ def _differs(states: States, again: Call | None) -> Iterator[str]:
         yield f"{other} instead of {told}"
 
 
-def _of_the_rung(states: States) -> list[str]:
-    """The chain, had nobody been told who was passed over."""
+def _is_passed(states: States, one: dict[str, Any]) -> bool:
+    """Whether it is told of somebody who was not rung, and after whom others were asked."""
+    return not one["state"]["final"] and _has_no_phone(states, one)
+
+
+def _is_ended_by_us(states: States) -> bool:
+    """Whether the end is the daemon's or the API's own doing, or of somebody who was not rung."""
+    last = states[-1]
+    is_rejected = (last["state"]["detail"] or "").startswith("rejected: ")
+    return last["call"]["hung_up_by"] == "api" or is_rejected or _has_no_phone(states, last)
+
+
+def _has_no_phone(states: States, one: dict[str, Any]) -> bool:
     rung = {each["state"]["leg"] for each in states if each["state"]["state"] == "OPERATOR_CALLTO"}
-    return [
-        each["state"]["state"]
-        for each in states
-        if each["state"]["final"]
-        or each["state"]["leg"] in rung
-        or each["state"]["state"] not in _PASSED
-    ]
+    return one["state"]["state"] in _PASSED and one["state"]["leg"] not in rung
