@@ -6,6 +6,7 @@ Everything is asked with the rights that ``manager_ccdaemon.conf`` gives, and no
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ NEEDED = {
 #: What a stolen secret must not be able to do: each of these runs programs or reads files.
 TOO_MUCH = ("Command", "ModuleLoad", "UpdateConfig", "Filter")
 
+#: A line of a dialplan of ours, as ``extensions.conf`` has it.
+_STEP = re.compile(r"^(?:exten => [^,]+,1| same => n(?:\([a-z]+\))?),(\w+)\((.*)\)$", re.MULTILINE)
 _DIALPLAN = Path(ccdaemon.__file__).parent / "conf" / "asterisk" / "extensions_ccdaemon.conf"
 
 
@@ -95,18 +98,33 @@ def _rights(commands: Message) -> Iterator[Finding]:
 
 async def _dialplan(session: AMIProtocol, _: Asterisk) -> Finding:
     part = "dialplan"
-    contexts = re.findall(r"^\[(ccdaemon-[a-z-]+)\]", _DIALPLAN.read_text("utf-8"), re.MULTILINE)
-    missing = []
-    for context in contexts:
+    ours = dict(_contexts(_DIALPLAN.read_text("utf-8")))
+    missing, other = [], []
+    for context, steps in ours.items():
         try:
-            await session.sendList("ShowDialPlan", {"Context": context})
+            events = await session.sendList("ShowDialPlan", {"Context": context})
         except ActionRefused as refused:
             if not refused.message.startswith("Did not find context"):
                 raise
             missing.append(context)
+        else:
+            found = ((each.get("Application"), each.get("AppData", "")) for each in events)
+            if Counter(step for step in found if step[0]) != steps:
+                other.append(context)
     if missing:
         return fail(part, f"has no {', '.join(missing)}: include extensions_ccdaemon.conf")
-    return ok(part, f"has {', '.join(contexts)}")
+    if other:
+        words = f"{', '.join(other)}: not as in this version's extensions_ccdaemon.conf"
+        return warn(part, f"{words}; take that, which `ccdaemon init` writes, and reload it")
+    return ok(part, f"is this version's: {', '.join(ours)}")
+
+
+def _contexts(text: str) -> Iterator[tuple[str, Counter[tuple[str, str]]]]:
+    """Each context of a dialplan of ours, with its steps: application and arguments."""
+    for block in re.split(r"^(?=\[)", text, flags=re.MULTILINE)[1:]:
+        name = block[1 : block.index("]")]
+        if name.startswith("ccdaemon-"):
+            yield name, Counter(_STEP.findall(block))
 
 
 async def _inbound(session: AMIProtocol, fastagi: FastAgi) -> Finding:

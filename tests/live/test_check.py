@@ -122,6 +122,17 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(status, 1)
         self.assertIn("has no ccdaemon-nowhere: include", lines["dialplan:"])
 
+    def test_dialplan_of_another_version(self) -> None:
+        """One that says something else is told; it may do, so that is no failure."""
+        status, lines = self.check()
+        self.assertEqual(status, 0)
+        self.assertIn("is this version's: ccdaemon-outbound", lines["dialplan:"])
+        self.lab.asterisk.rx("dialplan add extension x,1,NoOp,old into ccdaemon-nowhere")
+        self.addCleanup(self.lab.asterisk.rx, "dialplan reload")
+        status, lines = self.check()
+        self.assertEqual(status, 0)
+        self.assertIn("ccdaemon-nowhere: not as in this version's", lines["dialplan:"])
+
     def test_no_such_trunk(self) -> None:
         """A trunk that Asterisk does not know is named."""
         status, lines = self.check(client_channel="PJSIP/{phone}@nonesuch")

@@ -65,7 +65,7 @@ class InstallTests(SynchronousTestCase):
         """What the page promises: nothing fails, a whole chain, a recording, rows in the CEL."""
         self.assertNotIn("FAIL", result["check"])
         self.assertIn("rights of the AMI user: all that is needed, and no more", result["check"])
-        self.assertIn("dialplan: has ccdaemon-outbound", result["check"])
+        self.assertIn("dialplan: is this version's: ccdaemon-outbound", result["check"])
         made, story = result["answers"]
         self.assertEqual(made["status"], "ok")
         self.assertEqual(story["response"][0]["states"][0]["state"], "CALL")
