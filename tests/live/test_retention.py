@@ -102,8 +102,8 @@ class Due(DeskTestCase, HealthCase):
         changes = self.count("operator_change")
         for file in self.daemon.state_dir.glob("journal.sqlite*"):
             file.unlink()
-        # What Asterisk wrote down of them is as old; without a journal it would be told as new.
-        self.lab.asterisk.cel_file_on_host.write_text("")
+        # The channel log is of today: without a journal what it has of them would be told as new.
+        self.daemon.configure(asterisk={"cel_file": str(self.daemon.folder / "none.csv")})
         self.daemon.start()
         # Calls are made meanwhile; the job begins a minute after the start.
         later = await self.called(FIRST, self.new_phone(SHORT))
