@@ -128,10 +128,13 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(status, 0)
         self.assertIn("is this version's: ccdaemon-outbound", lines["dialplan:"])
         self.lab.asterisk.rx("dialplan add extension x,1,NoOp,old into ccdaemon-nowhere")
-        self.addCleanup(self.lab.asterisk.rx, "dialplan reload")
-        status, lines = self.check()
+        try:
+            status, lines = self.check()
+        finally:
+            self.lab.asterisk.rx("dialplan remove extension x@ccdaemon-nowhere")
         self.assertEqual(status, 0)
         self.assertIn("ccdaemon-nowhere: not as in this version's", lines["dialplan:"])
+        self.assertIn("is this version's", self.check()[1]["dialplan:"])
 
     def test_no_such_trunk(self) -> None:
         """A trunk that Asterisk does not know is named."""
