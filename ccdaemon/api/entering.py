@@ -6,13 +6,13 @@ What is kept, and when it is refused, the use cases know.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from ccdaemon.api import declared as p
 from ccdaemon.api.clients import Permission
 from ccdaemon.api.method import Asking, Method
-from ccdaemon.api.parameters import Parameter, Values
+from ccdaemon.api.parameters import Values
 from ccdaemon.api.ports import EntersOnCalls, ForgetsOrders, PausesOperators, ReadsHistory
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
@@ -120,26 +120,7 @@ async def _listen_log(methods: Entering, values: Values, asking: Asking) -> Answ
     return Answer({**p.paging(page, per_page, found.total), "data": data})
 
 
-def _entry(
-    name: str,
-    permission: Permission,
-    run: Callable[[Entering, Values, Asking], Awaitable[Answer]],
-    *more: Parameter[Any],
-    optional: Sequence[Parameter[Any]] = (),
-    refusals: Sequence[Code] = (),
-) -> Method:
-    return Method(
-        name,
-        permission,
-        run,
-        rows=(),
-        answers=KnownCall,
-        required=(p.CALL_ID, *more),
-        optional=optional,
-        refusals=(Code.CALL_UNKNOWN, Code.NOT_READY, Code.HISTORY_UNAVAILABLE, *refusals),
-    )
-
-
+_OF_CALL = (Code.CALL_UNKNOWN, Code.NOT_READY, Code.HISTORY_UNAVAILABLE)
 _OF_OPERATOR = (Code.OPERATOR_UNKNOWN, Code.ASTERISK_UNAVAILABLE, Code.NOT_READY)
 
 ENTERING: Sequence[Method] = (
@@ -163,15 +144,26 @@ ENTERING: Sequence[Method] = (
             *(p.FROM, p.TO, *p.PAGING),
         ),
     ),
-    _entry(
+    Method(
         "attachOrder",
         Permission.ATTACH,
         _attach_order,
-        p.ORDER_ID,
+        rows=(),
+        answers=KnownCall,
+        required=(p.CALL_ID, p.ORDER_ID),
         optional=(p.REPLACE,),
-        refusals=(Code.WRONG_STATE,),
+        refusals=(*_OF_CALL, Code.WRONG_STATE),
     ),
-    _entry("setResult", Permission.RESULT, _set_result, p.RESULT, optional=(p.NOTE,)),
+    Method(
+        "setResult",
+        Permission.RESULT,
+        _set_result,
+        rows=(),
+        answers=KnownCall,
+        required=(p.CALL_ID, p.RESULT),
+        optional=(p.NOTE,),
+        refusals=_OF_CALL,
+    ),
     Method(
         "pauseOperator",
         Permission.PAUSE,
