@@ -26,6 +26,32 @@ def derive(anchor: str, stream: Iterable[Signal]) -> Call:
     return call
 
 
+def derive_told(
+    outbound: Iterable[Call],
+    number_of: Callable[[Opening], int | None],
+    stream: Iterable[Signal],
+    sip_of: Callable[[str], str | None],
+) -> dict[int, Call]:
+    """The calls that a daemon has told, by number; without those of which nothing is heard.
+
+    :param outbound: those that makeCall made, not opened yet.
+    :param number_of: which of the others begins; None: none of them.
+    :param sip_of: the operator whose channel has a name.
+    """
+    board = Board(sip_of)
+    calls = {call.call_id: call for call in outbound}
+    for call in calls.values():
+        machine.open_call(call, 0)
+        board.add(call)
+    for signal in stream:
+        if not isinstance(signal, Opening):
+            board.hear(signal)
+        elif (number := number_of(signal)) is not None and number not in calls:
+            calls[number], _ = begin(number, signal, sip_of)
+            board.add(calls[number])
+    return calls
+
+
 def derive_begun(stream: Iterable[Signal], sip_of: Callable[[str], str | None]) -> dict[str, Call]:
     """The calls that clients and operators began, by the number of the client.
 

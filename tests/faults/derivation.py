@@ -8,13 +8,10 @@ from typing import Any
 
 from ccdaemon.asterisk import cel
 from ccdaemon.asterisk.looks import Endpoints
-from ccdaemon.calls import machine
-from ccdaemon.calls.beginning import Opening, begin
-from ccdaemon.calls.board import Board
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.rules import Pattern
-from tests.derived import without_answers
+from tests.derived import derive_told, without_answers
 from tests.faults.history import History
 from tests.faults.marks import Wrong
 
@@ -22,30 +19,33 @@ from tests.faults.marks import Wrong
 def derived(files: Iterable[Path], history: History, node: str) -> list[Wrong]:
     """What the CEL alone tells otherwise of the calls of this daemon."""
     lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
-    board = Board(Endpoints("PJSIP/{sip}", Pattern("[0-9]{3,6}")).sip_of_channel)
-    again: dict[str, Call] = {}
-    told = {f"cc-{node}-{call['call_id']}-o": call for call in history.calls.values()}
-    incoming = {call["phone"]: call for call in told.values() if call["direction"] == "inbound"}
-    for anchor, call in told.items():
-        if call["direction"] == "outbound":
-            one = Call(0, None, None, Direction.OUTBOUND, call["sip"], call["phone"], anchor)
-            one.call_id = call["call_id"]
-            machine.open_call(one, 0)
-            board.add(one)
-            again[anchor] = one
-    for signal in cel.from_rows(lines):
-        if isinstance(signal, Opening):
-            if signal.phone in incoming:
-                number = incoming[signal.phone]["call_id"]
-                one, _ = begin(number, signal, lambda name: None)
-                board.add(one)
-                again[f"cc-{node}-{number}-o"] = one
-        else:
-            board.hear(signal)
+    told = {call["call_id"]: call for call in history.calls.values()}
+    outbound = [
+        Call(
+            number,
+            None,
+            None,
+            Direction.OUTBOUND,
+            call["sip"],
+            call["phone"],
+            f"cc-{node}-{number}-o",
+        )
+        for number, call in told.items()
+        if call["direction"] == "outbound"
+    ]
+    # Each client has a number of his own.
+    begun = {call["phone"]: n for n, call in told.items() if call["direction"] == "inbound"}
+    endpoints = Endpoints("PJSIP/{sip}", Pattern("[0-9]{3,6}"))
+    again = derive_told(
+        outbound,
+        lambda opening: begun.get(opening.phone),
+        cel.from_rows(lines),
+        endpoints.sip_of_channel,
+    )
     return [
-        Wrong("as the CEL tells it", call["call_id"], said)
-        for anchor, call in told.items()
-        for said in _differs(again.get(anchor), call)
+        Wrong("as the CEL tells it", number, said)
+        for number, call in told.items()
+        for said in _differs(again.get(number), call)
     ]
 
 

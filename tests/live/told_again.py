@@ -16,15 +16,12 @@ import msgspec
 
 from ccdaemon.asterisk import cel
 from ccdaemon.asterisk.looks import Endpoints
-from ccdaemon.calls import machine
-from ccdaemon.calls.beginning import Opening, begin
-from ccdaemon.calls.board import Board
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.rules import Pattern
 from ccdaemon.history.journal_file import NAME
 from lab.asterisk import Asterisk
-from tests.derived import without_answers
+from tests.derived import derive_told, without_answers
 
 #: The states of a call, each with the call as it stood then, as the journal has them.
 States = list[dict[str, Any]]
@@ -92,27 +89,19 @@ def _derived(
     calls: Mapping[int, States], lines: Sequence[str], endpoints: Endpoints
 ) -> dict[int, Call]:
     """The calls once more; without those of which the log has nothing."""
-    board = Board(endpoints.sip_of_channel)
-    again: dict[int, Call] = {}
+    outbound: list[Call] = []
     begun: dict[str, int] = {}
     for call_id, states in calls.items():
         view = states[0]["call"]
-        if not view["anchor"].startswith("cc-"):
-            begun[view["anchor"]] = call_id
-            continue
-        one = Call(
-            call_id, None, None, Direction.OUTBOUND, view["sip"], view["phone"], view["anchor"]
-        )
-        machine.open_call(one, 0)
-        board.add(one)
-        again[call_id] = one
-    for signal in cel.from_rows(lines):
-        if not isinstance(signal, Opening):
-            board.hear(signal)
-        elif (number := begun.get(signal.channel)) is not None and number not in again:
-            again[number], _ = begin(number, signal, endpoints.sip_of_channel)
-            board.add(again[number])
-    return again
+        anchor, sip, phone = view["anchor"], view["sip"], view["phone"]
+        if anchor.startswith("cc-"):
+            outbound.append(Call(call_id, None, None, Direction.OUTBOUND, sip, phone, anchor))
+        else:
+            begun[anchor] = call_id
+    stream = cel.from_rows(lines)
+    return derive_told(
+        outbound, lambda opening: begun.get(opening.channel), stream, endpoints.sip_of_channel
+    )
 
 
 def _differs(states: States, again: Call | None) -> Iterator[str]:
