@@ -67,7 +67,7 @@ class Journal(JournalReading, JournalFounding, Service):
 
     :param reactor: where its threads report to.
     :param clock: the same reactor, for what it does later.
-    :param wall: says what is old enough to be forgotten.
+    :param wall: says what is old enough to be forgotten, and names a damaged file.
     :param window: seconds between two commits under load.
     :param retry: seconds between two tries while the disk takes nothing.
     :param waiting: how many facts may wait for the disk.
@@ -156,7 +156,7 @@ class Journal(JournalReading, JournalFounding, Service):
         try:
             return prepare(self._path)
         except JournalTorn as error:
-            now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+            now = datetime.fromtimestamp(self._wall.seconds(), UTC)
             try:
                 aside = set_aside(self._path, f"damaged-{now:%Y%m%d-%H%M%S}")
             except OSError as failed:

@@ -10,11 +10,13 @@ import os
 import secrets
 import sqlite3
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from ccdaemon.history.failures import JournalDamaged, JournalTorn
 
 NAME = "journal.sqlite"
+_PARTS = ("", "-wal", "-shm")
 _APPLICATION = 0x63636A6C  # "ccjl", so that no other program's file is taken for a journal
 
 #: Event ids and call numbers that are passed over if the last end was not in order. A file on a
@@ -150,19 +152,18 @@ def prepare(path: Path) -> Contents:
 def set_aside(path: Path, name: str) -> Path:
     """Move a damaged journal out of the way, all or nothing.
 
-    :param name: what is added to its name.
+    :param name: what is added to its name; where there is one of that name, a number, too.
     :return: where it is.
-    :raise OSError: if it cannot be moved, or there is one of that name.
+    :raise OSError: if it cannot be moved.
     """
-    aside = Path(f"{path}.{name}")
+    names = (f"{path}.{name}{number}" for number in chain([""], map("-{}".format, count(2))))
+    aside = next(each for each in names if not any(Path(each + end).exists() for end in _PARTS))
     # The file itself first: without it what is left of its log means nothing to anybody.
-    for end in ("", "-wal", "-shm"):
-        old, new = Path(f"{path}{end}"), Path(f"{aside}{end}")
-        if new.exists():
-            raise FileExistsError(f"{new} is there already")
+    for end in _PARTS:
+        old = Path(f"{path}{end}")
         if old.exists():
-            old.rename(new)
-    return aside
+            old.rename(f"{aside}{end}")
+    return Path(aside)
 
 
 def _create(path: Path) -> None:

@@ -90,13 +90,17 @@ class JournalCase(TestCase):
         self.state_dir = Path(self.mktemp())
 
     def journal(
-        self, state_dir: Path | None = None, clock: IReactorTime = reactor, **settings: float
+        self,
+        state_dir: Path | None = None,
+        clock: IReactorTime = reactor,
+        wall: IReactorTime | None = None,
+        **settings: float,
     ) -> Journal:
-        """Open a journal, without waiting between commits."""
+        """Open a journal, without waiting between commits; ``wall``: another than ``clock``."""
         made = Journal(
             IReactorFromThreads(reactor),
             clock,
-            clock,
+            wall or clock,
             state_dir or self.state_dir,
             window=settings.pop("window", 0.0),
             retry=settings.pop("retry", 0.01),
@@ -108,7 +112,7 @@ class JournalCase(TestCase):
 
     async def begun(self, state_dir: Path | None = None, **settings: float) -> Journal:
         """Open a journal that has heard of Postgres and has call numbers."""
-        journal = self.journal(state_dir, reactor, **settings)
+        journal = self.journal(state_dir, **settings)
         if not journal.begun:
             await journal.begin(0, [])
             await journal.grant(1, 10_000)

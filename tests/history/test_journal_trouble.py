@@ -18,6 +18,7 @@ from ccdaemon.history.failures import JournalBroken, JournalDamaged, StateDirBus
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.journal_file import NAME, PASSED_OVER, connect, prepare, set_aside
 from ccdaemon.history.state_dir import StateDirLock
+from tests.clocks import Wall
 from tests.history.parts import NOON, JournalCase, chain, change, view
 
 
@@ -163,12 +164,25 @@ class DamageTests(JournalCase):
         await self.refused("damaged", "Move", ".recover", "cannot be moved from here: no")
         self.assertEqual(before, sorted(self.state_dir.iterdir()))
 
-    async def test_one_is_there_already(self) -> None:
-        """What was set aside before is not written over."""
+    async def test_its_name_is_a_date(self) -> None:
+        """The wall's, whatever the clock says that counts from the machine's start."""
         path = await self.written()
+        path.write_bytes(path.read_bytes()[:-2048])
+        uptime = Clock()
+        uptime.advance(3600)
+        self.journal(clock=uptime, wall=Wall(uptime, NOON / 1000 - 3600))
+        self.assertTrue(Path(f"{path}.damaged-20231114-221320").exists())
+
+    async def test_one_is_there_already(self) -> None:
+        """What was set aside before is not written over, nor is what is left of it."""
+        path = await self.written()
+        before = path.read_bytes()
         Path(f"{path}.damaged-x").touch()
-        self.assertRaises(FileExistsError, set_aside, path, "damaged-x")
-        self.assertTrue(path.exists())
+        Path(f"{path}.damaged-x-2-wal").touch()
+        aside = set_aside(path, "damaged-x")
+        self.assertEqual(f"{NAME}.damaged-x-3", aside.name)
+        self.assertEqual(before, aside.read_bytes())
+        self.assertEqual(b"", Path(f"{path}.damaged-x").read_bytes())
 
     async def test_noise_instead_of_a_file(self) -> None:
         """A file that is no database is refused."""
