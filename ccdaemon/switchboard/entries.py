@@ -7,6 +7,7 @@ told, and is shown under the new order all the same. Knows no HTTP.
 from __future__ import annotations
 
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -60,8 +61,9 @@ class Entries:
         self._live = live
         self._history = history
         self._clock = clock
-        # One after the other: of two orders for one call the second has to find the first.
-        self._turn = DeferredLock()
+        # One after the other: of two orders for one call the second has to find the first. Each
+        # call has a lock for as long as somebody holds it or waits for it.
+        self._turns: WeakValueDictionary[int, DeferredLock] = WeakValueDictionary()
 
     async def attach_order(
         self, *, call_id: int, order_id: str, replace: bool, client: str
@@ -73,7 +75,8 @@ class Entries:
         :raises Refused: with ``wrong_state`` where it has another order; ``call_unknown``; or
             where it cannot be kept.
         """
-        await self._turn.acquire()
+        turn = self._turns.setdefault(call_id, DeferredLock())
+        await turn.acquire()
         try:
             chain = await self._find(call_id)
             before = chain.call.order_id
@@ -100,7 +103,7 @@ class Entries:
                 was=was or "",
             )
         finally:
-            self._turn.release()
+            turn.release()
 
     async def _attach(self, action: Action, order_id: str, before: str | None) -> None:
         # First the call, so that no state is told after the order without it.

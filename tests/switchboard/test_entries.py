@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet import reactor
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock, deferLater
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Action, Direction, LegView, State
@@ -14,11 +16,11 @@ from ccdaemon.errors import Code, Refused
 from ccdaemon.history.facts import ActionFact, StateFact
 from ccdaemon.history.failures import JournalFull
 from ccdaemon.history.journal import Journal
-from ccdaemon.history.rows import Filter, StateRow
+from ccdaemon.history.rows import Chain, Filter, StateRow
 from ccdaemon.objects import known_call
-from ccdaemon.switchboard.entries import Entries
+from ccdaemon.switchboard.entries import FOUND_WITHIN, Entries
 from tests.history.history_parts import ALL, Daemon, HistoryCase, begin
-from tests.history.parts import NOON, chain, recording, view
+from tests.history.parts import NOON, JournalCase, chain, recording, view
 from tests.history.test_history import forget
 
 
@@ -239,6 +241,46 @@ class OrderTests(EntriesCase):
             self.assertEqual(Code.NOT_READY, error.code)
             self.assertIn("disk full", error.message)
         cast(Any, self.journal_)._broken = None
+
+
+class SlowHistory:
+    """Takes as long for every call as it may, and knows each."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def call(self, call_id: int, within: float) -> Chain:
+        """Find one."""
+        await deferLater(self._clock, within)  # type: ignore[arg-type]
+        return Chain(view(call_id, order_id=None), [], [])
+
+
+class SlowTests(JournalCase):
+    """While Postgres takes its time."""
+
+    async def attach(self, *calls: int) -> tuple[Clock, list[Deferred[Any]]]:
+        """Attach orders to calls at once."""
+        clock, journal = Clock(), await self.begun()
+        entries = Entries(journal, LiveCalls(journal), SlowHistory(clock), clock)
+        attach = partial(entries.attach_order, replace=False, client="crm")
+        return clock, [
+            Deferred.fromCoroutine(attach(call_id=call_id, order_id="15")) for call_id in calls
+        ]
+
+    async def test_calls_wait_for_no_others(self) -> None:
+        """Twenty calls take as long as one."""
+        clock, attached = await self.attach(*range(1, 21))
+        clock.advance(FOUND_WITHIN)
+        await gatherResults(attached)
+
+    async def test_one_call_waits_for_itself(self) -> None:
+        """The second order for a call is looked at after the first has been put down."""
+        clock, (first, second) = await self.attach(1, 1)
+        clock.advance(FOUND_WITHIN)
+        await first
+        self.assertNoResult(second)
+        clock.advance(FOUND_WITHIN)
+        await second
 
 
 class ResultTests(EntriesCase):
