@@ -29,11 +29,11 @@ from ccdaemon.api.clients import Clients, Permission, address_of
 from ccdaemon.api.connections import Connections
 from ccdaemon.api.errors import as_refused
 from ccdaemon.api.events import PARAMETERS, EventStreams
-from ccdaemon.api.exchange import HTTP_METHODS, Exchange
+from ccdaemon.api.exchange import Exchange
 from ccdaemon.api.files import SentFile
 from ccdaemon.api.kinds import Patterns
 from ccdaemon.api.links import Links
-from ccdaemon.api.method import Asking
+from ccdaemon.api.method import HTTP_METHODS, Asking
 from ccdaemon.api.methods import BY_NAME, Methods
 from ccdaemon.api.openapi import openapi
 from ccdaemon.api.origins import Origins
@@ -256,6 +256,7 @@ class Api(Service):
         if method is None:
             raise _unknown()
         exchange.label = method.name
+        exchange.check_method(method.http_methods)
         pairs = self._admit(exchange, method.permission)
         values = read_values(pairs, method.required, method.optional, self._patterns)
         asking = Asking(
@@ -367,8 +368,7 @@ class _Gate(Resource):
             b"/".join(request.postpath or ()).decode("utf-8")
         except UnicodeDecodeError:
             raise _unknown() from None
-        if exchange.http_method not in HTTP_METHODS:
-            raise Refused(Code.METHOD_NOT_ALLOWED, "only " + ", ".join(HTTP_METHODS))
+        exchange.check_method(HTTP_METHODS)
         exchange.check_body()
 
 

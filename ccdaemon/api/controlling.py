@@ -139,6 +139,7 @@ def _method(
         run,
         rows=(),
         answers=KnownCall,
+        acts=True,
         required=(p.CALL_ID, *more),
         optional=optional,
         refusals=(*_ALWAYS, *refusals),

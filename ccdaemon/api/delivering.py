@@ -142,6 +142,7 @@ DELIVERING: Sequence[Method] = (
         Permission.WEBHOOKS,
         _redeliver,
         rows=(DeliveryObject,),
+        acts=True,
         optional=_WHICH,
         refusals=(Code.MISSING_PARAMETER, Code.DELIVERY_UNKNOWN),
     ),

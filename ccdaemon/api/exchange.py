@@ -29,6 +29,7 @@ from twisted.web.server import Request
 
 from ccdaemon.api.addressing import wanted_format
 from ccdaemon.api.errors import error_object, status_of
+from ccdaemon.api.method import HTTP_METHODS
 from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Tree, envelope, error_envelope, render
 from ccdaemon.errors import Code, Refused
 
@@ -37,9 +38,6 @@ LARGEST_BODY = 64 * 1024
 
 #: What the kernel is asked to keep of a stream that its reader has not taken, in bytes.
 KERNEL_BUFFER = 64 * 1024
-
-#: The methods of HTTP that are answered.
-HTTP_METHODS = ("GET", "HEAD", "POST")
 
 #: What is counted where the client went before the answer, as nginx has it.
 ABANDONED = 499
@@ -75,6 +73,8 @@ class Exchange:
         self.http_method = request.method.decode("latin-1")
         self.path = request.path.decode("latin-1")
         self.format = wanted_format(self.path, self.header("Accept"))
+        #: The methods of HTTP by which it may be asked for.
+        self.http_methods: Sequence[str] = HTTP_METHODS
         self.gone: Deferred[None] = Deferred()
         self.client: str | None = None
         #: The IP address that asks; None for a local socket.
@@ -106,6 +106,15 @@ class Exchange:
     def query(self) -> bytes:
         """The query string, undecoded."""
         return self.request.uri.partition(b"?")[2]
+
+    def check_method(self, allowed: Sequence[str]) -> None:
+        """Refuse a method of HTTP by which this may not be asked for.
+
+        :raises Refused: with ``method_not_allowed``.
+        """
+        self.http_methods = allowed
+        if self.http_method not in allowed:
+            raise Refused(Code.METHOD_NOT_ALLOWED, "only " + ", ".join(allowed))
 
     def check_body(self) -> None:
         """Refuse a body that is too large.
@@ -146,7 +155,7 @@ class Exchange:
         if status == 401:
             self.request.setHeader("WWW-Authenticate", "Bearer")
         if status == 405:
-            self.request.setHeader("Allow", ", ".join(HTTP_METHODS))
+            self.request.setHeader("Allow", ", ".join(self.http_methods))
         if refused.retry_after is not None:
             self.request.setHeader("Retry-After", str(refused.retry_after))
         return self._dress(status, error_envelope(status, error_object(refused)))

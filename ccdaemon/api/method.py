@@ -13,6 +13,10 @@ from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code
 
+#: The methods of HTTP that are answered, and those by which something may be done.
+HTTP_METHODS = ("GET", "HEAD", "POST")
+ACTING_METHODS = ("GET", "POST")
+
 
 @dataclass(frozen=True, slots=True)
 class Asking:
@@ -36,6 +40,7 @@ class Method:
     ``answers``, or nothing but a ``call_id``. With ``data`` the rows
     stand in the response's ``data`` beside the paging; without they are the response.
     ``refusals`` are the codes it may meet beside those that every method may.
+    One that ``acts`` changes something: HEAD, which has to change nothing, is refused of it.
     """
 
     name: str
@@ -47,3 +52,9 @@ class Method:
     optional: Sequence[Parameter[Any]] = ()
     answers: type | None = None
     refusals: Sequence[Code] = (Code.HISTORY_UNAVAILABLE,)
+    acts: bool = False
+
+    @property
+    def http_methods(self) -> Sequence[str]:
+        """The methods of HTTP by which it may be asked."""
+        return ACTING_METHODS if self.acts else HTTP_METHODS

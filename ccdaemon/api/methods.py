@@ -242,6 +242,7 @@ METHODS: Sequence[Method] = (
         Permission.CALL,
         Methods.make_call,
         rows=(),
+        acts=True,
         required=(p.SIP, p.PHONE, p.ORDER_ID, p.EXTERNAL_KEY),
         optional=(
             p.CALLER_ID,

@@ -20,6 +20,12 @@ from tests.api.world import World
 FORM = "sip=1000&phone=380639920000&order_id=15&external_key=24"
 LIST = "/api/sipList.json"
 MAKE = f"/api/makeCall.json?{FORM}"
+#: What changes something.
+ACTING = {
+    *("makeCall", "hangup", "transfer", "transferComplete", "transferCancel", "hold", "unhold"),
+    *("mute", "unmute", "listen", "whisper", "barge", "recordPause", "recordResume"),
+    *("attachOrder", "setResult", "pauseOperator", "resumeOperator", "forgetOrder", "redeliver"),
+}
 
 
 class Paths(SynchronousTestCase):
@@ -176,6 +182,20 @@ class OverHttp(SynchronousTestCase):
         # A second may begin between the two.
         self.assertEqual({**head.headers, "date": ""}, {**get.headers, "date": ""})
         self.assertEqual(self.world.ask("/api/nowhere", "HEAD").status, 404)
+
+    def test_head_of_what_acts(self) -> None:
+        """HEAD does nothing, whoever asks for whatever acts: a link checker dials nobody."""
+        acting = {method.name for method in METHODS if method.acts}
+        self.assertEqual(acting, ACTING)
+        for name in acting:
+            reply = self.world.ask(MAKE.replace("makeCall", name) + "&call_id=12", "HEAD")
+            self.assertEqual((reply.status, reply.body), (405, b""), name)
+            self.assertEqual(reply.headers["allow"], "GET, POST")
+        self.assertEqual(self.world.calls.asked, [])
+        self.assertEqual(self.world.control.asked, [])
+        for method in METHODS:
+            if not method.acts:
+                self.assertNotEqual(self.world.ask(f"/api/{method.name}", "HEAD").status, 405)
 
     def test_other_methods_of_http(self) -> None:
         """They are refused with what is allowed, in the envelope, and do nothing."""
