@@ -11,7 +11,7 @@ from secrets import token_hex
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ccdaemon.errors import Code, Refused
+from ccdaemon.errors import RETRY_AFTER, Code, Refused
 
 #: The HTTP status of every code that can be refused with.
 STATUS: Mapping[Code, int] = {
@@ -47,9 +47,20 @@ STATUS: Mapping[Code, int] = {
 }
 
 
+#: The statuses by which somebody is refused for the moment.
+COME_AGAIN = frozenset({429, 503})
+
+
 def status_of(refused: Refused) -> int:
     """Give the HTTP status of a refusal."""
     return STATUS[refused.code]
+
+
+def retry_after(refused: Refused) -> int | None:
+    """Give the whole seconds after which to come again; no 429 and no 503 is without any."""
+    if refused.retry_after is None and status_of(refused) in COME_AGAIN:
+        return RETRY_AFTER
+    return refused.retry_after
 
 
 def error_object(refused: Refused) -> dict[str, object]:

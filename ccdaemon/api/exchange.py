@@ -28,7 +28,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from ccdaemon.api.addressing import wanted_format
-from ccdaemon.api.errors import error_object, status_of
+from ccdaemon.api.errors import error_object, retry_after, status_of
 from ccdaemon.api.method import HTTP_METHODS
 from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Tree, envelope, error_envelope, render
 from ccdaemon.errors import Code, Refused
@@ -156,8 +156,8 @@ class Exchange:
             self.request.setHeader("WWW-Authenticate", "Bearer")
         if status == 405:
             self.request.setHeader("Allow", ", ".join(self.http_methods))
-        if refused.retry_after is not None:
-            self.request.setHeader("Retry-After", str(refused.retry_after))
+        if (seconds := retry_after(refused)) is not None:
+            self.request.setHeader("Retry-After", str(seconds))
         return self._dress(status, error_envelope(status, error_object(refused)))
 
     def _dress(self, status: int, tree: Tree) -> bytes:

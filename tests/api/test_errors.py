@@ -56,6 +56,16 @@ class Table(SynchronousTestCase):
             self.assertEqual(reply.json["error"], {"code": code.value, "message": "words"})
             self.assertEqual(reply.headers["retry-after"], "3")
 
+    def test_when_to_come_again(self) -> None:
+        """No 429 and no 503 goes without Retry-After; what will not change has none."""
+        world = World()
+        for code in Code:
+            world.calls.answer = Refused(code, "words")
+            headers = world.ask(MAKE).headers
+            self.assertEqual(
+                headers.get("retry-after"), "5" if STATUS[code] in (429, 503) else None
+            )
+
     def test_field_and_call_only_where_there_are_any(self) -> None:
         """What is not known has no key."""
         self.assertEqual(
