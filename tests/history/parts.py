@@ -112,7 +112,7 @@ class JournalCase(TestCase):
 
     async def begun(self, state_dir: Path | None = None, **settings: float) -> Journal:
         """Open a journal that has heard of Postgres and has call numbers."""
-        journal = self.journal(state_dir, **settings)
+        journal = self.journal(state_dir, reactor, None, **settings)
         if not journal.begun:
             await journal.begin(0, [])
             await journal.grant(1, 10_000)

@@ -251,7 +251,7 @@ class SlowHistory:
 
     async def call(self, call_id: int, within: float) -> Chain:
         """Find one."""
-        await deferLater(self._clock, within)  # type: ignore[arg-type]
+        await deferLater(self._clock, within)
         return Chain(view(call_id, order_id=None), [], [])
 
 
