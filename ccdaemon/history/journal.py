@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.history import journal_writes as writes
-from ccdaemon.history.facts import Event, Fact
+from ccdaemon.history.facts import Event, Fact, StateFact
 from ccdaemon.history.failures import JournalBroken, JournalDamaged, JournalFull, JournalTorn
 from ccdaemon.history.group_commit import RETRY, WINDOW, GroupCommit
 from ccdaemon.history.journal_file import NAME, Contents, connect, prepare, set_aside
@@ -70,7 +71,7 @@ class Journal(JournalReading, JournalFounding, Service):
     :param wall: says what is old enough to be forgotten, and names a damaged file.
     :param window: seconds between two commits under load.
     :param retry: seconds between two tries while the disk takes nothing.
-    :param waiting: how many facts may wait for the disk.
+    :param waiting: how many facts may wait for the disk, but for the states of open calls.
     :param drain: seconds that stopping waits for the disk.
     :ivar file: six hexadecimal digits, made with the file: its own name.
     :ivar node: the same, or that of the journal that was this Asterisk's before: under this name
@@ -192,16 +193,15 @@ class Journal(JournalReading, JournalFounding, Service):
         """Write facts, all or none, in the order of the calls of this method.
 
         An append that opens a call fails at once when the disk does not take it. Any other
-        waits until the disk does: what happened to a call must not be missing in its middle.
+        waits until the disk does: what happened to a call must not be missing in its middle. So
+        the states of a call that is open are taken however much waits.
 
         :return: fires with the event ids, once they are committed; fails with
             :class:`KeyTaken`, :class:`JournalFull` or :class:`JournalBroken`.
         """
         if not self.running or not self._is_begun or self._held is not None:
             return self._refuse(JournalBroken(self.not_ready or "the journal is not open"))
-        # Calls have half of the room to themselves: phones go on changing their states all day.
-        is_of_call = any(fact.call_id is not None for fact in facts)
-        if self._waiting + len(facts) > (self._limit if is_of_call else self._limit // 2):
+        if self._waiting + len(facts) > self._room(facts):
             return self._refuse(JournalFull(f"{self._waiting} facts wait for the disk"))
         entries = [writes.Entry.of(fact) for fact in facts]
         keep = not any(fact.opens for fact in facts)
@@ -209,6 +209,16 @@ class Journal(JournalReading, JournalFounding, Service):
         began = self._clock.seconds()
         written = self._writer.submit(lambda db: writes.append(db, entries), keep=keep)
         return written.addBoth(self._appended, facts, began)
+
+    def _room(self, facts: Sequence[Fact]) -> float:
+        """How many facts may wait for the disk, with these."""
+        # Nobody would tell the state of an open call a second time, and its chain would lack it
+        # for ever. As long as there is no room no call is opened, so these come to an end.
+        if all(isinstance(fact, StateFact) and not fact.opens for fact in facts):
+            return inf
+        # Calls have half of the room to themselves: phones go on changing their states all day.
+        is_of_call = any(fact.call_id is not None for fact in facts)
+        return self._limit if is_of_call else self._limit // 2
 
     def forget_calls(self, facts: Sequence[Fact]) -> Deferred[list[int]]:
         """Remove all that is held of calls, and write one fact for each of them instead.

@@ -114,17 +114,28 @@ class AppendTests(JournalCase):
         taken = [journal.append([change(sip)]) for sip in ("1000", "1001")]
         await self.fails(journal.append([change("1002")]), JournalFull)
         taken.append(journal.append(chain(view(1))[:2]))
-        await self.fails(journal.append(chain(view(1))[2:3]), JournalFull)
+        await self.fails(journal.append([recording(1)]), JournalFull)
         self.assertEqual([[1], [2], [3, 4]], await gatherResults(taken))
 
     async def test_too_much_at_once_is_refused(self) -> None:
         """More facts than may wait fail with JournalFull, and there is room again later."""
         journal = await self.begun(waiting=3)
         taken = journal.append(chain(view(1))[:3])
-        await self.fails(journal.append(chain(view(1))[3:4]), JournalFull)
+        await self.fails(journal.append(chain(view(2))[:1]), JournalFull)
         await taken
-        await journal.append(chain(view(1))[3:4])
+        await journal.append(chain(view(2))[:1])
         self.assertEqual(1, journal.health.refused)
+
+    async def test_a_chain_lacks_nothing(self) -> None:
+        """However much waits, the states of a call that is open are taken."""
+        journal = await self.begun(waiting=3)
+        facts = chain(view(1))
+        taken = [journal.append(part) for part in (facts[:3], facts[3:4], facts[4:])]
+        await self.fails(journal.append(chain(view(2))), JournalFull)
+        await gatherResults(taken)
+        kept = await journal.chain(1)
+        assert kept is not None
+        self.assertEqual([fact.state for fact in facts], [row.state for row in kept.states])
 
     async def test_a_fact_that_cannot_be_spelled(self) -> None:
         """A text that is no Unicode is refused where it is given, and nothing waits for it."""
