@@ -40,6 +40,7 @@ from ccdaemon.asterisk.signals import EVENTS
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls.overdue import Longest
 from ccdaemon.config import Config
+from ccdaemon.config.rules import with_backlog
 from ccdaemon.health.gauges import of_connections, of_streams
 from ccdaemon.health.notify import Notify
 from ccdaemon.health.observing import Observed, Observing
@@ -334,10 +335,10 @@ class Daemon(MultiService):
             recordings,
             observing,
             api,
-            strports.service(config.http.listen, api.site(), reactor),
+            strports.service(with_backlog(config.http.listen), api.site(), reactor),
             do_not_call,
             *links,
-            strports.service(config.fastagi.listen, agi, reactor),
+            strports.service(with_backlog(config.fastagi.listen), agi, reactor),
             overdue,
             # Last: systemd is told when everything serves.
             Notify(self._journal.alive, clock),

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -189,6 +190,19 @@ class SessionTests(ServiceCase):
         self.failureResultOf(coming, LinkLost)
         self.assertEqual(self.made["operators"].operators(), [])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class ListeningTests(ServiceCase):
+    """The ports that others connect to."""
+
+    def test_a_burst_finds_room(self) -> None:
+        """Neither port makes the 51st of a burst wait for the kernel to try again."""
+        daemon = make_service(self.config(), self.reactor)
+        for part in daemon:
+            if isinstance(part, StreamServerEndpointService):
+                part.privilegedStartService()
+        backlogs = {port: backlog for port, _, backlog, _ in self.reactor.tcpServers}
+        self.assertEqual(backlogs, {8080: 2048, 4573: 2048})
 
 
 class EndingTests(ServiceCase):

@@ -23,6 +23,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: What an operator's or a client's number can consist of, whatever the pattern says: nothing
 #: here has a meaning to AMI, to a dial string, to the dialplan or to a path.
 NUMBER_ALPHABET = re.compile(r"[0-9A-Za-z_*#-]{1,20}")
+#: Connections that the kernel keeps until they are accepted, if the system allows as many: more
+#: than come back at once after a restart.
+BACKLOG = 2048
 
 
 class Expected(Exception):
@@ -213,6 +216,22 @@ def listen(value: object) -> str:
     except Exception as error:
         raise Expected(what, str(error)) from error
     return value
+
+
+def with_backlog(description: str) -> str:
+    """Let the kernel keep more connections than Twisted's 50 until they are accepted.
+
+    Whoever finds no room waits a second or more for the kernel to try again. A description that
+    has a ``backlog`` keeps it, and one that takes none stays as it is.
+    """
+    if re.search(r"(?<!\\):backlog=", description):
+        return description
+    larger = f"{description}:backlog={BACKLOG}"
+    try:
+        serverFromString(None, larger)
+    except Exception:
+        return description
+    return larger
 
 
 def is_loopback(description: str) -> bool:

@@ -231,6 +231,19 @@ class FastAgiTests(SynchronousTestCase):
         ]:
             self.assertEqual(FastAgi(listen=listen).port, port)
 
+    def test_backlog(self) -> None:
+        """A burst finds room, unless the description says how much there is, or takes no word."""
+        for written, listened in [
+            ("tcp:8080", "tcp:8080:backlog=2048"),
+            ("tcp6:80:interface=\\:\\:1", "tcp6:80:interface=\\:\\:1:backlog=2048"),
+            ("unix:/run/api", "unix:/run/api:backlog=2048"),
+            ("haproxy:tcp:8080", "haproxy:tcp:8080:backlog=2048"),
+            ("tcp:8080:backlog=7", "tcp:8080:backlog=7"),
+            ("tcp:8080:127.0.0.1:7", "tcp:8080:127.0.0.1:7"),
+            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+        ]:
+            self.assertEqual(rules.with_backlog(written), listened)
+
     def test_who_may_ask(self) -> None:
         """This machine, unless networks are named; what is no address may not."""
         for host, networks, may in [
