@@ -305,17 +305,26 @@ class Api(Service):
         return await self._history.by_recording(uniqueid)
 
     def _admit(self, exchange: Exchange, permission: Permission) -> Pairs:
-        """Let a client in that may do this, and give what the request brings."""
-        sent = body_pairs(exchange.header("Content-Type"), exchange.form())
-        pairs = [*query_pairs(exchange.query), *sent]
-        key = _bearer(exchange.header("Authorization")) or single(pairs, "api_key")
+        """Let a client in that may do this, and give what the request brings.
+
+        Only then its body is read: a stranger's costs nothing.
+        """
+        asked = query_pairs(exchange.query)
+        key = _bearer(exchange.header("Authorization")) or single(asked, "api_key")
         client = self._admission.client(exchange.peer, key)
         exchange.client = client.name
         if permission.value not in client.permissions:
             raise Refused(
                 Code.FORBIDDEN, f"client {client.name} lacks the permission {permission.value}"
             )
-        return pairs
+        sent = body_pairs(exchange.header("Content-Type"), exchange.form())
+        if single(sent, "api_key"):
+            raise Refused(
+                Code.BAD_PARAMETER,
+                "a key in the body is not read: send it as Authorization: Bearer KEY",
+                field="api_key",
+            )
+        return [*asked, *sent]
 
 
 class _Gate(Resource):

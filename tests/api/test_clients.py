@@ -130,17 +130,36 @@ class OverHttp(SynchronousTestCase):
         self.assertEqual(reply.headers["www-authenticate"], "Bearer")
 
     def test_a_key_in_every_place(self) -> None:
-        """In the Authorization header, in the query, in a form and in JSON."""
+        """In the Authorization header and in the query."""
         peer = "8.8.8.8"
         path = "/api/sipList.json"
         bearer = {"Authorization": "bearer k1"}
         self.assertEqual(self.ask(path, peer, headers=bearer), (200, None))
         self.assertEqual(self.ask(f"{path}?api_key=k1", peer), (200, None))
-        post: dict[str, Any] = {"method": "POST", "body": b"api_key=k1"}
-        self.assertEqual(self.ask(path, peer, **post), (200, None))
-        post = {"method": "POST", "body": b'{"api_key": "k1"}'}
+
+    def test_a_key_in_a_body(self) -> None:
+        """It lets nobody in, for it is read too late; whoever is in is told where it belongs."""
+        path = "/api/sipList.json"
+        for content_type, body in (
+            ("application/x-www-form-urlencoded", b"api_key=k1"),
+            ("application/json", b'{"api_key": "k1"}'),
+        ):
+            post: dict[str, Any] = {"headers": {"Content-Type": content_type}, "body": body}
+            asked = self.ask(path, "8.8.8.8", method="POST", **post)
+            self.assertEqual(asked, (401, "unauthorized"))
+            asked = self.ask(path, "10.0.0.2", method="POST", **post)
+            self.assertEqual(asked, (400, "bad_parameter"))
+
+    def test_a_body_is_read_last(self) -> None:
+        """Neither a stranger nor a client who may not is told what is wrong with the body."""
+        post: dict[str, Any] = {"method": "POST", "body": b"{"}
         post["headers"] = {"Content-Type": "application/json"}
-        self.assertEqual(self.ask(path, peer, **post), (200, None))
+        for peer, told in (
+            ("10.0.0.3", (401, "unauthorized")),
+            ("10.0.0.1", (403, "forbidden")),
+            ("10.0.0.2", (400, "bad_parameter")),
+        ):
+            self.assertEqual(self.ask("/api/sipList.json", peer, **post), told)
 
     def test_no_key_is_none(self) -> None:
         """Empty keys, other schemes and two keys at once are no key."""

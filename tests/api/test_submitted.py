@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.submitted import STRUCTURED, body_pairs, query_pairs
+from ccdaemon.api.submitted import MOST_FIELDS, STRUCTURED, body_pairs, query_pairs
 from ccdaemon.errors import Code, Refused
 
 
@@ -122,6 +122,51 @@ class Submitted(SynchronousTestCase):
             )
         with self.assertRaises(Refused):
             body_pairs("multipart/form-data; boundary=0", body[: 64 * 1024] + b"--1500--")
+
+    def test_as_many_fields_as_may_be(self) -> None:
+        """One more is refused, in every spelling."""
+        part = b'--X\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+        for content_type, piece, body in (
+            ("application/x-www-form-urlencoded", b"a=&", b"%sa="),
+            ("application/json", b'"a":0,', b'{%s"a":0}'),
+            ("multipart/form-data; boundary=X", part, b"%s" + part + b"--X--"),
+        ):
+            most = body % (piece * (MOST_FIELDS - 1))
+            self.assertEqual(len(body_pairs(content_type, most)), MOST_FIELDS)
+            with self.assertRaises(Refused) as caught:
+                body_pairs(content_type, body % (piece * MOST_FIELDS))
+            self.assertEqual(caught.exception.code, Code.BAD_PARAMETER)
+
+    def test_structures(self) -> None:
+        """JSON may hold a few, which no parameter takes; brackets in a text are none."""
+        text = "[{" * 50 + '\\"'
+        body = json.dumps({"note": text, "a": [[]]}).encode()
+        read = list(body_pairs("application/json", body))
+        self.assertEqual(read, [("note", text), ("a", STRUCTURED)])
+        for nested in (b'{"a":%s%s}' % (b"[" * 30, b"]" * 30), b'{"a":[%s0]}' % (b"{}," * 30)):
+            with self.assertRaises(Refused):
+                body_pairs("application/json", nested)
+
+    def test_a_part_that_is_no_plain_value(self) -> None:
+        """Parts of parts and encoded parts are refused: reading them would be without end."""
+        for header in (
+            b"Content-Type: multipart/mixed; boundary=Y",
+            b"Content-Transfer-Encoding: base64",
+        ):
+            body = (
+                b'--X\r\nContent-Disposition: form-data; name="a"\r\n'
+                + header
+                + b"\r\n\r\nMTA=\r\n--X--"
+            )
+            with self.assertRaises(Refused) as caught:
+                body_pairs("multipart/form-data; boundary=X", body)
+            self.assertEqual(caught.exception.code, Code.BAD_PARAMETER)
+
+    def test_more_escapes_than_there_is_room_for(self) -> None:
+        """A percent sign that begins none is itself, but not thousands of them."""
+        self.assertEqual(list(query_pairs(b"note=100%")), [("note", "100%")])
+        with self.assertRaises(Refused):
+            query_pairs(b"note=" + b"%" * 1000)
 
     @given(
         st.sampled_from(
