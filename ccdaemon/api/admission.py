@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from math import ceil
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,10 +19,14 @@ from ccdaemon.config import Client
 from ccdaemon.config.rules import Network
 from ccdaemon.errors import Code, Refused
 
-#: Attempts that may fail from one address within ``WINDOW`` seconds.
+#: Wrong keys that one address may show within ``WINDOW`` seconds, and how often one of them.
 MOST_FAILURES = 10
+#: Requests of one address that are refused one by one within ``WINDOW`` seconds, with a key or
+#: without; those above that are told to wait, and leave no line in the log.
+MOST_REFUSED = 120
 WINDOW = 60.0
-#: Addresses that are remembered; above that the one is forgotten that failed longest ago.
+#: Addresses, and wrong keys, that are remembered; above that the one that failed longest ago is
+#: forgotten.
 MANY = 10_000
 #: Whoever has one IPv6 address has all of such a network.
 _IPV6_NETWORK = 64
@@ -60,71 +65,98 @@ class Proxies:
         return any(address in network for network in self._networks)
 
 
-class Attempts:
-    """Failures by address, of a bounded number of addresses."""
+class Failures:
+    """How often something failed within the last while, of a bounded number of things.
 
-    def __init__(self) -> None:
+    :param most: how often each may.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         # How often, and until when it counts.
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def wait(self, address: Address, now: float) -> int:
-        """Say how many seconds to wait until the next attempt; 0: it may be made now."""
-        count, until = self._failed.get(_whose(address), (0, now))
+    def wait(self, what: str, now: float) -> int:
+        """Say in how many seconds it may fail again; 0: now."""
+        count, until = self._failed.get(what, (0, now))
         left = until - now
-        return ceil(left) if count >= MOST_FAILURES and 0 < left <= WINDOW else 0
+        return ceil(left) if count >= self._most and 0 < left <= WINDOW else 0
 
-    def failed(self, address: Address, now: float) -> bool:
-        """Note a failure; true if it was one too many."""
-        whose = _whose(address)
-        count, until = self._failed.pop(whose, (0, now))
+    def failed(self, what: str, now: float) -> int:
+        """Note that it failed; say for which time."""
+        count, until = self._failed.pop(what, (0, now))
         if not 0 < until - now <= WINDOW:
             count, until = 0, now + WINDOW
-        self._failed[whose] = count + 1, until
+        self._failed[what] = count + 1, until
         while len(self._failed) > MANY:
             self._failed.popitem(last=False)
-        return count + 1 >= MOST_FAILURES
+        return count + 1
 
     def __len__(self) -> int:
         return len(self._failed)
 
 
 class Admission:
-    """Lets clients in. What it logs of the others, fail2ban reads: see conf/fail2ban."""
+    """Lets clients in. What it warns of the others, fail2ban reads: see conf/fail2ban.
+
+    Whoever is a client is let in, whatever others did at the same address. Who shows no key has
+    guessed none; who shows the same wrong key again has guessed once.
+    """
 
     log = Logger()
 
     def __init__(self, clients: Clients, clock: IReactorTime) -> None:
         self._clients = clients
         self._clock = clock
-        self._attempts = Attempts()
+        self._by_address = Failures(MOST_FAILURES)
+        self._by_key = Failures(MOST_FAILURES)
+        self._refused = Failures(MOST_REFUSED)
 
     def client(self, peer: str | None, key: str | None) -> Client:
         """Say which client asks.
 
         :param peer: the address that asks; None: a local socket.
         :param key: the key that is shown.
-        :raises Refused: with ``unauthorized``; with ``too_many_attempts`` no key is looked at.
+        :raises Refused: with ``unauthorized``; with ``too_many_attempts`` where that happened too
+            often.
         """
-        address, now = address_of(peer), self._clock.seconds()
-        wait = self._attempts.wait(address, now)
-        # Who shows no key, guesses none.
-        if wait and key is not None and self._clients.any_key:
+        address = address_of(peer)
+        client = self._clients.identify(address, key)
+        if client is not None:
+            return client
+        wait = self._wait(address, key if self._clients.any_key else None)
+        if wait:
             raise Refused(
                 Code.TOO_MANY_ATTEMPTS,
                 f"too many attempts from {address} have failed",
                 retry_after=wait,
             )
-        client = self._clients.identify(address, key)
-        if client is not None:
-            return client
-        why = "no key" if key is None else "wrong key"
-        if not wait:
-            self.log.warn("unauthorized from {address}: {why}", address=address, why=why)
-            if self._attempts.failed(address, now):
-                self.log.warn("unauthorized from {address}: too many attempts", address=address)
         raise Refused(
             Code.UNAUTHORIZED, f"{address} is no client's address, or the key is nobody's"
         )
+
+    def _wait(self, address: Address, key: str | None) -> int:
+        """Note a refusal; say for how many seconds no more of its kind are answered one by one."""
+        whose, now = _whose(address), self._clock.seconds()
+        wait = self._refused.wait(whose, now)
+        if wait:
+            return wait
+        if self._refused.failed(whose, now) == MOST_REFUSED:
+            self.log.info("unauthorized from {address}: too many requests", address=address)
+        if key is not None:
+            return self._guessed(address, whose, key, now)
+        self.log.info("unauthorized from {address}: no key", address=address)
+        return 0
+
+    def _guessed(self, address: Address, whose: str, key: str, now: float) -> int:
+        # Not the key itself: what is remembered may be a client's of somebody else's.
+        shown = f"{whose} {sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        wait = max(self._by_address.wait(whose, now), self._by_key.wait(shown, now))
+        if not wait and self._by_key.failed(shown, now) == 1:
+            self.log.warn("unauthorized from {address}: wrong key", address=address)
+            if self._by_address.failed(whose, now) == MOST_FAILURES:
+                self.log.warn("unauthorized from {address}: too many attempts", address=address)
+        return wait
 
 
 def _whose(address: Address) -> str:

@@ -311,7 +311,11 @@ class Api(Service):
         """
         asked = query_pairs(exchange.query)
         key = _bearer(exchange.header("Authorization")) or single(asked, "api_key")
-        client = self._admission.client(exchange.peer, key)
+        try:
+            client = self._admission.client(exchange.peer, key)
+        except Refused as refused:
+            exchange.is_untold = refused.code is Code.TOO_MANY_ATTEMPTS
+            raise
         exchange.client = client.name
         if permission.value not in client.permissions:
             raise Refused(

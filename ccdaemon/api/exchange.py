@@ -69,6 +69,8 @@ class Exchange:
         #: What is asked for, in one of few words, for those who count.
         self.label = "other"
         self._observe = observe
+        #: Whether the log has no line of it, for there have been many of its kind.
+        self.is_untold = False
         self._is_stream = False
         self.http_method = request.method.decode("latin-1")
         self.path = request.path.decode("latin-1")
@@ -211,6 +213,8 @@ class Exchange:
         took = self._clock.seconds() - self._began
         status = self.request.code if result is None else ABANDONED
         self._observe(self.label, status, None if self._is_stream else took)
+        if self.is_untold:
+            return
         self._log.info(
             "{method} {path} {status} in {ms} ms for {client}",
             method=self.http_method,

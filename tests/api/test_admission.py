@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from configparser import RawConfigParser
 from hashlib import sha256
@@ -15,7 +14,15 @@ from twisted.logger import capturedLogs, formatEvent, formatEventAsClassicLogTex
 from twisted.trial.unittest import SynchronousTestCase
 
 import ccdaemon
-from ccdaemon.api.admission import MANY, MOST_FAILURES, WINDOW, Admission, Attempts, Proxies
+from ccdaemon.api.admission import (
+    MANY,
+    MOST_FAILURES,
+    MOST_REFUSED,
+    WINDOW,
+    Admission,
+    Failures,
+    Proxies,
+)
 from ccdaemon.api.clients import Clients, address_of
 from ccdaemon.config import Client
 from ccdaemon.config.rules import network
@@ -68,30 +75,52 @@ class AttemptsTests(SynchronousTestCase):
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         return self.world.ask(LIST, headers=headers, peer=peer).status
 
-    def test_after_ten_no_key_is_looked_at(self) -> None:
-        """Not the right one either, for the rest of the minute; other addresses do as they like."""
-        for _ in range(MOST_FAILURES):
-            self.assertEqual(self.status("guess", "8.8.8.8"), 401)
-        reply = self.world.ask(f"{LIST}?api_key=new", peer="8.8.8.8")
+    def test_ten_wrong_keys(self) -> None:
+        """The next one is told to wait for the rest of the minute; other addresses are not."""
+        for n in range(MOST_FAILURES):
+            self.assertEqual(self.status(f"guess {n}", "8.8.8.8"), 401)
+        reply = self.world.ask(f"{LIST}?api_key=guess", peer="8.8.8.8")
         self.assertEqual((reply.status, reply.json["error"]["code"]), (429, "too_many_attempts"))
         self.assertEqual(reply.headers["retry-after"], "60")
-        self.assertEqual(self.status("new", "8.8.4.4"), 200)
+        self.assertEqual(self.status("guess", "8.8.4.4"), 401)
         self.world.clock.advance(WINDOW - 1)
-        self.assertEqual(self.status("new", "8.8.8.8"), 429)
+        self.assertEqual(self.status("guess", "8.8.8.8"), 429)
         self.world.clock.advance(1)
-        self.assertEqual(self.status("new", "8.8.8.8"), 200)
+        self.assertEqual(self.status("guess", "8.8.8.8"), 401)
 
-    def test_who_shows_no_key_guesses_none(self) -> None:
-        """A client by address is let in, whoever else guessed at that address."""
-        for _ in range(MOST_FAILURES):
-            self.assertEqual(self.status("guess", "192.168.1.1"), 401)
-        self.assertEqual(self.status("new", "192.168.1.1"), 429)
-        self.assertEqual(self.status(None, "192.168.1.1"), 200)
+    def test_who_is_a_client_is_let_in(self) -> None:
+        """With the right key or by address, whatever others tried at the same address."""
+        for n in range(2 * MOST_REFUSED):
+            self.assertEqual(self.status("new", "192.168.1.1"), 200)
+            self.assertEqual(self.status(None, "192.168.1.1"), 200)
+            self.assertNotEqual(self.status(f"guess {n}", "192.168.1.1"), 200)
+        self.assertEqual(self.status("old", "192.168.1.1"), 200)
 
-    def test_without_a_key_it_stays_401(self) -> None:
-        """A stranger who shows none is told so as often as he asks."""
-        for _ in range(2 * MOST_FAILURES):
+    def test_a_page_full_of_pictures(self) -> None:
+        """Requests without a key are no attempts: no key is refused for them."""
+        for _ in range(5 * MOST_FAILURES):
             self.assertEqual(self.status(None, "8.8.8.8"), 401)
+        self.assertEqual(self.status("new", "8.8.8.8"), 200)
+        self.assertEqual(self.status("guess", "8.8.8.8"), 401)
+
+    def test_a_key_of_yesterday(self) -> None:
+        """A program that shows the same wrong key all the time guesses one, and waits alone."""
+        for _ in range(MOST_FAILURES):
+            self.assertEqual(self.status("of yesterday", "8.8.8.8"), 401)
+        self.assertEqual(self.status("of yesterday", "8.8.8.8"), 429)
+        self.assertEqual(self.status("another", "8.8.8.8"), 401)
+
+    def test_refusals_have_a_rate(self) -> None:
+        """More than so many within a minute are told to wait, without a line for each."""
+        with capturedLogs() as logged:
+            told = [self.status(None, "8.8.8.8") for _ in range(2 * MOST_REFUSED)]
+        self.assertEqual(told, [401] * MOST_REFUSED + [429] * MOST_REFUSED)
+        lines = [str(formatEvent(event)) for event in logged]
+        self.assertEqual(len(lines), 2 * MOST_REFUSED + 1)
+        self.assertIn("unauthorized from 8.8.8.8: too many requests", lines)
+        self.assertEqual(self.status(None, "8.8.4.4"), 401)
+        self.world.clock.advance(WINDOW)
+        self.assertEqual(self.status(None, "8.8.8.8"), 401)
 
     def test_where_nobody_has_a_key(self) -> None:
         """What is shown says nothing there, and locks nobody out."""
@@ -102,25 +131,31 @@ class AttemptsTests(SynchronousTestCase):
 
     def test_a_whole_ipv6_network(self) -> None:
         """Whoever has one address of a /64 has all of them."""
-        attempts = Attempts()
         for n in range(MOST_FAILURES):
-            attempts.failed(address_of(f"2001:db8::{n:x}"), 0)
-        self.assertEqual(attempts.wait(address_of("2001:db8::ffff"), 1), 59)
-        self.assertEqual(attempts.wait(address_of("2001:db8:0:1::1"), 1), 0)
+            self.assertEqual(self.status(f"guess {n}", f"2001:db8::{n:x}"), 401)
+        self.assertEqual(self.status("guess", "2001:db8::ffff"), 429)
+        self.assertEqual(self.status("guess", "2001:db8:0:1::1"), 401)
 
     def test_memory(self) -> None:
         """Only so many addresses are remembered; the newest are."""
-        attempts = Attempts()
+        failures = Failures(1)
         for n in range(MANY + 100):
-            attempts.failed(ipaddress.IPv4Address(n), 0)
-        self.assertEqual(len(attempts), MANY)
+            failures.failed(str(n), 0)
+        self.assertEqual(len(failures), MANY)
+        self.assertEqual((failures.wait("99", 0), failures.wait("100", 0)), (0, WINDOW))
+
+    def test_one_address_is_no_load(self) -> None:
+        """It cannot have others forgotten: of what it shows beyond the tenth nothing is kept."""
+        admission = Admission(Clients([CRM]), Clock())
+        for n in range(1000):
+            self.assertRaises(Refused, admission.client, "8.8.8.8", str(n))
+        self.assertEqual(len(admission._by_key), MOST_FAILURES)
 
     def test_a_clock_that_is_put_back(self) -> None:
         """Nobody is locked out for the hour that comes again."""
-        attempts = Attempts()
-        for _ in range(MOST_FAILURES):
-            attempts.failed(address_of("8.8.8.8"), 7200)
-        self.assertEqual(attempts.wait(address_of("8.8.8.8"), 3600), 0)
+        failures = Failures(1)
+        failures.failed("8.8.8.8", 7200)
+        self.assertEqual(failures.wait("8.8.8.8", 3600), 0)
 
 
 class Fail2banTests(SynchronousTestCase):
@@ -135,11 +170,11 @@ class Fail2banTests(SynchronousTestCase):
         return re.compile(filter_["Definition"]["failregex"].replace("<HOST>", host))
 
     def test_the_filter_finds_every_failure_and_nothing_else(self) -> None:
-        """Each failure is one line that names the address; the lines end with the tenth."""
+        """Each wrong key is one line that names the address; the lines end with the tenth."""
         clock = Clock()
         clock.advance(1_795_412_687)
         admission = Admission(Clients([CRM]), clock)
-        asked = [("8.8.8.8", None), ("2001:db8::1", "guess"), *[("9.9.9.9", "x")] * 15]
+        asked = [("2001:db8::1", "guess"), *[("9.9.9.9", str(n)) for n in range(15)]]
         with capturedLogs() as logged:
             for peer, key in asked:
                 self.assertRaises(Refused, admission.client, peer, key)
@@ -150,12 +185,22 @@ class Fail2banTests(SynchronousTestCase):
             match = self.failregex().match(line.rstrip("\n").removeprefix(DATE))
             assert match is not None, line
             found.append(match["host"])
-        self.assertEqual(found, ["8.8.8.8", "2001:db8::1"] + ["9.9.9.9"] * (MOST_FAILURES + 1))
+        self.assertEqual(found, ["2001:db8::1"] + ["9.9.9.9"] * (MOST_FAILURES + 1))
         self.assertIn("too many attempts", str(formatEvent(logged[-1])))
+
+    def test_who_guesses_nothing_is_not_banned(self) -> None:
+        """A page with pictures, or a program with a key of yesterday, is one line or none."""
+        admission = Admission(Clients([CRM]), Clock())
+        with capturedLogs() as logged:
+            for key in (None, "of yesterday") * 30:
+                self.assertRaises(Refused, admission.client, "8.8.8.8", key)
+        lines = [str(formatEventAsClassicLogText(e, formatTime=lambda _: DATE)) for e in logged]
+        found = [line for line in lines if self.failregex().match(line.strip().removeprefix(DATE))]
+        self.assertEqual(len(found), 1)
 
     def test_nobody_has_another_banned(self) -> None:
         """What a request may write into the log is no such line."""
-        forged = "[ccdaemon.api.admission.Admission#warn] unauthorized from 1.2.3.4: no key"
+        forged = "[ccdaemon.api.admission.Admission#warn] unauthorized from 1.2.3.4: wrong key"
         for line in (
             f" [ccdaemon.api.app#info] GET /{forged} 404 in 0 ms for nobody",
             f" [ccdaemon.api.app#info] {forged}",
@@ -165,7 +210,7 @@ class Fail2banTests(SynchronousTestCase):
 
     def test_with_a_journal(self) -> None:
         """The line may have the host's and the program's name in front."""
-        said = "[ccdaemon.api.admission.Admission#warn] unauthorized from 1.2.3.4: no key"
+        said = "[ccdaemon.api.admission.Admission#warn] unauthorized from 1.2.3.4: wrong key"
         for line in (f" pbx twistd[123]: {said}", f" pbx twistd[123]: {DATE} {said}"):
             match = self.failregex().match(line)
             assert match is not None
