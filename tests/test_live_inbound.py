@@ -116,15 +116,21 @@ class OpeningTests(InboundCase):
         self.assertEqual((await self.chain(call.call_id))[-1], State.OPERATOR_OFFLINE)
 
     async def test_as_many_calls_are_known_as_may_be(self) -> None:
-        """Beyond that the oldest are forgotten: memory stays bounded."""
+        """Beyond that the journal is asked: memory stays bounded, and no call is told twice."""
         self.patch(live, "MOST_OVER", 2)
-        for number in range(3):
-            ids = {"Uniqueid": f"18.{number}", "Linkedid": f"18.{number}", "Channel": "PJSIP/t-1"}
-            self.says("incoming", ids, Phone="1", Did="")
-            self.ends(ids)
-        self.says("incoming", ids, Phone="1", Did="")
-        self.assertEqual(len(self.live), 0)
-        await self.calls_in(channel="18.0")
+        for _ in range(3):
+            for number in range(5):
+                ids = {"Uniqueid": f"18.{number}", "Linkedid": f"18.{number}"}
+                self.says("incoming", ids | {"Channel": "PJSIP/t-1"}, Phone="1", Did="")
+                self.ends(ids)
+            await self.log.settled()
+            await self.turns()
+        await self.fails(self.calls_in(channel="18.0"), CallOver)
+        kept = await self.log.held(0, 100)
+        numbers = [each.fact.call_id for each in kept if each.fact.opens]
+        self.assertEqual(([1, 2, 3, 4, 5], 0, 0), (numbers, len(self.live), self.live.untold))
+        # Nor is a number used up for it.
+        self.assertEqual(6, (await self.calls_in(channel="18.5")).call_id)
 
     async def test_dialled_by_hand(self) -> None:
         """An operator who dials is there already; his call has no order and ends as any other."""

@@ -17,6 +17,17 @@ class KeyTaken(Exception):
         self.call_id = call_id
 
 
+class CallKnown(Exception):
+    """A call that was to be opened has been told: the one that began with the same channel.
+
+    :param call_id: its number.
+    """
+
+    def __init__(self, call_id: int) -> None:
+        super().__init__(f"call {call_id} began with that channel")
+        self.call_id = call_id
+
+
 class JournalFull(Exception):
     """Too much waits for the disk already; nothing of the append was taken."""
 

@@ -197,7 +197,7 @@ class Journal(JournalReading, JournalFounding, Service):
         the states of a call that is open are taken however much waits.
 
         :return: fires with the event ids, once they are committed; fails with
-            :class:`KeyTaken`, :class:`JournalFull` or :class:`JournalBroken`.
+            :class:`KeyTaken`, :class:`CallKnown`, :class:`JournalFull` or :class:`JournalBroken`.
         """
         if not self.running or not self._is_begun or self._held is not None:
             return self._refuse(JournalBroken(self.not_ready or "the journal is not open"))

@@ -29,6 +29,12 @@ _UPGRADES = (
     "ALTER TABLE journal ADD COLUMN file TEXT NOT NULL DEFAULT ''; UPDATE journal SET file = node;"
     " ALTER TABLE journal ADD COLUMN base INTEGER NOT NULL DEFAULT 0;"
     " ALTER TABLE journal ADD COLUMN whole INTEGER NOT NULL DEFAULT 0;",
+    # Of calls that were told twice the first one has it.
+    "ALTER TABLE call ADD COLUMN anchor TEXT;"
+    " CREATE UNIQUE INDEX call_of_anchor ON call (anchor) WHERE anchor IS NOT NULL;"
+    " UPDATE OR IGNORE call SET anchor = (SELECT iif(json_valid(CAST(body AS TEXT)),"
+    " json_extract(CAST(body AS TEXT), '$.call.anchor'), NULL) FROM event"
+    " WHERE event.call_id = call.call_id AND kind = 'state' ORDER BY event_id LIMIT 1);",
 )
 _VERSION = 1 + len(_UPGRADES)
 
@@ -46,13 +52,16 @@ CREATE INDEX event_of_none ON event (date) WHERE call_id IS NULL;
 
 -- Calls whose whole chain is held here; ended is null while the call is open, last_event_id is
 -- kept up once it has ended. attached: the order was attached to it, and no state changes it.
+-- anchor: the channel with which it began; what Asterisk says of it again opens no second call.
 CREATE TABLE call (
     call_id       INTEGER PRIMARY KEY,
     last_event_id INTEGER NOT NULL,
     ended         INTEGER,
     order_id      TEXT,
-    attached      INTEGER NOT NULL DEFAULT 0
+    attached      INTEGER NOT NULL DEFAULT 0,
+    anchor        TEXT
 );
+CREATE UNIQUE INDEX call_of_anchor ON call (anchor) WHERE anchor IS NOT NULL;
 CREATE INDEX call_open ON call (call_id) WHERE ended IS NULL;
 CREATE INDEX call_ended ON call (ended) WHERE ended IS NOT NULL;
 

@@ -41,6 +41,10 @@ class JournalFounding:
         """
         return self._leases.take()
 
+    def give_back(self, call_id: int) -> None:
+        """Take a call number back that nobody has been told of, as its call was not opened."""
+        self._leases.give_back(call_id)
+
     @property
     def numbers_left(self) -> int:
         """How many call numbers may be given out."""

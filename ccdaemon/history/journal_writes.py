@@ -20,7 +20,7 @@ from ccdaemon.history.facts import (
     StateFact,
     encode,
 )
-from ccdaemon.history.failures import KeyTaken
+from ccdaemon.history.failures import CallKnown, KeyTaken
 from ccdaemon.operators import OperatorChange
 
 _PRUNE_CALLS = 200
@@ -49,6 +49,7 @@ def append(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
 
     :return: their event ids, without a gap between them.
     :raise KeyTaken: if a call is to be opened with a key that another call has.
+    :raise CallKnown: if one is to be opened that is held under another number.
     """
     (head,) = db.execute(_HEAD).fetchone()
     ids = list(range(head + 1, head + 1 + len(entries)))
@@ -72,10 +73,13 @@ def _open_call(db: sqlite3.Connection, event_id: int, fact: StateFact) -> None:
     call = fact.call
     if call.external_key is not None:
         _take_key(db, call.external_key, call.call_id)
+    known = db.execute("SELECT call_id FROM call WHERE anchor = ?", (call.anchor,)).fetchone()
+    if known is not None:
+        raise CallKnown(*known)
     ended = fact.state.date if fact.state.final else None
     db.execute(
-        "INSERT INTO call (call_id, last_event_id, ended, order_id) VALUES (?, ?, ?, ?)",
-        (call.call_id, event_id, ended, call.order_id),
+        "INSERT INTO call (call_id, last_event_id, ended, order_id, anchor) VALUES (?, ?, ?, ?, ?)",
+        (call.call_id, event_id, ended, call.order_id, call.anchor),
     )
     db.execute(
         "UPDATE lease SET next = max(next, ? + 1) WHERE ? BETWEEN lo AND hi",
@@ -190,6 +194,9 @@ def take_back_calls(
         db.execute(
             "INSERT OR REPLACE INTO call (call_id, last_event_id, order_id) VALUES (?, ?, ?)",
             (call.call_id, last_event_id, call.order_id),
+        )
+        db.execute(
+            "UPDATE OR IGNORE call SET anchor = ? WHERE call_id = ?", (call.anchor, call.call_id)
         )
         if call.external_key is not None:
             load_keys(db, [(call.external_key, call.call_id)])

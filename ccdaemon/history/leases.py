@@ -18,6 +18,7 @@ class Leases:
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = (), top: int = 0) -> None:
         self._ranges = deque(ranges)
+        self._passed_over = 0
         self.top = top
 
     @property
@@ -31,7 +32,7 @@ class Leases:
         self.top = max(self.top, hi)
 
     def take(self) -> int:
-        """Give out a number; it never comes back.
+        """Give out a number; it never comes back, but by :meth:`give_back`.
 
         :raise NoLease: if none is left.
         """
@@ -42,7 +43,13 @@ class Leases:
             self._ranges.appendleft((lo + 1, hi))
         return lo
 
+    def give_back(self, number: int) -> None:
+        """Give out a number once more: nobody has been told of it, and nothing on disk has it."""
+        if number > self._passed_over:
+            self._ranges.appendleft((number, number))
+
     def pass_over(self, number: int) -> None:
         """Never give out ``number`` or anything below it."""
+        self._passed_over = max(self._passed_over, number)
         kept = [(max(lo, number + 1), hi) for lo, hi in self._ranges if hi > number]
         self._ranges = deque(kept)

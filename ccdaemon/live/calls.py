@@ -24,7 +24,7 @@ from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action, CallView, Direction, State, StateTold
 from ccdaemon.calls.view import view
 from ccdaemon.history.facts import ActionFact, StateFact
-from ccdaemon.history.failures import KeyTaken, NoLease
+from ccdaemon.history.failures import CallKnown, KeyTaken, NoLease
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.rows import Chain
 from ccdaemon.live import calls_before
@@ -34,7 +34,8 @@ from ccdaemon.recordings.recordings import Recordings, channels_recorded, relati
 
 #: Seconds within which a channel's birth is told after Asterisk said that its originate failed.
 BORN_WITHIN = 3.0
-#: As many calls that are over are known by the channel they began with.
+#: As many calls that are over are known by the channel they began with; beyond them the journal is
+#: asked, which refuses to open one that it holds.
 MOST_OVER = 50_000
 
 
@@ -150,7 +151,10 @@ class LiveCalls:
         call = self._begin(signals.Incoming(channel, channel, date, name, phone, did))
         if call is None:
             raise CallOver(f"call {self._over[channel]} that began with {name} is over")
-        await self._telling.opened(call)
+        try:
+            await self._telling.opened(call)
+        except CallKnown as error:
+            raise CallOver(f"call {error.call_id} that began with {name} is over") from error
         return call
 
     def _begin(self, signal: Opening) -> Call | None:
@@ -159,7 +163,7 @@ class LiveCalls:
         if call is not None or signal.channel in self._over:
             return call
         call, states = begin(self._journal.take_call_id(), signal, self._sip_of)
-        self._open(call, states).addErrback(self._not_opened, signal)
+        self._open(call, states).addErrback(self._not_opened, call, signal)
         return call
 
     def _open(self, call: Call, states: Sequence[StateTold]) -> Deferred[None]:
@@ -172,8 +176,13 @@ class LiveCalls:
             self._board.remove(call)
         return failure
 
-    def _not_opened(self, failure: Failure, signal: Opening) -> None:
-        self._leave_untold(signal, failure.value)
+    def _not_opened(self, failure: Failure, call: Call, signal: Opening) -> None:
+        error = failure.value
+        if isinstance(error, CallKnown):
+            self._know_over(signal.channel, error.call_id)
+            self._journal.give_back(call.call_id)
+        else:
+            self._leave_untold(signal, error)
 
     def _leave_untold(
         self, signal: Opening | signals.Labelled, error: BaseException | None
@@ -239,7 +248,7 @@ class LiveCalls:
 
     def _not_opened_again(self, failure: Failure, call: Call, signal: signals.Labelled) -> None:
         error = failure.value
-        if isinstance(error, KeyTaken) and error.call_id == call.call_id:
+        if isinstance(error, KeyTaken | CallKnown) and error.call_id == call.call_id:
             # It is over, and that so long ago that only its key is known.
             self._know_over(call.anchor, call.call_id)
         else:

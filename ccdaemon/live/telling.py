@@ -50,7 +50,8 @@ class Telling:
     def open(self, call: Call, facts: Sequence[StateFact]) -> Deferred[None]:
         """Have the first states of a call told.
 
-        :return: fires once they are; fails with ``KeyTaken``, ``JournalFull``, ``JournalBroken``.
+        :return: fires once they are; fails with ``KeyTaken``, ``CallKnown``, ``JournalFull``,
+            ``JournalBroken``.
         """
         self._openings[call.call_id] = _Opening()
         opened = self.opened(call)

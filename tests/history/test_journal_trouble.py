@@ -14,7 +14,7 @@ from unittest import SkipTest
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from ccdaemon.history.failures import JournalBroken, JournalDamaged, StateDirBusy
+from ccdaemon.history.failures import CallKnown, JournalBroken, JournalDamaged, StateDirBusy
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.journal_file import NAME, PASSED_OVER, connect, prepare, set_aside
 from ccdaemon.history.state_dir import StateDirLock
@@ -219,11 +219,31 @@ class DamageTests(JournalCase):
             (node,) = db.execute("SELECT node FROM journal").fetchone()
             for column in ("file", "base", "whole"):
                 db.execute(f"ALTER TABLE journal DROP COLUMN {column}")
+            db.execute("DROP INDEX call_of_anchor")
+            db.execute("ALTER TABLE call DROP COLUMN anchor")
             db.execute("PRAGMA user_version = 2")
         journal = self.journal()
         self.assertEqual((node, node), (journal.file, journal.node))
         head = journal.head
         self.assertEqual([head + PASSED_OVER + 1], await journal.append([change("1")]))
+
+    async def test_an_older_journal_with_a_call_twice(self) -> None:
+        """It opens, and its calls are known by their channels as those of today are."""
+        journal = await self.begun()
+        await journal.append(chain(view(1, anchor="17.1")))
+        await journal.append(chain(view(2, anchor="17.2")))
+        await journal.stopService()
+        with closing(connect(self.state_dir / NAME)) as db:
+            db.execute("DROP INDEX call_of_anchor")
+            db.execute("ALTER TABLE call DROP COLUMN anchor")
+            db.execute(
+                "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), '17.2', '17.1') AS BLOB)"
+            )
+            db.execute("PRAGMA user_version = 3")
+        journal = self.journal()
+        error = await self.fails(journal.append(chain(view(3, anchor="17.1"))), CallKnown)
+        self.assertEqual(1, error.call_id)
+        await journal.append(chain(view(3, anchor="17.2")))
 
     async def test_nothing_is_mapped(self) -> None:
         """The index is no file in a map: on a disk that takes nothing that would end the daemon."""
