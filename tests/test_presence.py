@@ -134,6 +134,33 @@ class PjsipTests(PresenceCase):
         waiting.callback(self.successResultOf(real("DeviceStateList")))
         self.assertEqual(self.now()["1000"], "inuse")
 
+    def test_one_who_appears_during_a_look(self) -> None:
+        """A new operator whose phone tells of itself meanwhile is not told as removed."""
+        self.up()
+        self.told()
+        waiting: Deferred[tuple[object, ...]] = Deferred()
+        real = self.asterisk.sendList
+        self.patch(self.asterisk, "sendList", lambda *_, **__: waiting)
+        self.clock.advance(LOOK_EVERY)
+        before = self.successResultOf(real("DeviceStateList"))
+        self.asterisk.endpoints |= {"4004", "5005"}
+        for state in ("UNAVAILABLE", "NOT_INUSE"):
+            self.presence.device_changed(
+                event("DeviceStateChange", Device="PJSIP/4004", State=state)
+            )
+        asked_for = Deferred.fromCoroutine(self.presence.status("5005"))
+        self.assertIs(self.successResultOf(asked_for), Status.OFFLINE)
+        waiting.callback(before)
+        self.assertEqual(self.now()["4004"], "online")
+        self.assertEqual(self.now()["5005"], "offline")
+        rows = [("4004", "offline"), ("4004", "online"), ("5005", "offline")]
+        self.assertEqual(self.told(), rows)
+        # Whoever is not there after all is gone by the next look.
+        self.asterisk.endpoints.discard("4004")
+        self.patch(self.asterisk, "sendList", real)
+        self.clock.advance(LOOK_EVERY)
+        self.assertNotIn("4004", self.now())
+
     def test_only_one_look_at_a_time(self) -> None:
         """A reload during a look is looked at after it."""
         self.up()

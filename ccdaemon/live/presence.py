@@ -160,11 +160,13 @@ class Presence:
 
     async def _look(self, session: AMIActions, *, search: bool) -> None:
         self._heard = {}
-        states = await look_at_operators(
-            session, self._endpoints, self._operators.names(), search=search
-        )
+        asked = self._operators.names()
+        states = await look_at_operators(session, self._endpoints, asked, search=search)
         # What was told while we asked is younger than the answer.
         states.update({sip: told for sip, told in self._heard.items() if sip in states})
+        # So is whoever appeared meanwhile: nobody asked for them.
+        appeared = self._operators.names() - asked - states.keys()
+        states.update(self._operators.device_states(appeared))
         self._changed(self._operators.looked(states, self._now(), self._call_of))
 
     def tell(self, changes: Iterable[OperatorChange]) -> Deferred[list[int]]:
