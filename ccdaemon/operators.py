@@ -95,6 +95,11 @@ class Operators:
         return len(self._known)
 
     @property
+    def are_known(self) -> bool:
+        """Whether there was a whole look at Asterisk: before that anybody may be missing."""
+        return not self._first
+
+    @property
     def stale(self) -> bool:
         """Whether nobody can ask Asterisk just now."""
         return self._stale

@@ -74,6 +74,17 @@ class PjsipTests(PresenceCase):
         self.assertEqual(self.told(), [("1000", "online"), ("1001", "offline")])
         self.assertEqual(self.presence.operators()[0].call_id, 12)
 
+    def test_nobody_is_known_before_it(self) -> None:
+        """What is told before the first whole look is no list of the operators; a gap keeps it."""
+        self.presence.device_changed(
+            event("DeviceStateChange", Device="PJSIP/1000", State="RINGING")
+        )
+        self.assertFalse(self.presence.are_known)
+        self.up()
+        self.assertTrue(self.presence.are_known)
+        self.presence.down("no session")
+        self.assertTrue(self.presence.are_known)
+
     def test_events_are_followed(self) -> None:
         """A change of a device is one row; an echo or a trunk is none."""
         self.up()

@@ -33,7 +33,7 @@ from ccdaemon.api.ports import (
 from ccdaemon.api.rendering import Answer
 from ccdaemon.api.waiting import Waiters
 from ccdaemon.api.watching import HEALTH, Watches
-from ccdaemon.errors import Code, Refused
+from ccdaemon.errors import Code, Refused, not_ready
 from ccdaemon.history.rows import Chain, StateRow
 from ccdaemon.objects import (
     CallWithRecords,
@@ -201,6 +201,8 @@ class Methods:
 
     async def sip_list(self, values: Values, asking: Asking) -> Answer:
         """List the operators as they stand now."""
+        if not self._operators.are_known:
+            raise not_ready("Asterisk has not been asked for its operators yet")
         page, per_page = p.paging_of(values)
         sip, statuses = values.get(p.SIP), values.get(p.STATUS)
         found = [
@@ -307,7 +309,7 @@ METHODS: Sequence[Method] = (
         rows=(OperatorObject,),
         data=True,
         optional=(p.STATUS, p.SIP, *p.PAGING),
-        refusals=(),
+        refusals=(Code.NOT_READY,),
     ),
     Method(
         "operatorHistory",

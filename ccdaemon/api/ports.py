@@ -104,6 +104,11 @@ class ControlsCalls(Protocol):
 class KnowsOperators(Protocol):
     """Who the operators are and what they do just now."""
 
+    @property
+    def are_known(self) -> bool:
+        """Whether Asterisk has been looked at, so that nobody is missing."""
+        ...
+
     def operators(self) -> Sequence[OperatorView]:
         """Every operator as he stands now, sorted by sip."""
         ...

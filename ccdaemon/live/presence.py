@@ -66,6 +66,11 @@ class Presence:
         return self._operators.views(self._call_of)
 
     @property
+    def are_known(self) -> bool:
+        """Whether Asterisk has been looked at since the start, so that nobody is missing."""
+        return self._operators.are_known
+
+    @property
     def stale(self) -> bool:
         """Whether Asterisk cannot be asked just now, so that all may be otherwise."""
         return self._operators.stale

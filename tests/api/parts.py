@@ -388,6 +388,7 @@ class Operators:
 
     def __init__(self) -> None:
         self.known: list[OperatorView] = []
+        self.are_known = True
 
     def add(self, sip: str, status: Status, call_id: int | None = None) -> None:
         """Add an operator."""

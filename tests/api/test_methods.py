@@ -149,6 +149,12 @@ class SipList(MethodsTestCase):
         data = self.ok(f"/api/sipList.json?{query}")["response"]["data"]
         return [operator["sip"] for operator in data]
 
+    def test_nobody_is_known_yet(self) -> None:
+        """Before Asterisk was looked at it is refused: an empty list says that all are gone."""
+        self.world.operators.are_known = False
+        self.refused("/api/sipList.json?status=online", 503, "not_ready")
+        self.assertEqual(self.world.ask("/api/sipList.json").headers["retry-after"], "5")
+
     def test_what_an_operator_says(self) -> None:
         """The contract's keys in order."""
         response = self.ok("/api/sipList.json")["response"]

@@ -43,7 +43,8 @@ class LinkTests(LiveTestCase):
 
         async def listed() -> bool:
             with contextlib.suppress(ConnectError):
-                return bool((await self.ask("sipList", sip="1040", status="online"))["total"])
+                listed = await self.api("sipList", sip="1040", status="online")
+                return listed["status"] == "ok" and bool(listed["response"]["total"])
             return False
 
         await self.wait_for(listed, 20.0, "1040 is online")
