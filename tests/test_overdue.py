@@ -32,6 +32,9 @@ class Live:
         """Keep it."""
         self.noted.append((call.call_id, words))
 
+    def fail(self, call: Call, words: str) -> None:
+        """Let it be over."""
+
     def lose(self, call: Call, channel: str, words: str) -> None:
         """Keep it, and be over."""
         if call.call_id == 9:
@@ -184,6 +187,26 @@ class EveryPhase(InboundCase):
         steps = self.outbound(call)
         await self.follow(call, [*steps[:4], steps[5]])
         self.assertEqual(await self.closed(call, "ringing"), State.OPERATOR_BUSY)
+
+    async def test_an_operator_whose_end_is_unexplained(self) -> None:
+        """His channel ended without a cause, and Originate was never answered: one look will do."""
+        call = await self.make("unexplained")
+        beside = {"Uniqueid": "99.1", "Linkedid": call.anchor, "Channel": "Local/1@x-1;1"}
+        steps = [
+            self.outbound(call)[0],
+            lambda: self.hear("Newchannel", **beside),
+            lambda: self.hear("Hangup", Cause="0", **self.anchor(call.call_id)),
+        ]
+        await self.follow(call, steps)
+        self.assertEqual(call.channels, {"99.1"})
+        watchdog = CallWatchdog(self.live, Longest(ringing=60, talking=600), self.clock)
+        watchdog.look()
+        self.clock.advance(61)
+        watchdog.look()
+        self.assertIsNone(self.live.call(call.call_id))
+        watchdog.look()
+        self.assertEqual(watchdog.closed, 1)
+        self.assertEqual((await self.chain(call.call_id))[-1], State.ERROR)
 
     async def test_inbound(self) -> None:
         """The same of clients who call in."""

@@ -277,6 +277,10 @@ class LiveCalls:
         """A channel of the call is not there any more, and nobody saw its end."""
         self.hear(signals.Lost(channel, call.anchor, self._now(), words))
 
+    def fail(self, call: Call, words: str) -> None:
+        """End a call of which nothing better is known than ``words``."""
+        self.hear(signals.Refused(call.anchor, call.anchor, self._now(), words))
+
     def attach_order(self, call: Call, order_id: str) -> None:
         """Put a live call under an order; what it tells from now on is under it."""
         call.order_id = order_id

@@ -64,9 +64,12 @@ class CallWatchdog(Service):
                 self.log.failure("call_id={call_id} cannot be closed", call_id=call.call_id)
 
     def _close(self, call: Call, words: str) -> None:
-        self.closed += 1
         self.log.error("call_id={call_id} {words}", call_id=call.call_id, words=words)
         # Where what was seen of one leg decides how the call ended, nothing else would say so.
         self._live.note(call, words)
         for channel in tuple(call.looked_for):
             self._live.lose(call, channel, words)
+        if not call.final:
+            # What its last leg left open waits for a word of Asterisk's that never came.
+            self._live.fail(call, words)
+        self.closed += 1
