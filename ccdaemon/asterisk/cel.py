@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ccdaemon.asterisk import labels
 from ccdaemon.asterisk.dialplan_words import SAYINGS, Channel
-from ccdaemon.asterisk.signals import number
+from ccdaemon.asterisk.signals import HOLDING, number
 from ccdaemon.calls import signals
 from ccdaemon.calls.signals import Signal
 
@@ -127,6 +127,17 @@ def _answer(row: Row) -> Iterator[Signal]:
     yield signals.Answered(*row.ids)
 
 
+def _bridge_enter(row: Row) -> Iterator[Signal]:
+    if bridge := row.word("bridge_id"):
+        holding = row.word("bridge_technology") == HOLDING
+        yield signals.Entered(*row.ids, row.channel, bridge, holding)
+
+
+def _bridge_exit(row: Row) -> Iterator[Signal]:
+    if bridge := row.word("bridge_id"):
+        yield signals.Left(*row.ids, bridge)
+
+
 def _hangup(row: Row) -> Iterator[Signal]:
     if row.word("hangupsource") == row.channel:
         yield signals.HungUp(*row.ids)
@@ -142,6 +153,8 @@ def _linkedid_end(row: Row) -> Iterator[Signal]:
 EVENTS: dict[str, Callable[[Row], Iterator[Signal]]] = {
     "CHAN_START": _chan_start,
     "ANSWER": _answer,
+    "BRIDGE_ENTER": _bridge_enter,
+    "BRIDGE_EXIT": _bridge_exit,
     "HANGUP": _hangup,
     "LINKEDID_END": _linkedid_end,
 }

@@ -1,8 +1,8 @@
 """AMI events to signals: behind this module no header is known.
 
 What is not in the table tells nothing about a call that another event does not tell better:
-DialBegin, DialState, DialEnd and BridgeEnter only repeat Newchannel, Newstate and what our own
-dialplan says, so they are not even asked for.
+DialBegin, DialState and DialEnd only repeat Newchannel, Newstate and what our own dialplan says, so
+they are not even asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from ccdaemon.calls.signals import Signal
 MOST_BEHIND = 60_000
 #: Asterisk's number for a channel that is up.
 UP = "6"
+#: How Asterisk calls a bridge in which nobody hears another: hold, parking, agents who wait.
+HOLDING = "holding_bridge"
 
 
 def from_event(event: Message, date: int) -> Signal | None:
@@ -62,6 +64,17 @@ def _newstate(event: Message, date: int) -> Signal | None:
     return signals.Answered(*_ids(event), date) if event.get("ChannelState") == UP else None
 
 
+def _bridge_enter(event: Message, date: int) -> Signal | None:
+    holding = HOLDING in (event.get("BridgeTechnology"), event.get("BridgeType"))
+    name, bridge = event.get("Channel"), event.get("BridgeUniqueid")
+    return signals.Entered(*_ids(event), date, name, bridge, holding) if bridge else None
+
+
+def _bridge_leave(event: Message, date: int) -> Signal | None:
+    bridge = event.get("BridgeUniqueid")
+    return signals.Left(*_ids(event), date, bridge) if bridge else None
+
+
 def _hangup_request(event: Message, date: int) -> Signal:
     return signals.HungUp(*_ids(event), date)
 
@@ -89,6 +102,8 @@ def channel(event: Message, date: int) -> Channel:
 EVENTS: dict[str, Callable[[Message, int], Signal | None]] = {
     "Newchannel": _newchannel,
     "Newstate": _newstate,
+    "BridgeEnter": _bridge_enter,
+    "BridgeLeave": _bridge_leave,
     "HangupRequest": _hangup_request,
     "Hangup": _hangup,
     "OriginateResponse": _originate_response,

@@ -216,18 +216,19 @@ def _cancelled(call: Call, signal: signals.Cancelled) -> list[StateTold]:
     return []
 
 
-def _opened(
-    call: Call, signal: signals.Incoming | signals.DialledOut | signals.Labelled
-) -> list[StateTold]:
+def _of_others(call: Call, signal: signals.Signal) -> list[StateTold]:
+    """What others have made of it already."""
     return []
 
 
 _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
-    signals.Incoming: _opened,
-    signals.DialledOut: _opened,
-    signals.Labelled: _opened,
+    signals.Incoming: _of_others,
+    signals.DialledOut: _of_others,
+    signals.Labelled: _of_others,
     signals.Started: _started,
     signals.Answered: _answered,
+    signals.Entered: _of_others,
+    signals.Left: _of_others,
     signals.Asked: _asked,
     signals.Asking: asking.ask,
     signals.Tried: asking.tried,

@@ -77,6 +77,22 @@ class Answered(Signal):
 
 
 @dataclass(frozen=True, slots=True)
+class Entered(Signal):
+    """The channel ``name`` entered a bridge; ``holding``: one in which nobody hears another."""
+
+    name: str
+    bridge: str
+    holding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Left(Signal):
+    """The channel left a bridge."""
+
+    bridge: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked(Signal):
     """The dialplan, running on ``channel``, is about to ring the other party."""
 

@@ -75,8 +75,26 @@ ORIGINATE_STATUS: dict[int, str] = {signals.RANG_OUT: "NOANSWER"}
 #: How the names of channels begin whose every answer is known.
 SIP_CHANNELS = ("PJSIP/", "SIP/")
 
-#: How the names of channels begin that are no phone.
-NO_PHONE = ("Local/",)
+#: How the names of channels begin that have two halves, one in each of two bridges.
+HALVES = ("Local/",)
+
+#: How the names of channels begin that are no phone: halves, what Asterisk makes for a moment to
+#: move another channel, a conference's announcer and recorder, and the media of a bot.
+NO_PHONE = (
+    *HALVES,
+    "AsyncGoto/",
+    "Surrogate/",
+    "Announcer/",
+    "Recorder/",
+    "CBAnn/",
+    "CBRec/",
+    "Snoop/",
+    "Message/",
+    "AudioSocket/",
+    "WebSocket/",
+    "UnicastRTP/",
+    "MulticastRTP/",
+)
 
 #: Causes of a leg that only our own side ended: none, normal clearing, a time that was over,
 #: answered elsewhere, and what PJSIP makes of a caller who gives up (487).

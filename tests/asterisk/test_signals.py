@@ -18,6 +18,7 @@ from tests.fake_asterisk import event
 CHANNEL, CALL, NOW = "1795412687.18", "cc-0a1b2c-12-o", 1_795_412_687_123
 IDS = {"Uniqueid": CHANNEL, "Linkedid": CALL}
 AT = (CHANNEL, CALL, NOW)
+IN = {"Channel": "PJSIP/t-1", "BridgeUniqueid": "b"}
 
 
 def said(name: str, **words: str) -> Message:
@@ -88,6 +89,17 @@ class EventTests(SynchronousTestCase):
                 signals.OriginateFailed(CALL, CALL, NOW, 3),
             ),
             (event("VarSet", **IDS), None),
+            (event("BridgeEnter", **IDS), None),
+            (event("BridgeLeave", **IDS), None),
+            (
+                event("BridgeEnter", **IDS, **IN, BridgeTechnology="simple_bridge"),
+                signals.Entered(*AT, "PJSIP/t-1", "b"),
+            ),
+            (
+                event("BridgeEnter", **IDS, **IN, BridgeTechnology="holding_bridge"),
+                signals.Entered(*AT, "PJSIP/t-1", "b", holding=True),
+            ),
+            (event("BridgeLeave", **IDS, **IN), signals.Left(*AT, "b")),
         ):
             self.assertEqual(from_event(message, NOW), signal, message)
 
@@ -180,6 +192,15 @@ class CelTests(SynchronousTestCase):
             ),
             (row("LINKEDID_END"), [signals.OriginateFailed(CALL, CALL, NOW, signals.RANG_OUT)]),
             (row("BRIDGE_ENTER"), []),
+            (
+                row("BRIDGE_ENTER", '{"bridge_id":"b","bridge_technology":"simple_bridge"}'),
+                [signals.Entered(*AT, "PJSIP/t-1", "b")],
+            ),
+            (
+                row("BRIDGE_ENTER", '{"bridge_id":"b","bridge_technology":"holding_bridge"}'),
+                [signals.Entered(*AT, "PJSIP/t-1", "b", holding=True)],
+            ),
+            (row("BRIDGE_EXIT", '{"bridge_id":"b"}'), [signals.Left(*AT, "b")]),
         ):
             self.assertEqual(list(cel.from_rows([line])), expected, line)
 
