@@ -130,6 +130,10 @@ def of_operators(presence: Presence, recordings: Recordings) -> Read:
         yield gauge("operators_stale", "Operators whose status may be an old one", stale)
         about = "Recordings that are not complete yet"
         yield gauge("recordings_expected", about, recordings.expected)
+        about = "Those of them that take longer than they should"
+        yield gauge("recordings_late", about, recordings.late)
+        about = "Recordings that never were complete"
+        yield counter("recordings_given_up", about, recordings.given_up)
 
     return read
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ccdaemon.calls.model import CallView, Direction, Record
 from ccdaemon.calls.pauses import Spans, pauses_of
@@ -29,17 +30,20 @@ from ccdaemon.recordings.mp3 import InThread, Mp3Cache
 from ccdaemon.recordings.stereo import drop_sides, join_sides
 from ccdaemon.recordings.wav import NotComplete, NotSupported, Wav, measure
 
-#: For how many seconds after the talk a recording may become complete. A network file system may
+#: For how many seconds after the talk a recording is looked at by itself. A network file system may
 #: show a file's end a minute late.
 COMPLETE_WITHIN = 180.0
+#: How many seconds lie between two rounds through those that take longer, and after how many of
+#: them one is given up: after a restart, too, those of the last day are waited for.
+LATE_EVERY, LATE_FOR = 60.0, 86_400.0
 #: For how many of them the two sides of a stereo recording are waited for.
 SIDES_WITHIN = 60.0
 #: How many seconds lie between two looks at a file: at first, and later on.
 FIRST_LOOK, LAST_LOOK = 0.2, 5.0
 #: After how many seconds the journal is asked again to keep a recording.
 KEEP_AGAIN = 5.0
-#: How many recordings are waited for at once.
-MOST_EXPECTED = 2000
+#: How many recordings are looked at by themselves at once, and how many in rounds.
+MOST_EXPECTED, MOST_LATE = 2000, 100_000
 
 _EPOCH = datetime(1970, 1, 1)
 _UNIQUEID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -95,6 +99,7 @@ class Recordings(Service):
     :param root: the folder as the daemon sees it (``recordings_mount``).
     :param append: the journal's: fires with the events' ids when the facts are kept.
     :param chain: the journal's: what is known of a call.
+    :ivar given_up: how many recordings are not waited for any more, and not registered.
     """
 
     def __init__(
@@ -115,11 +120,21 @@ class Recordings(Service):
         self._in_thread = in_thread
         self._mp3 = mp3
         self._expected: dict[_Expected, Deferred[None]] = {}
+        # Those that are looked at in rounds, and since when each is waited for.
+        self._late: dict[_Expected, float] = {}
+        self._later: IDelayedCall | None = None
+        self._round: Deferred[None] | None = None
+        self.given_up = 0
 
     @property
     def expected(self) -> int:
         """How many recordings are waited for."""
-        return len(self._expected)
+        return len(self._expected) + self.late
+
+    @property
+    def late(self) -> int:
+        """How many of them take longer than a recording should, or have to wait for others."""
+        return len(self._late)
 
     def startService(self) -> None:
         """Tidy the mp3 folder up."""
@@ -131,6 +146,12 @@ class Recordings(Service):
         Service.stopService(self)
         for waiting in list(self._expected.values()):
             waiting.cancel()
+        self._late.clear()
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._round is not None:
+            self._round.cancel()
         return self._mp3.stop()
 
     def expect(self, call_id: int, uniqueid: str, path: str) -> None:
@@ -142,14 +163,10 @@ class Recordings(Service):
         :param path: below the recordings folder, as :func:`relative_path` made it.
         """
         expected = _Expected(call_id, uniqueid, path)
-        if expected in self._expected:
+        if expected in self._expected or expected in self._late:
             return
         if len(self._expected) >= MOST_EXPECTED:
-            _log.error(
-                "Recording of call {call_id} is not waited for: {most} others are",
-                call_id=call_id,
-                most=MOST_EXPECTED,
-            )
+            self._put_off(expected, self._clock.seconds())
             return
         waiting = Deferred.fromCoroutine(self._register(expected))
         self._expected[expected] = waiting
@@ -177,9 +194,14 @@ class Recordings(Service):
         return await self._mp3.get(record.uniqueid, found)
 
     async def _register(self, expected: _Expected) -> None:
-        wav = await self._complete(expected)
+        began = self._clock.seconds()
+        wav = await self._complete(expected, began)
         if wav is None:
-            return
+            self._put_off(expected, began)
+        else:
+            await self._found(expected, wav)
+
+    async def _found(self, expected: _Expected, wav: Wav) -> None:
         record = Record(
             call_id=expected.call_id,
             uniqueid=expected.uniqueid,
@@ -208,9 +230,58 @@ class Recordings(Service):
         actions = [row.action for row in chain.actions]
         return pauses_of(chain.call, expected.uniqueid, actions, duration)
 
-    async def _complete(self, expected: _Expected) -> Wav | None:
-        """Look at the file until it is complete; None if it never is."""
-        began = self._clock.seconds()
+    def _put_off(self, expected: _Expected, began: float) -> None:
+        """Look at it in rounds from now on."""
+        if len(self._late) >= MOST_LATE:
+            self._give_up(expected, f"{MOST_LATE} others are late, too")
+            return
+        self._late[expected] = began
+        self._go_round_later()
+
+    def _go_round_later(self) -> None:
+        if self._late and self._later is None and self._round is None and self.running:
+            self._later = self._clock.callLater(LATE_EVERY, self._go_round)
+
+    def _go_round(self) -> None:
+        self._later = None
+        self._round = Deferred.fromCoroutine(self._look_at_late())
+        self._round.addErrback(lambda failure: failure.trap(CancelledError))
+        self._round.addCallback(self._round_over)
+
+    def _round_over(self, _: object) -> None:
+        self._round = None
+        self._go_round_later()
+
+    async def _look_at_late(self) -> None:
+        """Look once at each, one after the other."""
+        for expected, began in tuple(self._late.items()):
+            waited = self._clock.seconds() - began
+            try:
+                seen = await self._in_thread(self._look, expected.path, waited < SIDES_WITHIN)
+                if isinstance(seen, Wav):
+                    await self._found(expected, seen)
+                elif waited >= LATE_FOR:
+                    self._give_up(expected, seen)
+                else:
+                    continue
+            except CancelledError:
+                raise
+            except Exception:
+                self.given_up += 1
+                _report(Failure(), expected)
+            self._late.pop(expected, None)
+
+    def _give_up(self, expected: _Expected, reason: str) -> None:
+        self.given_up += 1
+        _log.error(
+            "Recording of call {call_id} is given up: {path} {reason}",
+            call_id=expected.call_id,
+            path=str(self._root / expected.path),
+            reason=reason,
+        )
+
+    async def _complete(self, expected: _Expected, began: float) -> Wav | None:
+        """Look at the file until it is complete; None if it takes too long."""
         pause = FIRST_LOOK
         while True:
             waited = self._clock.seconds() - began
@@ -221,7 +292,8 @@ class Recordings(Service):
                 return seen
             if waited >= COMPLETE_WITHIN:
                 _log.warn(
-                    "No recording of call {call_id}: {path} {reason}",
+                    "No recording of call {call_id} yet: {path} {reason}. It is looked for once in"
+                    " a while, for a day",
                     call_id=expected.call_id,
                     path=str(self._root / expected.path),
                     reason=seen,

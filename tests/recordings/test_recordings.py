@@ -101,54 +101,76 @@ class Expecting(RecordingsTestCase):
         self.pass_time(5)
         self.assertEqual(len(self.kept), 1)
 
-    def give_up(self) -> str:
-        """Wait as long as it waits, and take the one line that tells."""
+    def put_off(self) -> str:
+        """Wait for as long as it looks often, and take the one line that tells."""
         self.recordings.expect(12, NAME, PATH)
         self.pass_time(170)
         self.assertEqual(self.lines, [])
         self.pass_time(20)
         (line,) = self.lines
-        self.assertIn(f"No recording of call 12: {self.root / PATH}", line)
-        self.assertEqual((self.kept, self.recordings.expected), ([], 0))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertIn(f"No recording of call 12 yet: {self.root / PATH}", line)
+        self.assertEqual((self.kept, self.recordings.late), ([], 1))
         return line
+
+    def test_a_file_that_is_complete_much_later(self) -> None:
+        """It is registered all the same, without a restart: a dead disk may come back."""
+        self.put_off()
+        self.pass_time(600)
+        self.recordings.expect(12, NAME, PATH)
+        self.assertEqual(self.recordings.expected, 1)
+        self.write(wav(tone(1)))
+        self.pass_time(61)
+        self.assertEqual(len(self.kept), 1)
+        self.assertEqual((self.recordings.expected, self.recordings.given_up), (0, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_file_that_is_late_is_looked_at_rarely(self) -> None:
+        """Once a minute, for a day; then it is given up, which is counted and said."""
+        self.put_off()
+        looks = self.looks
+        self.pass_time(600)
+        self.assertLessEqual(self.looks - looks, 10)
+        for _ in range(24 * 60):
+            self.clock.advance(60)
+        self.assertEqual((self.recordings.expected, self.recordings.given_up), (0, 1))
+        self.assertIn("Recording of call 12 is given up", self.lines[-1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_clock_that_is_set(self) -> None:
         """It waits as long as ever, and the recording has the wall's date."""
         self.wall.set(HOUR)
-        self.give_up()
-        self.recordings.expect(12, NAME, PATH)
+        self.put_off()
         self.wall.set(-HOUR)
         self.pass_time(170)
         self.wall.set(HOUR)
         self.write(wav(tone(1)))
-        self.pass_time(5)
+        self.pass_time(61)
         (fact,) = self.kept
-        self.assertLess(abs(fact.date / 1000 - self.wall.seconds()), 5)
+        self.assertLess(abs(fact.date / 1000 - self.wall.seconds()), 65)
 
     def test_no_file_ever(self) -> None:
-        """It gives up after its time and asks about the folder."""
-        self.assertIn("does recordings_mount name the folder", self.give_up())
+        """It says so after its time and asks about the folder."""
+        self.assertIn("does recordings_mount name the folder", self.put_off())
 
     def test_a_file_that_is_never_finished(self) -> None:
-        """It gives up and asks about Asterisk and its disk."""
+        """It says so and asks about Asterisk and its disk."""
         self.write(unfinished(tone(1)))
-        self.assertIn("did Asterisk crash, or is its disk full?", self.give_up())
+        self.assertIn("did Asterisk crash, or is its disk full?", self.put_off())
 
     def test_a_file_of_another_kind(self) -> None:
-        """It gives up and names what it found."""
+        """It says so and names what it found."""
         self.write(wav(tone(0.1), tag=49, bits=0))
-        self.assertIn("GSM (wav49)", self.give_up())
+        self.assertIn("GSM (wav49)", self.put_off())
 
     def test_a_file_that_may_not_be_read(self) -> None:
-        """It gives up and asks about the daemon's user."""
+        """It says so and asks about the daemon's user."""
         self.write(wav(tone(0.1)))
 
         def may_not(path: Path) -> Any:
             raise PermissionError(13, "Permission denied")
 
         self.patch(module, "measure", may_not)
-        self.assertIn("Permission denied; may the daemon's user read it?", self.give_up())
+        self.assertIn("Permission denied; may the daemon's user read it?", self.put_off())
 
     def test_a_journal_that_cannot_write(self) -> None:
         """The fact waits for the journal, with one warning, however long that takes."""
@@ -172,22 +194,43 @@ class Expecting(RecordingsTestCase):
         self.assertEqual(self.recordings.expected, 0)
 
     def test_so_many_at_once(self) -> None:
-        """Beyond the bound a recording is not waited for, and that is said."""
+        """Beyond the bound they are looked at in rounds; beyond that one they are given up."""
         self.patch(module, "MOST_EXPECTED", 2)
-        for call_id in (1, 2, 3):
+        self.patch(module, "MOST_LATE", 2)
+        for call_id in range(1, 6):
             self.recordings.expect(call_id, NAME, PATH)
-        self.assertEqual(self.recordings.expected, 2)
-        self.assertIn("call 3 is not waited for", self.lines[0])
+        self.assertEqual((self.recordings.expected, self.recordings.late), (4, 2))
+        self.assertIn("call 5 is given up", self.lines[0])
+        self.write(wav(tone(1)))
+        self.pass_time(61)
+        self.assertEqual([1, 2, 3, 4], sorted(fact.call_id or 0 for fact in self.kept))
+        self.assertEqual((self.recordings.expected, self.recordings.given_up), (0, 1))
+
+    def test_one_that_fails_keeps_no_other(self) -> None:
+        """Of those that are late: it is logged, and the rest are looked at."""
+        self.patch(module, "MOST_EXPECTED", 0)
+        self.journal = [fail(ValueError())]
+        for call_id in (1, 2):
+            self.recordings.expect(call_id, NAME, PATH)
+        self.write(wav(tone(1)))
+        self.pass_time(61)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual([2], [fact.call_id for fact in self.kept])
+        self.assertEqual((self.recordings.expected, self.recordings.given_up), (0, 1))
 
     def test_stopping(self) -> None:
         """Nothing is waited for any more, in whatever it waits."""
+        self.patch(module, "MOST_EXPECTED", 3)
+        self.recordings.expect(4, NAME, PATH)
+        self.pass_time(190)
+        self.recordings.expect(5, NAME, PATH)
         self.recordings.expect(1, NAME, PATH)
         self.write(wav(tone(1)), "a/b.wav")
         self.journal = [fail(JournalFull()), Deferred()]
         self.recordings.expect(2, "b", "a/b.wav")
         self.write(wav(tone(1)), "a/c.wav")
         self.recordings.expect(3, "c", "a/c.wav")
-        self.assertEqual(self.recordings.expected, 3)
+        self.assertEqual(self.recordings.expected, 5)
         self.successResultOf(self.recordings.stopService())
         self.assertEqual(self.recordings.expected, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
