@@ -51,6 +51,7 @@ from ccdaemon.api.ports import (
     ReadsHistory,
 )
 from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Format
+from ccdaemon.api.shares import Shares
 from ccdaemon.api.site import QuietSite
 from ccdaemon.api.submitted import Pairs, body_pairs, query_pairs
 from ccdaemon.api.waiting import Waiters
@@ -119,10 +120,10 @@ class Api(Service):
         max_streams: int = 100,
         heartbeat: float = 15.0,
     ) -> None:
-        self.streams = EventStreams(history, clock, heartbeat, max_streams)
+        self.streams = EventStreams(history, clock, Shares(max_streams, len(clients)), heartbeat)
         self.connections = Connections(clock, max_connections)
         self._request_timeout = request_timeout
-        self._waiters = Waiters(clock, max_waiting)
+        self._waiters = Waiters(clock, Shares(max_waiting, len(clients)))
         links = Links(link_secret)
         self._methods = Methods(
             calls,

@@ -61,6 +61,9 @@ class Clients:
         self._clients = tuple(clients)
         self.any_key = any(client.key_sha256 for client in self._clients)
 
+    def __len__(self) -> int:
+        return len(self._clients)
+
     def identify(self, address: Address, presented_key: str | None) -> Client | None:
         """Say which client it is; None if none.
 

@@ -23,6 +23,7 @@ from ccdaemon.api import declared as p
 from ccdaemon.api.exchange import Exchange
 from ccdaemon.api.parameters import Values
 from ccdaemon.api.ports import ReadsHistory
+from ccdaemon.api.shares import Shares
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.rows import EVERYTHING, ToldRow
 
@@ -46,26 +47,29 @@ class EventStreams:
     """All streams that are open.
 
     :param heartbeat: seconds after which a silent stream says that it is there.
-    :param limit: how many there may be at once.
+    :param shares: how many there may be at once, and how many of them one client's.
     :ivar opened: how many there have been.
     :ivar dropped: how many of them read too slowly.
     """
 
     def __init__(
-        self, history: ReadsHistory, clock: IReactorTime, heartbeat: float = 15.0, limit: int = 100
+        self,
+        history: ReadsHistory,
+        clock: IReactorTime,
+        shares: Shares,
+        heartbeat: float = 15.0,
     ) -> None:
         self.history = history
         self.clock = clock
         self.heartbeat = heartbeat
-        self._limit = limit
-        self._open: set[Exchange] = set()
+        self._shares = shares
         self._running: set[_Stream] = set()
         self._closed = False
         self.opened = 0
         self.dropped = 0
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._shares)
 
     async def open(self, exchange: Exchange, values: Values, base_url: str) -> bytes | IResource:
         """Begin a stream, or refuse it while it can still be refused with an envelope.
@@ -73,19 +77,22 @@ class EventStreams:
         :raises Refused: with ``bad_parameter`` for a place that is none, ``too_many_streams``,
             or ``history_unavailable`` where the place is too far back to be read just now.
         """
-        if self._closed or len(self._open) >= self._limit:
-            raise Refused(
-                Code.TOO_MANY_STREAMS,
-                f"{len(self._open)} streams are open, and no more may be",
-                retry_after=5,
+        client = exchange.client or ""
+        if self._closed or not self._shares.may_take(client):
+            is_full = self._closed or len(self) >= self._shares.places
+            whose = (
+                f"{len(self)} streams" if is_full else f"{self._shares.most} streams of {client}"
             )
-        self._open.add(exchange)
-        exchange.gone.addCallback(lambda _: self._open.discard(exchange))
+            raise Refused(
+                Code.TOO_MANY_STREAMS, f"{whose} are open, and no more may be", retry_after=5
+            )
+        leave = self._shares.take(client)
+        exchange.gone.addCallback(lambda _: leave())
         try:
             stream = _Stream(self, exchange, values, base_url)
             await stream.prepare(exchange.header("Last-Event-ID") or values.get(p.AFTER))
         except BaseException:
-            self._open.discard(exchange)
+            leave()
             raise
         if exchange.http_method == "HEAD":
             exchange.dress_stream(CONTENT_TYPE)

@@ -188,8 +188,8 @@ class Methods:
                     # All that was looked through was left out by the filter: there may be more.
                     _forget(changed)
                     continue
-                if now < until and self._waiters.may_wait:
-                    await self._waiters.wait(changed, until - now, asking.gone)
+                if now < until and self._waiters.may_wait(asking.client):
+                    await self._waiters.wait(asking.client, changed, until - now, asking.gone)
                     continue
             _forget(changed)
             return self._told(rows, cursor, crowded=now < until and not rows)

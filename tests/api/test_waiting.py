@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from ccdaemon.api.shares import Shares
 from ccdaemon.api.waiting import Waiters
 from ccdaemon.calls.model import State
 from ccdaemon.errors import Code, Refused
@@ -234,15 +235,15 @@ class Alone(SynchronousTestCase):
     def test_a_failed_change_only_wakes(self) -> None:
         """Whoever waits for a change that fails looks again, and the failure is nobody's."""
         changed: Deferred[None] = Deferred()
-        waiting = Waiters(Clock()).wait(changed, 5, Deferred())
+        waiting = Waiters(Clock(), Shares(1)).wait("crm", changed, 5, Deferred())
         changed.errback(ValueError())
         self.assertIsNone(self.successResultOf(waiting))
 
     def test_whoever_is_awake_stays_awake(self) -> None:
         """What happens after the first reason to wake is no matter."""
         clock, gone = Clock(), Deferred[None]()
-        waiters = Waiters(clock)
-        waiting = waiters.wait(Deferred(), 5, gone)
+        waiters = Waiters(clock, Shares(1))
+        waiting = waiters.wait("crm", Deferred(), 5, gone)
         clock.advance(5)
         gone.callback(None)
         waiters.close()
