@@ -115,7 +115,7 @@ class AMITests(SynchronousTestCase):
         self.assertEqual(told.states, derive(trace.anchor, signals_of([stream])).states)
 
     def test_without_a_filter(self) -> None:
-        """All that Asterisk has to say of a call tells no more and nothing else, but for bridges."""
+        """All that Asterisk says of a call tells no more and nothing else, but for bridges."""
         for version in VERSIONS:
             full = Trace(version, "talk_client_hangs_up", "unfiltered.ami")
             filtered = Trace(version, "talk_client_hangs_up")
