@@ -13,11 +13,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from twisted.logger import Logger
+
 from ccdaemon.asterisk import labels
 from ccdaemon.asterisk.dialplan_words import SAYINGS, Channel
 from ccdaemon.asterisk.signals import HOLDING, number
 from ccdaemon.calls import signals
 from ccdaemon.calls.signals import Signal
+
+_log = Logger()
 
 #: The columns of a row, in order.
 COLUMNS = (
@@ -100,6 +104,19 @@ def date_of(line: str) -> int | None:
     """When a line was written, in milliseconds; None if it is no row of ours."""
     row = next(read_rows([line]))
     return None if row is None else row.date
+
+
+def from_line(line: str) -> list[Signal] | None:
+    """The signals that a line of the file spells; None for one that is no row of ours.
+
+    So is a row that cannot be spelled, whatever is wrong with it: it keeps nobody from the next.
+    """
+    row = next(read_rows([line]))
+    try:
+        return None if row is None else list(from_row(row))
+    except Exception:
+        _log.failure("a row of the channel log cannot be read")
+        return None
 
 
 def from_rows(lines: Iterable[str]) -> Iterator[Signal]:

@@ -96,16 +96,16 @@ class Board:
             self._busy[call.call_id] = now
 
     def _free(self, sip: str, call: Call) -> None:
-        calls = self._by_sip[sip]
-        calls.remove(call)
-        if not calls:
-            del self._by_sip[sip]
+        # A call that raised may have been noted only half.
+        calls = [one for one in self._by_sip.pop(sip, ()) if one is not call]
+        if calls:
+            self._by_sip[sip] = calls
 
     def remove(self, call: Call) -> None:
         """Take down a call that is over, or that never came to be."""
         del self._calls[call.call_id]
         for one in self._ids.pop(call.call_id):
-            if self._by_id[one] is call:
+            if self._by_id.get(one) is call:
                 del self._by_id[one]
         for sip in self._busy.pop(call.call_id):
             self._free(sip, call)

@@ -113,6 +113,8 @@ def of_calls(live: LiveCalls, overdue: CallWatchdog) -> Read:
         now = Counter((call.direction.value, call.phase) for call in live.asked())
         yield gauges("live_calls", "Calls that are not over", ["direction", "phase"], now)
         yield counter("calls_untold", "Calls that could not be told", live.untold)
+        about = "Calls that could not be followed to their end"
+        yield counter("calls_given_up", about, live.given_up.count)
         about = "Calls that stayed as they were for too long"
         yield counter("calls_closed_by_watchdog", about, overdue.closed)
 

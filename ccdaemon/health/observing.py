@@ -71,6 +71,7 @@ class Observing(MultiService):
             "asterisk": probes.asterisk(parts.ami),
             "journal": probes.journal(parts.journal, state),
             "fastagi": probes.fastagi(parts.agi),
+            "calls": probes.calls(parts.live, wall),
             "postgres": probes.postgres(parts.database, parts.shipper, clock),
             "webhooks": probes.webhooks(parts.webhooks, wall),
         }

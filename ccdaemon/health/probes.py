@@ -16,6 +16,7 @@ from ccdaemon.health.health import Condition, Probe, Seen
 from ccdaemon.history.journal import WAITING, Journal
 from ccdaemon.history.postgres import Database
 from ccdaemon.history.shipper import Shipper
+from ccdaemon.live.calls import LiveCalls
 from ccdaemon.webhooks.webhooks import WebhookHealth, Webhooks
 
 OK, DEGRADED, FAILING = Condition
@@ -24,6 +25,8 @@ OK, DEGRADED, FAILING = Condition
 LITTLE_ROOM, NO_ROOM = 1 << 30, 50 << 20
 #: Events by which Postgres may be behind without a word, and seconds for which it may be.
 BEHIND_EVENTS, BEHIND_SECONDS = 5_000, 30.0
+#: Seconds for which a call that could not be followed is told.
+TOLD_FOR = 3600.0
 #: Call numbers below which a new lease is overdue.
 FEW_NUMBERS = 1_000
 
@@ -62,6 +65,19 @@ def journal(kept: Journal, folder: FolderWatch) -> Probe:
         if health.set_aside is not None:
             return Seen(DEGRADED, f"the journal {health.set_aside}", health.waiting)
         return Seen(OK, None, health.waiting)
+
+    return probe
+
+
+def calls(live: LiveCalls, wall: IReactorTime) -> Probe:
+    """The calls that are followed."""
+
+    def probe() -> Seen:
+        last = live.given_up.last
+        if last is not None and wall.seconds() - last[0] / 1000 < TOLD_FOR:
+            words = f"{live.given_up.count} could not be followed since the start; {last[1]}"
+            return Seen(DEGRADED, words, len(live))
+        return Seen(OK, None, len(live))
 
     return probe
 

@@ -28,6 +28,7 @@ from ccdaemon.history.failures import CallKnown, KeyTaken, NoLease
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.rows import Chain
 from ccdaemon.live import calls_before
+from ccdaemon.live.given_up import GivenUp, last_state
 from ccdaemon.live.telling import Telling
 from ccdaemon.live.unknown_calls import UnknownCalls
 from ccdaemon.recordings.recordings import Recordings, channels_recorded, relative_path
@@ -52,6 +53,7 @@ class LiveCalls:
     :param sip_of: the operator whose channel has a name, None if it is nobody's.
     :param is_phone: whether a client may have this number.
     :ivar untold: calls that came in or were dialled by hand and could not be told.
+    :ivar given_up: calls that could not be followed to their end.
     """
 
     log = Logger()
@@ -74,6 +76,7 @@ class LiveCalls:
         self._over: dict[str, int] = {}
         self._unknown = UnknownCalls(journal, sip_of, is_phone)
         self.untold = 0
+        self.given_up = GivenUp()
 
     def __len__(self) -> int:
         return len(self._board)
@@ -210,7 +213,18 @@ class LiveCalls:
         return from_event(event, moment(event, self._now()))
 
     def hear(self, signal: signals.Signal) -> None:
-        """Give a signal to the call it belongs to, and have told what it adds to its chain."""
+        """Give a signal to the call it belongs to, and have told what it adds to its chain.
+
+        A call that cannot take it is given up, and no other call hears of that.
+        """
+        call = self._board.whose(signal)
+        told = len(call.states) if call is not None else 0
+        try:
+            self._hear(signal)
+        except Exception as error:
+            self._give_up(signal, call or self._board.whose(signal), told, error)
+
+    def _hear(self, signal: signals.Signal) -> None:
         if isinstance(signal, Opening):
             self._hear_of(signal)
             return
@@ -225,6 +239,53 @@ class LiveCalls:
             self._telling.tell(call, states)
         if call.final:
             self._know_over(call.anchor, call.call_id)
+
+    def _give_up(
+        self, signal: signals.Signal, call: Call | None, told: int, error: Exception
+    ) -> None:
+        """Tell the last state of a call that cannot be followed, as far as that can be.
+
+        :param told: how many of its states were told before the signal.
+        """
+        call_id = call.call_id if call is not None else None
+        what = f"{type(signal).__name__} of channel {signal.channel}"
+        self.log.failure(
+            "call_id={call_id} cannot be followed any more: it stumbled over {what}",
+            call_id=call_id,
+            what=what,
+        )
+        words = f"lost: ccdaemon stumbled over {what}: {type(error).__name__}"
+        self.given_up.add(self._now(), f"call {call_id or 'that nobody knows'} was {words}")
+        if call is None or call_id is None:
+            # Nor does it stumble again where the log is read again.
+            self._know_over(signal.channel, 0)
+            return
+        # What the log has of it, read again, is not to open it anew.
+        self._know_over(call.anchor, call_id)
+        try:
+            if not call.final:
+                refused = signals.Refused(call.anchor, call.anchor, self._now(), words)
+                machine.advance(call, refused)
+            self._telling.tell(call, call.states[told:])
+        except Exception:
+            self.log.failure("call_id={call_id} cannot tell its own end", call_id=call_id)
+            self._end_without_machine(call_id, words)
+        if self._board.call(call_id) is call:
+            self._board.remove(call)
+
+    def _end_without_machine(self, call_id: int, words: str) -> None:
+        ending = Deferred.fromCoroutine(self._end_as_told(call_id, words))
+        ending.addErrback(
+            lambda failure: self.log.failure(
+                "call_id={call_id} has no last state", failure, call_id=call_id
+            )
+        )
+
+    async def _end_as_told(self, call_id: int, words: str) -> None:
+        await self._journal.settled()
+        chain = await self._journal.chain(call_id)
+        if chain is not None and chain.states and not chain.call.final:
+            await self._journal.append([last_state(chain, self._now(), words)])
 
     def _hear_of(self, signal: Opening) -> None:
         try:
@@ -336,11 +397,21 @@ class LiveCalls:
     def restore(self, chains: Sequence[Chain]) -> None:
         """Put calls that were live when the daemon ended back on the board."""
         for chain in chains:
-            states = [row.state for row in chain.states]
-            call = again(chain.call, states, self._anchor(chain.call.call_id))
-            self._board.add(call)
+            try:
+                states = [row.state for row in chain.states]
+                self._board.add(again(chain.call, states, self._anchor(chain.call.call_id)))
+            except Exception as error:
+                self._cannot_restore(chain, error)
         if chains:
             self.log.info("{count} calls were live at the last end", count=len(chains))
+
+    def _cannot_restore(self, chain: Chain, error: Exception) -> None:
+        call_id = chain.call.call_id
+        self.log.failure("call_id={call_id} cannot be taken up again", call_id=call_id)
+        words = f"lost: ccdaemon could not take it up after its start: {type(error).__name__}"
+        self.given_up.add(self._now(), f"call {call_id} was {words}")
+        self._know_over(chain.call.anchor or self._anchor(call_id), call_id)
+        self._end_without_machine(call_id, words)
 
     async def expect_recordings(self) -> None:
         """Know the calls of the last day, and wait again for their recordings that are missing."""
@@ -353,8 +424,15 @@ class LiveCalls:
 
     def _expect_recordings(self, call: CallView, known: set[str]) -> None:
         for channel in channels_recorded(call):
-            if self._recordings is not None and channel not in known:
+            if self._recordings is None or channel in known:
+                continue
+            try:
                 path = relative_path(channel, call.date)
+            except ValueError as error:
+                self.log.error(
+                    "call_id={call_id} has no recording: {error}", call_id=call.call_id, error=error
+                )
+            else:
                 self._recordings.expect(call.call_id, channel, path)
 
     def _anchor(self, call_id: int) -> str:

@@ -243,6 +243,6 @@ class ChannelLog:
 
 def _read(path: Path, place: Place, date: int) -> _Found:
     chunk = cel_file.read(path, place, date)
-    rows = list(cel.read_rows(chunk.lines))
-    signals = [signal for row in rows if row is not None for signal in cel.from_row(row)]
-    return _Found(chunk, signals, rows.count(None), bool(chunk.lines) or path.exists())
+    spelled = [cel.from_line(line) for line in chunk.lines]
+    signals = [signal for each in spelled if each is not None for signal in each]
+    return _Found(chunk, signals, spelled.count(None), bool(chunk.lines) or path.exists())

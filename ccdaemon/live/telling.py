@@ -107,7 +107,8 @@ class Telling:
                 sip=told.sip,
                 detail=told.detail or "",
             )
-        self._told(call, states)
+        with self.log.failureHandler("what follows from states that are told failed"):
+            self._told(call, states)
 
     def _not_kept(self, failure: Failure, call: Call) -> None:
         self.log.failure(

@@ -104,7 +104,7 @@ class Numbers(SynchronousTestCase):
         routed = RoutingCounters()
         routed.routes["crm", "dial"] += 2
         routed.crm["late"] += 1
-        live = SimpleNamespace(asked=list, untold=2)
+        live = SimpleNamespace(asked=list, untold=2, given_up=SimpleNamespace(count=4))
         calls = gauges.of_calls(cast(Any, live), cast(Any, SimpleNamespace(closed=1)))
         reads = (gauges.of_health(watch), gauges.of_routing(routed), calls)
         self.metrics = Metrics(cast(Any, self.clock), reads)
@@ -116,6 +116,7 @@ class Numbers(SynchronousTestCase):
         self.assertEqual(now["ccdaemon_ready", ""], 1)
         self.assertEqual(now["ccdaemon_routing_routes_total", "dial,crm"], 2)
         self.assertEqual(now["ccdaemon_calls_untold_total", ""], 2)
+        self.assertEqual(now["ccdaemon_calls_given_up_total", ""], 4)
         self.assertEqual(now["ccdaemon_calls_closed_by_watchdog_total", ""], 1)
         routed.crm["late"] += 1
         self.assertEqual(self.samples()["ccdaemon_routing_crm_total", "late"], 2)

@@ -58,7 +58,7 @@ class Well(HealthCase):
         health = await self.ask("health")
         self.assertEqual((health["status"], health["ready"]), ("ok", True), health)
         names = [part["name"] for part in health["parts"]]
-        expected = ["asterisk", "journal", "fastagi", "postgres", "webhooks", "recordings"]
+        expected = ["asterisk", "journal", "fastagi", "calls", "postgres", "webhooks", "recordings"]
         self.assertEqual(names, expected)
         for part in health["parts"]:
             self.assertEqual(part["status"], "ok", part)
