@@ -29,6 +29,7 @@ class Code(str, Enum):
     EXTERNAL_KEY_USED = "external_key_used"
     CALL_UNKNOWN = "call_unknown"
     WRONG_STATE = "wrong_state"
+    TOO_MANY_ACTIONS = "too_many_actions"
     RECORD_UNKNOWN = "record_unknown"
     DELIVERY_UNKNOWN = "delivery_unknown"
     BAD_RANGE = "bad_range"

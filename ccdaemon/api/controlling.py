@@ -117,6 +117,7 @@ async def _record_resume(methods: Controlling, values: Values, asking: Asking) -
 _ALWAYS = (
     Code.CALL_UNKNOWN,
     Code.WRONG_STATE,
+    Code.TOO_MANY_ACTIONS,
     Code.ASTERISK_UNAVAILABLE,
     Code.ASTERISK_REFUSED,
     Code.NOT_READY,

@@ -153,7 +153,7 @@ ENTERING: Sequence[Method] = (
         acts=True,
         required=(p.CALL_ID, p.ORDER_ID),
         optional=(p.REPLACE,),
-        refusals=(*_OF_CALL, Code.WRONG_STATE),
+        refusals=(*_OF_CALL, Code.WRONG_STATE, Code.TOO_MANY_ACTIONS),
     ),
     Method(
         "setResult",
@@ -164,7 +164,7 @@ ENTERING: Sequence[Method] = (
         acts=True,
         required=(p.CALL_ID, p.RESULT),
         optional=(p.NOTE,),
-        refusals=_OF_CALL,
+        refusals=(*_OF_CALL, Code.TOO_MANY_ACTIONS),
     ),
     Method(
         "pauseOperator",

@@ -33,6 +33,7 @@ STATUS: Mapping[Code, int] = {
     Code.EXTERNAL_KEY_USED: 409,
     Code.CALL_UNKNOWN: 404,
     Code.WRONG_STATE: 409,
+    Code.TOO_MANY_ACTIONS: 409,
     Code.RECORD_UNKNOWN: 404,
     Code.DELIVERY_UNKNOWN: 404,
     Code.BAD_RANGE: 416,

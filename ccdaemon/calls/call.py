@@ -33,7 +33,7 @@ class Call:
     and what came of it, ``heard`` what the dialplan said of all that, ``said`` how far each
     channel has counted it, ``said_before`` how far before a restart, None if that was not kept,
     ``widened`` whether channels beside the first two are operators who are asked. ``rejected``:
-    why nobody may be.
+    why nobody may be. ``actions``: how often somebody has acted on it or written something on it.
     """
 
     call_id: int
@@ -67,6 +67,7 @@ class Call:
     widened: bool = False
     rejected: str | None = None
     noted: list[str] = field(default_factory=list)
+    actions: int = 0
 
     def __post_init__(self) -> None:
         """Put the two phones up that every call has, in the order in which they are asked."""

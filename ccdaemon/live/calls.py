@@ -365,6 +365,7 @@ class LiveCalls:
     def _note_action(self, action: Action) -> None:
         call = self.call(action.call_id)
         if call is not None:
+            call.actions += 1
             self.note(call, _in_words(action))
 
     def asked(self) -> list[Call]:
@@ -399,7 +400,9 @@ class LiveCalls:
         for chain in chains:
             try:
                 states = [row.state for row in chain.states]
-                self._board.add(again(chain.call, states, self._anchor(chain.call.call_id)))
+                call = again(chain.call, states, self._anchor(chain.call.call_id))
+                call.actions = len(chain.actions)
+                self._board.add(call)
             except Exception as error:
                 self._cannot_restore(chain, error)
         if chains:

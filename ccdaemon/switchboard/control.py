@@ -67,7 +67,7 @@ class Control(Hand):
 
     async def hangup(self, call_id: int, client: str) -> None:
         """End a call in any phase."""
-        async with self._one_at_a_time(call_id) as call:
+        async with self._one_at_a_time(call_id, "hangup") as call:
             self._live.cancelled(call)
             # Before the end is told, which is to say so; a disk that takes nothing holds up no end.
             traced = self._trace(call, "hangup", client)
@@ -102,14 +102,14 @@ class Control(Hand):
 
     async def hold(self, call_id: int, client: str) -> None:
         """Let the client hear music, and the operator nothing."""
-        async with self._one_at_a_time(call_id) as call:
+        async with self._one_at_a_time(call_id, "hold") as call:
             standing, operator = await self._with_operator(call, TALK, "put on hold")
             await self._keep_waiting(standing, operator, HOLD, WAIT_CONTEXT)
             await self._trace(call, "hold", client, sip=operator.sip)
 
     async def unhold(self, call_id: int, client: str) -> None:
         """Bring client and operator together again; an operator who has gone is rung anew."""
-        async with self._one_at_a_time(call_id) as call:
+        async with self._one_at_a_time(call_id, "unhold") as call:
             standing = await self._standing(call, (Stand.HELD,), "taken off hold")
             if standing.operator is not None:
                 await self._set(standing.client, {HAND: ""})
@@ -154,7 +154,7 @@ class Control(Hand):
         """
         target = Target(sip, phone)
         attended = mode is Mode.ATTENDED
-        async with self._one_at_a_time(call_id) as call:
+        async with self._one_at_a_time(call_id, "transfer") as call:
             allowed = TALK if attended else (Stand.TALKING, Stand.HELD)
             standing = await self._standing(call, allowed, "transferred")
             await self._refuse_target(target, call.sip, client)
@@ -193,7 +193,7 @@ class Control(Hand):
 
     async def transfer_complete(self, call_id: int, client: str) -> None:
         """Let the client talk with whom his operator has spoken to first."""
-        async with self._one_at_a_time(call_id) as call:
+        async with self._one_at_a_time(call_id, "transferComplete") as call:
             standing, other = await self._consulted(call)
             if not is_up(other) or standing.operator is None:
                 raise wrong_state(call, "is on hold: the phone asked for still rings")
@@ -202,7 +202,7 @@ class Control(Hand):
 
     async def transfer_cancel(self, call_id: int, client: str) -> None:
         """Bring the operator back to the client."""
-        async with self._one_at_a_time(call_id) as call:
+        async with self._one_at_a_time(call_id, "transferCancel") as call:
             _, other = await self._consulted(call)
             await self._hang_up(channel_of(other))
             await self._trace(call, "transferCancel", client, sip=other.sip, phone=other.phone)
@@ -217,7 +217,8 @@ class Control(Hand):
 
     async def mute(self, call_id: int, who: Party, *, on: bool, client: str) -> None:
         """Let what ``who`` (operator, client) says be heard by nobody, or be heard again."""
-        async with self._one_at_a_time(call_id) as call:
+        method = "mute" if on else "unmute"
+        async with self._one_at_a_time(call_id, method) as call:
             standing, operator = await self._with_operator(call, TALK, "muted")
             leg = operator if who is Party.OPERATOR else standing.client
             try:
@@ -227,12 +228,11 @@ class Control(Hand):
                     words = f"{refused.message}; is its module res_mutestream loaded?"
                     raise Refused(refused.code, words, call_id=call_id) from refused
                 raise
-            method = "mute" if on else "unmute"
             await self._trace(call, method, client, sip=operator.sip, detail=who.value)
 
     async def spy(self, call_id: int, sip: str, method: str, client: str) -> None:
         """Ring a supervisor, who listens; by ``method`` the operator or both hear him."""
-        async with self._one_at_a_time(call_id) as call:
+        async with self._one_at_a_time(call_id, method) as call:
             _, operator = await self._with_operator(call, TALK, "listened to")
             await self._refuse_target(Target(sip, None))
             asterisk = self._config.asterisk
@@ -256,7 +256,8 @@ class Control(Hand):
 
     async def pause_recording(self, call_id: int, *, on: bool, client: str) -> None:
         """Have silence recorded from now on, or what is said again."""
-        async with self._one_at_a_time(call_id) as call:
+        method = "recordPause" if on else "recordResume"
+        async with self._one_at_a_time(call_id, method) as call:
             standing = await self._standing(call, THERE, "recorded otherwise")
             legs = [standing.client, *(leg for leg in call.operators if not leg.over)]
             done = [await self._pause_on(leg, on) for leg in legs if leg.channel is not None]
@@ -266,7 +267,7 @@ class Control(Hand):
             for leg in legs:
                 if leg.channel is not None:
                     await self._set(leg, {PAUSED: "1" if on else ""})
-            await self._trace(call, "recordPause" if on else "recordResume", client)
+            await self._trace(call, method, client)
 
     async def _is_recorded_later(self, standing: Standing) -> bool:
         """Whether the client waits for nobody who is there, and whoever comes is recorded."""

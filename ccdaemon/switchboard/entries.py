@@ -6,6 +6,8 @@ told, and is shown under the new order all the same. Knows no HTTP.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -20,6 +22,7 @@ from ccdaemon.history.facts import ATTACH_ORDER, SET_RESULT, ActionFact
 from ccdaemon.history.failures import JournalBroken, JournalFull
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.rows import Chain
+from ccdaemon.switchboard.action_limit import check_actions
 
 #: Seconds in which a call is found; what was written is read once more afterwards.
 FOUND_WITHIN = 2.0
@@ -61,8 +64,9 @@ class Entries:
         self._live = live
         self._history = history
         self._clock = clock
-        # One after the other: of two orders for one call the second has to find the first. Each
-        # call has a lock for as long as somebody holds it or waits for it.
+        # One after the other: of two orders for one call the second has to find the first, and each
+        # entry has to be counted before the next. Each call has a lock for as long as somebody
+        # holds it or waits for it.
         self._turns: WeakValueDictionary[int, DeferredLock] = WeakValueDictionary()
 
     async def attach_order(
@@ -72,13 +76,10 @@ class Entries:
 
         :param replace: also where the call has another order.
         :param client: the name of the API client that asks.
-        :raises Refused: with ``wrong_state`` where it has another order; ``call_unknown``; or
-            where it cannot be kept.
+        :raises Refused: with ``wrong_state`` where it has another order; ``call_unknown``;
+            ``too_many_actions``; or where it cannot be kept.
         """
-        turn = self._turns.setdefault(call_id, DeferredLock())
-        await turn.acquire()
-        try:
-            chain = await self._find(call_id)
+        async with self._one_at_a_time(call_id) as chain:
             before = chain.call.order_id
             if before == order_id:
                 return
@@ -90,6 +91,7 @@ class Entries:
                     call_id=call_id,
                     state=chain.call.state.value,
                 )
+            check_actions(call_id, ATTACH_ORDER, len(chain.actions))
             was = None if before is None else f"before: order {before}"
             action = Action(
                 call_id, self._now(), ATTACH_ORDER, client, order_id=order_id, detail=was
@@ -102,8 +104,6 @@ class Entries:
                 client=client,
                 was=was or "",
             )
-        finally:
-            turn.release()
 
     async def _attach(self, action: Action, order_id: str, before: str | None) -> None:
         # First the call, so that no state is told after the order without it.
@@ -122,20 +122,31 @@ class Entries:
 
         The last word once more is as if it had not been said.
 
-        :raises Refused: with ``call_unknown``, or where it cannot be kept.
+        :raises Refused: with ``call_unknown``, ``too_many_actions``, or where it cannot be kept.
         """
-        chain = await self._find(call_id)
-        said = [row.action for row in chain.actions if row.action.action == SET_RESULT]
-        if said and (said[-1].result, said[-1].note) == (result, note):
-            return
-        action = Action(call_id, self._now(), SET_RESULT, client, result=result, note=note)
-        await self._keep(action)
+        async with self._one_at_a_time(call_id) as chain:
+            said = [row.action for row in chain.actions if row.action.action == SET_RESULT]
+            if said and (said[-1].result, said[-1].note) == (result, note):
+                return
+            check_actions(call_id, SET_RESULT, len(chain.actions))
+            action = Action(call_id, self._now(), SET_RESULT, client, result=result, note=note)
+            await self._keep(action)
         self.log.info(
             "call_id={call_id} result {result!r} set by {client}",
             call_id=call_id,
             result=result,
             client=client,
         )
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, call_id: int) -> AsyncIterator[Chain]:
+        """The call's chain, for nobody else who would write on it meanwhile."""
+        turn = self._turns.setdefault(call_id, DeferredLock())
+        await turn.acquire()
+        try:
+            yield await self._find(call_id)
+        finally:
+            turn.release()
 
     async def _find(self, call_id: int) -> Chain:
         # First: what is appended while the disk takes nothing waits for it.

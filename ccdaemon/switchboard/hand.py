@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -27,6 +27,7 @@ from ccdaemon.history.rows import Chain
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.presence import Presence
 from ccdaemon.operators import Status
+from ccdaemon.switchboard.action_limit import check_actions
 from ccdaemon.switchboard.standing import Stand, Standing, find_out, is_gone, wrong_state
 from ccdaemon.switchboard.switchboard import UNABLE, shown_name
 
@@ -76,10 +77,12 @@ class Hand:
         self._locks: dict[int, DeferredLock] = {}
 
     @asynccontextmanager
-    async def _one_at_a_time(self, call_id: int) -> Any:
+    async def _one_at_a_time(self, call_id: int, action: str) -> Any:
         """The live call, for nobody else meanwhile.
 
-        :raises Refused: with ``call_unknown``, or ``wrong_state`` if it is over.
+        :param action: what is to be done to it.
+        :raises Refused: with ``call_unknown``, ``wrong_state`` if it is over, or
+            ``too_many_actions``.
         """
         lock = self._locks.setdefault(call_id, DeferredLock())
         await lock.acquire()
@@ -87,6 +90,7 @@ class Hand:
             call = self._live.call(call_id)
             if call is None or call.final:
                 await self._refuse_past(call_id)
+            check_actions(call_id, action, call.actions)
             try:
                 yield call
             except Gone as error:
@@ -97,7 +101,7 @@ class Hand:
             if not lock.locked and not lock.waiting:
                 self._locks.pop(call_id, None)
 
-    async def _refuse_past(self, call_id: int) -> None:
+    async def _refuse_past(self, call_id: int) -> NoReturn:
         past = await self._past(call_id)
         if past is None:
             raise Refused(Code.CALL_UNKNOWN, "there is no such call", field="call_id")
