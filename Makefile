@@ -10,7 +10,7 @@ CODE := ccdaemon twisted tests setup.py $(wildcard lab bench)
 # Progress is to be seen as it is made, also in a pipe.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test fast faults schema lint types debians venv constraints clean
+.PHONY: help demo test fast faults schema lint types docs debians venv constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -43,6 +43,9 @@ lint: $(VENV)/ready  ## ruff: rules and format
 types: $(VENV)/ready  ## mypy, strict
 	@echo "== mypy"
 	@$(VENV)/bin/mypy --no-error-summary
+
+docs: $(VENV)/ready  ## draw the pictures in docs/pictures again, from the code
+	@$(RUN) -m lab.draw
 
 # Where they cannot be had the live tests say so, each for itself.
 debians: $(VENV)/ready

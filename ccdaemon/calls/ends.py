@@ -13,6 +13,7 @@ from ccdaemon.calls.leg import Leg
 from ccdaemon.calls.model import Direction, State, StateTold
 from ccdaemon.calls.tables import (
     BY_API,
+    CALLER_LEFT,
     CLIENT,
     LEG_OF,
     OPERATOR,
@@ -136,7 +137,8 @@ def _untaken(call: Call, date: int) -> list[StateTold]:
             # Left by the last operator whom Dial asked.
             cause = None
         words = BY_API_WORDS if call.hung_up_by == "api" else causes.words(cause, "")
-        return [*told, _last(call, State.CLIENT_CANCEL, date, cause=cause, detail=words)]
+        state = CALLER_LEFT[call.direction]
+        return [*told, _last(call, state, date, cause=cause, detail=words)]
     if (words := call.lost or (None if waiting else call.rejected)) is not None:
         return [*settle(call), fail(call, words, date)]
     if waiting:

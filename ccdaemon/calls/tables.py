@@ -160,3 +160,6 @@ BY_API: dict[State, State] = {
     State.CLIENT_CALLTO: State.CLIENT_NOANSWER,
     State.CLIENT_PICKUP: State.FINISH,
 }
+
+#: How a call ends whose caller hangs up before anybody has taken it.
+CALLER_LEFT: dict[Direction, State] = {Direction.INBOUND: State.CLIENT_CANCEL}
