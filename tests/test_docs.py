@@ -11,7 +11,20 @@ import ccdaemon
 from ccdaemon.config import ConfigError, parse
 
 ROOT = Path(ccdaemon.__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / ".github").rglob("*.md")),
+    ROOT / "changes" / "README.md",
+]
+#: What is run where nobody looks: the workflows and the hooks.
+RUN = [*sorted((ROOT / ".github").rglob("*.yml")), ROOT / ".pre-commit-config.yaml"]
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which a page's headings can be linked to."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 class PageTests(SynchronousTestCase):
@@ -26,6 +39,40 @@ class PageTests(SynchronousTestCase):
             if not (page.parent / target).exists()
         ]
         self.assertEqual(dead, [])
+
+    def test_headings(self) -> None:
+        """Every link to a heading of a page leads to one."""
+        dead = [
+            f"{page.name}: {file}#{heading}"
+            for page in PAGES
+            for file, heading in re.findall(
+                r"\]\(([^)#:]*)#([^)]+)\)", page.read_text("utf-8"), re.M
+            )
+            if heading not in anchors(page.parent / file if file else page)
+        ]
+        self.assertEqual(dead, [])
+
+    def test_paths(self) -> None:
+        """Every file of the code that a page names is there."""
+        dead = [
+            f"{page.name}: {path}"
+            for page in PAGES
+            if page.name != "CHANGELOG.md"
+            for path in re.findall(
+                r"`((?:ccdaemon|tests|lab|bench|conf|docs)/[\w./-]+)`", page.read_text("utf-8")
+            )
+            if not (ROOT / path).exists()
+        ]
+        self.assertEqual(dead, [])
+
+    def test_decisions(self) -> None:
+        """The decisions are numbered without a gap, and each that is named elsewhere is one."""
+        page = (ROOT / "docs" / "decisions.md").read_text("utf-8")
+        numbers = [int(number) for number in re.findall(r"^### ([0-9]+)\. ", page, re.M)]
+        self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
+        for other in PAGES:
+            named = re.findall(r"\bdecision ([0-9]+)\b", other.read_text("utf-8"))
+            self.assertEqual([n for n in named if int(n) not in numbers], [], other.name)
 
     def test_index(self) -> None:
         """Every page is in the index."""
@@ -52,9 +99,24 @@ class PageTests(SynchronousTestCase):
     def test_make_targets(self) -> None:
         """Every make target that a page names is there."""
         there = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
-        for page in PAGES:
-            named = re.findall(r"(?:^|`)make ([a-z]+)", page.read_text("utf-8"), re.M)
+        for page in [*PAGES, *RUN]:
+            named = re.findall(r"(?:^|`|run: )make ([a-z]+)", page.read_text("utf-8"), re.M)
             self.assertEqual([target for target in named if target not in there], [])
+
+    def test_workflows(self) -> None:
+        """The public CI runs on the versions of Python that the package names."""
+        setup = (ROOT / "setup.py").read_text("utf-8")
+        named = re.findall(r"Python :: (3\.[0-9]+)", setup)
+        fast = (ROOT / ".github" / "workflows" / "fast.yml").read_text("utf-8")
+        [versions] = re.findall(r"^ +python: \[(.*)\]$", fast, re.M)
+        self.assertEqual(re.findall(r'"([0-9.]+)"', versions), named)
+
+    def test_hooks(self) -> None:
+        """Every test module that a hook or a page runs is there."""
+        for page in [*PAGES, *RUN]:
+            for name in re.findall(r"\btests\.((?:\w+\.)*test_\w+)", page.read_text("utf-8")):
+                path = ROOT / "tests" / f"{name.replace('.', '/')}.py"
+                self.assertTrue(path.exists(), f"{page.name}: {name}")
 
     def test_service_file(self) -> None:
         """The systemd unit runs the command that the page on installing shows."""
