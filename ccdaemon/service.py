@@ -181,13 +181,7 @@ class Daemon(MultiService):
             spell=lambda tree, form: render(tree, Format(form), "webhook"),
             random=random,
         )
-        retention = Retention(
-            config.retention,
-            Removals(self._journal, database, shipper),
-            RecordingFiles(asterisk.recordings_mount, threads.run, mp3),
-            webhooks.forget,
-            wall,
-        )
+        files = RecordingFiles(asterisk.recordings_mount, threads.run, mp3)
         recordings = Recordings(
             asterisk.recordings_mount,
             self._journal.append,
@@ -196,6 +190,15 @@ class Daemon(MultiService):
             wall,
             threads.run,
             mp3,
+            files.remove,
+        )
+        retention = Retention(
+            config.retention,
+            Removals(self._journal, database, shipper),
+            files,
+            webhooks.forget,
+            recordings.forget,
+            wall,
         )
         endpoints = Endpoints(asterisk.operator_channel, asterisk.operator_pattern)
         self._live = LiveCalls(

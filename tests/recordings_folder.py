@@ -37,6 +37,7 @@ class RecordingsTestCase(SynchronousTestCase):
         self.kept: list[Fact] = []
         self.journal: list[Deferred[list[int]]] = []
         self.lines: list[str] = []
+        self.removed: list[str] = []
         self.looks = 0
         self.chain: Chain | None = None
         cache = Mp3Cache(Path(self.mktemp()), self.in_thread)
@@ -48,6 +49,7 @@ class RecordingsTestCase(SynchronousTestCase):
             self.wall,
             self.in_thread,
             cache,
+            self.remove,
         )
         cast(Any, self.recordings).startService()
 
@@ -63,6 +65,12 @@ class RecordingsTestCase(SynchronousTestCase):
         """Work at once."""
         self.looks += work.__name__ == "_look"
         return maybeDeferred(work, *args)
+
+    async def remove(self, files: Sequence[tuple[str, str]]) -> None:
+        """Remove recordings."""
+        for _, path in files:
+            self.removed.append(path)
+            (self.root / path).unlink(missing_ok=True)
 
     def append(self, facts: Sequence[Fact]) -> Deferred[list[int]]:
         """Keep facts, unless told what to answer next."""

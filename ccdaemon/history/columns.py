@@ -51,7 +51,7 @@ _ATTEMPTS = """(SELECT count(*) FROM call o WHERE o.direction = 'outbound' AND o
     AND o.date > r.date AND (r.back_date IS NULL OR o.date <= r.back_date))"""
 
 
-def _call(row: Sequence[Any]) -> CallView:
+def call_of(row: Sequence[Any]) -> CallView:
     call_id, order_id, key, direction, sip, phone, state, *rest, legs = row
     rest.append(msgspec.convert(legs or (), tuple[LegView, ...]))
     return CallView(call_id, order_id, key, Direction(direction), sip, phone, State(state), *rest)
@@ -69,7 +69,7 @@ def record_of(row: Sequence[Any]) -> Record:
 
 
 def _record_row(row: Sequence[Any]) -> RecordRow:
-    return RecordRow(row[0], record_of(row[1:9]), _call(row[9:]))
+    return RecordRow(row[0], record_of(row[1:9]), call_of(row[9:]))
 
 
 def _operator_row(row: Sequence[Any]) -> OperatorRow:
@@ -80,7 +80,7 @@ def _operator_row(row: Sequence[Any]) -> OperatorRow:
 def _missed_row(row: Sequence[Any]) -> MissedRow:
     *of_call, back, back_date, back_sip, attempts = row
     called_back = None if back is None else CalledBack(back, back_date, back_sip)
-    return MissedRow(_call(of_call), attempts, called_back)
+    return MissedRow(call_of(of_call), attempts, called_back)
 
 
 def action_row(row: Sequence[Any]) -> ActionRow:
@@ -144,7 +144,7 @@ def grouped(rows: Rows, records: Sequence[Record], actions: Sequence[ActionRow])
     for row in rows:
         parts = calls.get(row[0])
         if parts is None:
-            parts = calls[row[0]] = (_call(row[:CALL_WIDTH]), [], [], [])
+            parts = calls[row[0]] = (call_of(row[:CALL_WIDTH]), [], [], [])
         call = parts[0]
         if row[CALL_WIDTH] is not None:
             of_call = (call.order_id, call.external_key, call.note)

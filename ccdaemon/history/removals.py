@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ccdaemon.calls.model import Action
+from ccdaemon.calls.model import Action, CallView
+from ccdaemon.history.columns import CALL, call_of
 from ccdaemon.history.facts import FORGET_ORDER, ActionFact
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.pg_link import Rows
@@ -25,6 +26,7 @@ SELECT call_id, uniqueid, path FROM record
 WHERE date < moment(%s) AND path <> ALL (%s::text[]) ORDER BY date, event_id LIMIT %s
 """
 _OF_CALLS = "SELECT call_id, uniqueid, path FROM record WHERE call_id = ANY (%s)"
+_VIEWS = f"SELECT {CALL} FROM call c WHERE call_id = ANY (%s)"
 _CALLS = """
 SELECT c.call_id FROM state s JOIN call c USING (call_id)
 WHERE s.date < moment(%s) AND s.seq = 1 AND c.final AND c.ended < moment(%s)
@@ -67,6 +69,11 @@ class Removals:
         """The recordings of calls."""
         rows = await self._database.query(_OF_CALLS, (list(calls),))
         return [Recorded(*row) for row in rows]
+
+    async def calls(self, calls: Sequence[int]) -> list[CallView]:
+        """Calls as they were told last."""
+        rows = await self._database.query(_VIEWS, (list(calls),))
+        return [call_of(row) for row in rows]
 
     async def old_calls(self, before: int, most: int, but: Collection[int]) -> list[int]:
         """Calls but these that were over before a moment (ms), the oldest first."""

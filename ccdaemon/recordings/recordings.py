@@ -7,7 +7,7 @@ it writes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -80,6 +80,12 @@ def channels_recorded(call: CallView) -> list[str]:
     ]
 
 
+def recordings_of(call: CallView) -> list[tuple[str, str]]:
+    """Name the recordings of a call's talks, each by its uniqueid and path."""
+    names = filter(_UNIQUEID.fullmatch, channels_recorded(call))
+    return [(uniqueid, relative_path(uniqueid, call.date)) for uniqueid in names]
+
+
 def call_id_of(uniqueid: str) -> int | None:
     """Read the call out of the uniqueid of a channel that we named; None for any other."""
     found = _OUR_CHANNEL.fullmatch(uniqueid)
@@ -99,6 +105,7 @@ class Recordings(Service):
     :param root: the folder as the daemon sees it (``recordings_mount``).
     :param append: the journal's: fires with the events' ids when the facts are kept.
     :param chain: the journal's: what is known of a call.
+    :param remove: removes recordings by uniqueid and path.
     :ivar given_up: how many recordings are not waited for any more, and not registered.
     """
 
@@ -111,6 +118,7 @@ class Recordings(Service):
         wall: IReactorTime,
         in_thread: InThread,
         mp3: Mp3Cache,
+        remove: Callable[[Sequence[tuple[str, str]]], Awaitable[object]],
     ) -> None:
         self._root = root
         self._append = append
@@ -122,6 +130,9 @@ class Recordings(Service):
         self._expected: dict[_Expected, Deferred[None]] = {}
         # Those that are looked at in rounds, and since when each is waited for.
         self._late: dict[_Expected, float] = {}
+        # Of calls that have been forgotten; what is written of them afterwards goes, too.
+        self._unwanted: set[_Expected] = set()
+        self._remove = remove
         self._later: IDelayedCall | None = None
         self._round: Deferred[None] | None = None
         self.given_up = 0
@@ -147,6 +158,7 @@ class Recordings(Service):
         for waiting in list(self._expected.values()):
             waiting.cancel()
         self._late.clear()
+        self._unwanted.clear()
         if self._later is not None:
             self._later.cancel()
             self._later = None
@@ -171,7 +183,12 @@ class Recordings(Service):
         waiting = Deferred.fromCoroutine(self._register(expected))
         self._expected[expected] = waiting
         waiting.addErrback(_report, expected)
-        waiting.addCallback(lambda _: self._expected.pop(expected))
+        waiting.addCallback(lambda _: self._over(expected))
+
+    def forget(self, calls: Collection[int]) -> None:
+        """Register nothing of these calls any more; what is still to come of them is removed."""
+        waited_for, gone = {*self._expected, *self._late}, {*calls}
+        self._unwanted |= {one for one in waited_for if one.call_id in gone}
 
     async def wav(self, record: Record) -> Path:
         """Find a recording's file.
@@ -193,13 +210,24 @@ class Recordings(Service):
             raise Refused(Code.RECORD_UNKNOWN, "no file can be named after this recording")
         return await self._mp3.get(record.uniqueid, found)
 
+    def _over(self, expected: _Expected) -> None:
+        del self._expected[expected]
+        if expected not in self._late:
+            self._unwanted.discard(expected)
+
     async def _register(self, expected: _Expected) -> None:
         began = self._clock.seconds()
         wav = await self._complete(expected, began)
-        if wav is None:
+        if expected in self._unwanted:
+            await self._discard(expected)
+        elif wav is None:
             self._put_off(expected, began)
         else:
             await self._found(expected, wav)
+
+    async def _discard(self, expected: _Expected) -> None:
+        await self._remove([(expected.uniqueid, expected.path)])
+        _log.info("Recording of call {call_id} is removed", call_id=expected.call_id)
 
     async def _found(self, expected: _Expected, wav: Wav) -> None:
         record = Record(
@@ -212,13 +240,15 @@ class Recordings(Service):
             date=int(self._wall.seconds() * 1000),
             pauses=await self._pauses(expected, wav.duration),
         )
-        await self._keep(RecordFact(record))
-        _log.info(
-            "Recording of call {call_id} is complete: {path}, {duration} s",
-            call_id=record.call_id,
-            path=record.path,
-            duration=record.duration,
-        )
+        if await self._keep(expected, RecordFact(record)):
+            _log.info(
+                "Recording of call {call_id} is complete: {path}, {duration} s",
+                call_id=record.call_id,
+                path=record.path,
+                duration=record.duration,
+            )
+        else:
+            await self._discard(expected)
 
     async def _pauses(self, expected: _Expected, duration: float) -> Spans:
         try:
@@ -258,7 +288,9 @@ class Recordings(Service):
             waited = self._clock.seconds() - began
             try:
                 seen = await self._in_thread(self._look, expected.path, waited < SIDES_WITHIN)
-                if isinstance(seen, Wav):
+                if expected in self._unwanted:
+                    await self._discard(expected)
+                elif isinstance(seen, Wav):
                     await self._found(expected, seen)
                 elif waited >= LATE_FOR:
                     self._give_up(expected, seen)
@@ -270,6 +302,7 @@ class Recordings(Service):
                 self.given_up += 1
                 _report(Failure(), expected)
             self._late.pop(expected, None)
+            self._unwanted.discard(expected)
 
     def _give_up(self, expected: _Expected, reason: str) -> None:
         self.given_up += 1
@@ -290,6 +323,8 @@ class Recordings(Service):
             )
             if isinstance(seen, Wav):
                 return seen
+            if waited >= COMPLETE_WITHIN and expected in self._unwanted:
+                return None
             if waited >= COMPLETE_WITHIN:
                 _log.warn(
                     "No recording of call {call_id} yet: {path} {reason}. It is looked for once in"
@@ -302,13 +337,16 @@ class Recordings(Service):
             await deferLater(self._clock, pause)
             pause = min(pause * 2, LAST_LOOK)
 
-    async def _keep(self, fact: RecordFact) -> None:
-        """Have the fact written, however long the journal cannot write."""
+    async def _keep(self, expected: _Expected, fact: RecordFact) -> bool:
+        """Have the fact written, however long the journal cannot write.
+
+        :returns: false if nobody wants it any more.
+        """
         told = False
-        while True:
+        while expected not in self._unwanted:
             try:
                 await self._append([fact])
-                return
+                return expected not in self._unwanted
             except (JournalFull, JournalBroken) as error:
                 if not told:
                     _log.warn(
@@ -318,6 +356,7 @@ class Recordings(Service):
                     )
                 told = True
             await deferLater(self._clock, KEEP_AGAIN)
+        return False
 
     # From here on: in a thread.
 

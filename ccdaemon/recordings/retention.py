@@ -5,7 +5,7 @@ Files go before the rows that name them, so no file is left behind that nobody n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import psycopg2
@@ -21,6 +21,7 @@ from ccdaemon.history.failures import JournalBroken, JournalFull
 from ccdaemon.history.postgres import DatabaseDown
 from ccdaemon.history.removals import Recorded, Removals
 from ccdaemon.history.shipper import Behind
+from ccdaemon.recordings.recordings import recordings_of
 from ccdaemon.recordings.removal import RecordingFiles
 
 #: Seconds after the start until what is due is removed first, and between two times.
@@ -56,6 +57,7 @@ class Retention(Service):
     """Removes what is due, and what is asked for.
 
     :param elsewhere: removes what else is kept of calls: what was sent of them.
+    :param unrecord: has no recording of calls registered that is not complete yet.
     :ivar removed: how much has been removed.
     :ivar last: what came of it the last time; None before the first.
     """
@@ -68,8 +70,10 @@ class Retention(Service):
         removals: Removals,
         files: RecordingFiles,
         elsewhere: Callable[[Sequence[int]], Awaitable[None]],
+        unrecord: Callable[[Collection[int]], None],
         clock: IReactorTime,
     ) -> None:
+        self._unrecord = unrecord
         self._elsewhere = elsewhere
         self._days = days
         self._removals = removals
@@ -193,6 +197,15 @@ class Retention(Service):
         self._stuck |= {one.path for one in records} - {one.path for one in removed}
         return removed
 
+    async def _all_files(
+        self, calls: Sequence[int], records: Sequence[Recorded]
+    ) -> list[tuple[str, str]]:
+        """The recordings that calls have, by uniqueid and path; also those never registered."""
+        named = {(one.uniqueid, one.path) for one in records}
+        for call in await self._removals.calls(calls):
+            named |= {*recordings_of(call)}
+        return sorted(named)
+
     async def _remove_files(self, records: Sequence[Recorded]) -> list[Recorded]:
         left = await self._files.remove([(one.uniqueid, one.path) for one in records])
         return [one for one in records if one.path not in left]
@@ -229,9 +242,10 @@ class Retention(Service):
                     call_id=first,
                 )
             numbers = [call_id for call_id, _ in calls]
+            # Before the look: of what is registered after it nothing else would be removed.
+            self._unrecord(numbers)
             records = await self._removals.records_of(numbers)
-            removed = await self._remove_files(records)
-            if len(removed) < len(records):
+            if await self._files.remove(await self._all_files(numbers, records)):
                 raise Refused(
                     Code.NOT_READY,
                     "a recording cannot be removed; the daemon's log says why",

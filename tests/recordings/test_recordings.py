@@ -218,6 +218,39 @@ class Expecting(RecordingsTestCase):
         self.assertEqual([2], [fact.call_id for fact in self.kept])
         self.assertEqual((self.recordings.expected, self.recordings.given_up), (0, 1))
 
+    def test_forgotten(self) -> None:
+        """What is complete only after its call was forgotten is removed, and not registered."""
+        self.recordings.expect(12, NAME, PATH)
+        self.recordings.expect(13, "b", "a/b.wav")
+        self.recordings.forget([12])
+        for path in (PATH, "a/b.wav"):
+            self.write(wav(tone(1)), path)
+        self.pass_time(5)
+        self.assertEqual([13], [fact.call_id for fact in self.kept])
+        self.assertFalse((self.root / PATH).exists())
+        self.assertEqual(self.recordings.expected, 0)
+
+    def test_forgotten_and_never_complete(self) -> None:
+        """What is left of one is removed as well, soon or when it is late."""
+        for early in (True, False):
+            self.recordings.expect(12, NAME, PATH)
+            self.write(unfinished(tone(1)))
+            self.pass_time(0 if early else 190)
+            self.recordings.forget([12])
+            self.pass_time(190 if early else 61)
+            self.assertFalse((self.root / PATH).exists())
+            self.assertEqual((self.kept, self.recordings.expected), ([], 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_forgotten_while_the_journal_cannot_write(self) -> None:
+        """Nothing is written of it once the journal can."""
+        self.journal = [fail(JournalFull())]
+        self.write(wav(tone(1)))
+        self.recordings.expect(12, NAME, PATH)
+        self.recordings.forget([12])
+        self.pass_time(10)
+        self.assertEqual((self.kept, self.removed, self.recordings.expected), ([], [PATH], 0))
+
     def test_stopping(self) -> None:
         """Nothing is waited for any more, in whatever it waits."""
         self.patch(module, "MOST_EXPECTED", 3)

@@ -73,7 +73,9 @@ class RetentionCase(HistoryCase):
         async def forget_sent(calls: Sequence[int]) -> None:
             self.elsewhere += calls
 
-        self.retention = Retention(days, removals, files, forget_sent, Later())  # type: ignore[arg-type]
+        self.unrecorded: list[int] = []
+        unrecord = self.unrecorded.extend
+        self.retention = Retention(days, removals, files, forget_sent, unrecord, Later())  # type: ignore[arg-type]
         self.files = files
 
     async def add(self, call_id: int, age: int, **changes: Any) -> Path:
@@ -202,6 +204,18 @@ class DueTests(RetentionCase):
         for file in stays:
             self.assertTrue(file.exists(), file)
         self.assertEqual(self.retention.removed.unnamed_files, 1)
+
+    async def test_a_recording_that_is_not_registered_yet(self) -> None:
+        """Its file goes, too, and nobody waits for it any more."""
+        await self.start()
+        name = "cc-abcdef-1-o"
+        path = relative_path(name, NOW - DAY)
+        call = view(1, date=NOW - DAY, order_id="15", anchor=name, answered=NOW - DAY + 4000)
+        await self.daemon_.journal.append(chain(call))
+        file = self.file(path)
+        await self.retention.forget_order("15", "crm")
+        self.assertEqual(([1], False), (self.unrecorded, file.exists()))
+        self.assertEqual([], await self.calls())
 
     async def test_a_file_that_cannot_be_removed(self) -> None:
         """Its row and its call stay, the others go, and it comes to an end."""
@@ -351,7 +365,7 @@ class LifeTests(SynchronousTestCase):
     def started(self, days: Days) -> tuple[Retention, Clock, list[int]]:
         """A job, its clock, and a list that grows each time."""
         clock, ran = Clock(), list[int]()
-        job = Retention(days, None, None, None, clock)  # type: ignore[arg-type]
+        job = Retention(days, None, None, None, None, clock)  # type: ignore[arg-type]
 
         async def remove_due() -> None:
             ran.append(1)
