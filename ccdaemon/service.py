@@ -70,6 +70,7 @@ from ccdaemon.recordings.retention import Retention
 from ccdaemon.routing.parts import make_routing
 from ccdaemon.switchboard.control import Control
 from ccdaemon.switchboard.entries import Entries
+from ccdaemon.switchboard.incoming import REFUSAL as AGI_REFUSAL
 from ccdaemon.switchboard.incoming import SETTINGS as AGI_SETTINGS
 from ccdaemon.switchboard.incoming import Incoming
 from ccdaemon.switchboard.listening import Listening
@@ -269,7 +270,9 @@ class Daemon(MultiService):
             self._switchboard.refuse_phone,
             wall,
         )
-        agi = FastAGIFactory(incoming.scripts, clock, AGI_SETTINGS, config.fastagi.admits)
+        agi = FastAGIFactory(
+            incoming.scripts, clock, AGI_SETTINGS, config.fastagi.admits, AGI_REFUSAL
+        )
         longest = Longest(config.limits.longest_ringing, config.limits.longest_talk)
         overdue = CallWatchdog(self._live, longest, clock)
         observing = Observing(

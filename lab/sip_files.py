@@ -168,13 +168,14 @@ def more_trunk(flavour: Flavour, name: str, address: tuple[str, int]) -> dict[st
     host, port = address
     if flavour == "pjsip":
         return {"pjsip.conf": _PJSIP_TRUNK.format(name=name, host=host, port=port)}
-    return {"sip.conf": f"\n[{name}](trunk)\nhost={host}\nport={port}\n"}
+    return {"sip.conf": f"\n[{name}](trunk)\nhost={host}\nport={port}\ntrustrpid=yes\n"}
 
 
 _PJSIP_TRUNK = """
 [{name}](endpoint)
 context=from-client
 aors={name}
+trust_id_inbound=yes
 [{name}]
 type=aor
 contact=sip:{host}:{port}

@@ -93,7 +93,9 @@ def address_in(contact: str) -> str:
     return found[1] if found else contact.split(";")[0]
 
 
-def credentials(challenge: str, user: str, password: str, uri: str) -> str:
+def credentials(
+    challenge: str, user: str, password: str, uri: str, method: str = "REGISTER"
+) -> str:
     """The Authorization header that answers a digest challenge."""
     asked = dict(re.findall(r'(\w+)="?([^",]+)"?', challenge))
 
@@ -101,7 +103,7 @@ def credentials(challenge: str, user: str, password: str, uri: str) -> str:
         return md5(text.encode(), usedforsecurity=False).hexdigest()
 
     secret = hashed(f"{user}:{asked['realm']}:{password}")
-    request = hashed(f"REGISTER:{uri}")
+    request = hashed(f"{method}:{uri}")
     if "qop" in asked:
         middle = f"{asked['nonce']}:00000001:lab:auth"
         extra = ', qop=auth, nc=00000001, cnonce="lab"'

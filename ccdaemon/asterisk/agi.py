@@ -6,6 +6,7 @@ so every wait has an end here, and whatever goes wrong closes the link: then the
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
@@ -41,6 +42,7 @@ from ccdaemon.asterisk.wire import BadHeader
 Script = Callable[["FastAGIProtocol"], Coroutine[Any, Any, None]]
 #: The script for a path such as ``incoming``, None if there is none.
 FindScript = Callable[[str], Script | None]
+_ANSWERED = re.compile(rb"(?:\A|\n)200 result=")
 
 
 class _Command:
@@ -86,6 +88,7 @@ class FastAGIProtocol(Protocol, AGICommands):
         settings: AGISettings | None = None,
         counters: AGICounters | None = None,
         sessions: set[FastAGIProtocol] | None = None,
+        refusal: tuple[str, str] | None = None,
     ) -> None:
         self.settings = settings or AGISettings()
         self.counters = counters or AGICounters()
@@ -100,6 +103,8 @@ class FastAGIProtocol(Protocol, AGICommands):
         self._script: Deferred[None] | None = None
         self._deadline: IDelayedCall | None = None
         self._closed = False
+        self._refusal = encode_command("SET VARIABLE", *refusal) if refusal else None
+        self._refused = False
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -127,9 +132,7 @@ class FastAGIProtocol(Protocol, AGICommands):
     def finish(self) -> None:
         """Ends the conversation; the dialplan goes on. A script need not call it."""
         if not self._closed:
-            self._closed = True
-            cast(ITCPTransport, self.transport).loseConnection()
-            self._set_deadline(self.settings.close_timeout, self._abort)
+            self._lose()
 
     def cancel(self) -> None:
         """Cancels the script, and so ends the conversation."""
@@ -146,6 +149,8 @@ class FastAGIProtocol(Protocol, AGICommands):
 
     def dataReceived(self, data: bytes) -> None:
         """Reads at once; after the end of the conversation nothing is read any more."""
+        if self._refused and _ANSWERED.search(data):
+            self._lose()
         if self._closed:
             return
         try:
@@ -157,16 +162,17 @@ class FastAGIProtocol(Protocol, AGICommands):
         except AGIWireError as error:
             self.counters.garbage += 1
             self.log.error("FastAGI: what the peer sent is no AGI: {reason}", reason=str(error))
-            self._abort()
+            if self._refusal is not None and self._parser.begun:
+                self._refuse(self._refusal)
+            else:
+                self._abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Fails whatever waits, then cancels the script."""
         self._closed = True
         self._sessions.discard(self)
         self._set_deadline(None)
-        commands, self._commands = self._commands, deque()
-        for command in commands:
-            command.fail(AGIClosed(f"{command.verb}: {reason.getErrorMessage()}"))
+        self._fail_commands(reason.getErrorMessage())
         if self._script is not None:
             self._script.cancel()
 
@@ -214,7 +220,10 @@ class FastAGIProtocol(Protocol, AGICommands):
         if script is None:
             self.counters.unknown_scripts += 1
             self.log.warn("FastAGI: no script {path!r}", path=environment.script)
-            self.finish()
+            if self._refusal is not None:
+                self._refuse(self._refusal)
+            else:
+                self.finish()
             return
         seconds = self.settings.script_timeout
         self._script = Deferred.fromCoroutine(script(self))
@@ -245,6 +254,28 @@ class FastAGIProtocol(Protocol, AGICommands):
         self.log.warn("FastAGI: no {awaited} within {seconds} s", awaited=awaited, seconds=seconds)
         self._abort()
 
+    def _refuse(self, refusal: bytes) -> None:
+        """Tells the dialplan that this call is refused, whatever else was on its way.
+
+        A link that is only closed looks to the dialplan as if nobody had decided.
+        """
+        self._closed = self._refused = True
+        self._fail_commands("the call is refused")
+        if self._script is not None:
+            self._script.cancel()
+        cast(ITCPTransport, self.transport).write(refusal)
+        self._set_deadline(self.settings.reply_timeout, self._lose)
+
+    def _fail_commands(self, reason: str) -> None:
+        commands, self._commands = self._commands, deque()
+        for command in commands:
+            command.fail(AGIClosed(f"{command.verb}: {reason}"))
+
+    def _lose(self) -> None:
+        self._closed, self._refused = True, False
+        cast(ITCPTransport, self.transport).loseConnection()
+        self._set_deadline(self.settings.close_timeout, self._abort)
+
     def _abort(self) -> None:
         self._closed = True
         self._set_deadline(None)
@@ -261,6 +292,8 @@ class FastAGIFactory(Factory):
 
     :param scripts: by path, or a function from a path to a script or None.
     :param admits: whether somebody at this host may connect; None: whoever reaches the port.
+    :param refusal: a variable and the value that it is given for a call whose environment is none
+        of Asterisk's, or names a script that there is not; None: the link is only closed.
     :ivar sessions: the calls inside a script now.
     """
 
@@ -273,6 +306,7 @@ class FastAGIFactory(Factory):
         clock: IReactorTime,
         settings: AGISettings | None = None,
         admits: Callable[[str], bool] | None = None,
+        refusal: tuple[str, str] | None = None,
     ) -> None:
         self.settings = settings or AGISettings()
         self.counters = AGICounters()
@@ -280,6 +314,7 @@ class FastAGIFactory(Factory):
         self._find_script = scripts.get if isinstance(scripts, Mapping) else scripts
         self._clock = clock
         self._admits = admits
+        self._refusal = refusal
 
     def buildProtocol(self, addr: IAddress | None) -> FastAGIProtocol | None:
         """A session for one more call, None if there are too many or a stranger asks."""
@@ -293,7 +328,12 @@ class FastAGIFactory(Factory):
             self.log.warn("FastAGI: {most} calls are inside a script", most=len(self.sessions))
             return None
         protocol = FastAGIProtocol(
-            self._clock, self._find_script, self.settings, self.counters, self.sessions
+            self._clock,
+            self._find_script,
+            self.settings,
+            self.counters,
+            self.sessions,
+            self._refusal,
         )
         protocol.factory = self
         return protocol

@@ -21,6 +21,7 @@ COMMAND_BYTES: Final = 2047
 MOST_WORDS: Final = 100
 
 _BREAKS = re.compile(r"[\r\n\0]")
+_VARIABLE = re.compile(r"(agi_[a-z0-9_]+):(?: ([^\r\0]*))?")
 _VERB = re.compile(r"[A-Z]+(?: [A-Z]+)*")
 _STATUS = re.compile(r"(\d{3})([ -])(.*)", re.DOTALL)
 _RESULT = re.compile(
@@ -110,7 +111,8 @@ class AGIParser:
     """Cuts what Asterisk sends into messages.
 
     After a fault ``error`` is set: what was whole before it has been returned, and nothing more
-    will be.
+    will be. Asterisk writes what a phone sends into the environment as it came, line feeds too: so
+    a name that stands twice is a fault, since nobody can tell which of the two is Asterisk's.
     """
 
     def __init__(self, limits: AGILimits | None = None) -> None:
@@ -121,6 +123,11 @@ class AGIParser:
         self._environment: dict[str, str] | None = {}
         self._lines: list[str] = []
         self._size = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether a line came that Asterisk's environment may have."""
+        return self._environment is None or bool(self._environment)
 
     def feed(self, data: bytes) -> list[AGIMessage]:
         """The messages that ``data`` completes, in the order of the stream."""
@@ -169,9 +176,12 @@ class AGIParser:
         return message
 
     def _take_variable(self, environment: dict[str, str], line: str) -> Environment | None:
-        name, found, value = line.partition(":")
-        if found and name.startswith("agi_"):
-            environment[name] = value.removeprefix(" ")
+        variable = _VARIABLE.fullmatch(line)
+        if variable is not None:
+            name, value = variable.groups("")
+            if name in environment:
+                raise NotAGI(f"{name} stands twice in the environment")
+            environment[name] = value
             return None
         if line or not environment:
             raise NotAGI("a line of the environment is none")

@@ -39,6 +39,9 @@ SETTINGS = AGISettings(
     environment_timeout=2.0, reply_timeout=1.0, script_timeout=2.3, close_timeout=1.0
 )
 
+#: What the dialplan is told of a call of which cannot be said what it asks.
+REFUSAL = ("CC_ROUTE", "reject")
+
 
 class FollowsCalls(Protocol):
     """The live calls."""

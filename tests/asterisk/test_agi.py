@@ -204,3 +204,70 @@ class StrangerTests(ServerCase):
         self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.6", 4000)))
         self.assertIsNotNone(self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.5", 4000)))
         self.assertEqual(self.factory.counters.strangers, 1)
+
+
+class RefusalTests(ServerCase):
+    """What cannot be Asterisk's word of a call is refused, so that the dialplan hears it."""
+
+    TOLD = 'SET VARIABLE "ROUTE" "reject"\n'
+
+    def setUp(self) -> None:
+        """Have a server that refuses by a variable."""
+        super().setUp()
+        self.factory = FastAGIFactory(
+            {"script": self.script}, self.clock, SETTINGS, refusal=("ROUTE", "reject")
+        )
+        self.counters = self.factory.counters
+
+    def assert_refused(self, call: Call) -> None:
+        """The dialplan is told once, and the link closed when that is taken."""
+        self.assertEqual(call.heard(), self.TOLD)
+        self.assertFalse(call.transport.disconnecting)
+        call.say("agi_callingpres: 0\nagi_x: 200 result=1\n")
+        self.assertFalse(call.transport.disconnecting)
+        call.say("200 result=1\n")
+        self.assertTrue(call.transport.disconnecting)
+        self.assertEqual(call.heard(), "")
+        call.hang_up()
+        self.assert_idle()
+
+    def test_environment(self) -> None:
+        """A name that stands twice."""
+        call = self.connect()
+        call.say("agi_network: yes\nagi_network_script: script\nagi_callerid: 1\nagi_network: x\n")
+        self.assert_refused(call)
+        self.assertEqual((self.counters.garbage, self.talks), (1, []))
+
+    def test_unknown_script(self) -> None:
+        """A script that is not there."""
+        call = self.connect()
+        call.enter("other")
+        self.assert_refused(call)
+        self.assertEqual((self.counters.unknown_scripts, self.counters.garbage), (1, 0))
+
+    def test_environment_that_ends_too_early(self) -> None:
+        """What stands behind a forged end of the environment refuses what the script decided."""
+        call, agi = self.enter()
+        asked = agi.setVariable("ROUTE", "dial")
+        call.heard()
+        call.say("agi_callingpres: 0\n")
+        self.failureResultOf(asked, AGIClosed)
+        self.assertEqual((self.ended, self.counters.script_errors), (["CancelledError"], 0))
+        self.assert_refused(call)
+
+    def test_nobody_answers(self) -> None:
+        """Nobody takes the refusal: the link is closed, and dropped."""
+        call = self.connect()
+        call.enter("other")
+        self.clock.advance(SETTINGS.reply_timeout)
+        self.assertTrue(call.transport.disconnecting)
+        self.clock.advance(SETTINGS.close_timeout)
+        self.assertTrue(call.dropped)
+        call.hang_up()
+        self.assert_idle()
+
+    def test_no_asterisk(self) -> None:
+        """Whoever does not begin as Asterisk does is told nothing."""
+        call = self.connect()
+        call.say("GET / HTTP/1.0\n")
+        self.assertEqual((call.heard(), call.dropped), ("", True))

@@ -85,6 +85,33 @@ class EnvironmentTests(SynchronousTestCase):
             self.assertEqual(parser.feed(stream), [])
             self.assertIsInstance(parser.error, NotAGI, stream)
 
+    def test_names_that_stand_twice(self) -> None:
+        """What a phone writes behind a line feed is no fact: such an environment is refused."""
+        phone = b"agi_callerid: 380000000000"
+        for forged in (
+            b"\nagi_network_script: x",
+            b"\nagi_channel: PJSIP/1000-00000001",
+            b"\nagi_arg_1: 380000000001",
+            b"\nagi_callerid: 1",
+            b"\n",
+            b"\nx",
+            b"\nX-agi_x: 1",
+            b"\nagi_X: 1",
+            b"\nagi_x:1",
+            b"\r",
+            b"\0",
+        ):
+            parser = AGIParser()
+            parser.feed(ENVIRONMENT.replace(phone, phone + forged))
+            self.assertIsInstance(parser.error, NotAGI, forged)
+
+    def test_begun(self) -> None:
+        """Whether the peer began as Asterisk does is known in spite of what came then."""
+        for stream, begun in ((b"GET / HTTP/1.0\n", False), (b"agi_x: 1\nfoo\n", True)):
+            parser = AGIParser()
+            parser.feed(stream)
+            self.assertIs(parser.begun, begun)
+
     def test_bounded(self) -> None:
         """An environment at its bound is taken, one byte more is refused, in any chunks."""
         stream = b"agi_a: 1\nagi_b: 2\n\n"

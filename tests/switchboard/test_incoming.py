@@ -21,7 +21,7 @@ from ccdaemon.history.failures import JournalFull, NoLease
 from ccdaemon.live.calls import CallOver
 from ccdaemon.routing import Caller, Route
 from ccdaemon.routing.route import Passed
-from ccdaemon.switchboard.incoming import SETTINGS, Incoming
+from ccdaemon.switchboard.incoming import REFUSAL, SETTINGS, Incoming
 from tests.asterisk.far_end import FarEnd
 
 CONFIG = """
@@ -130,7 +130,7 @@ class ScriptCase(SynchronousTestCase):
         incoming = Incoming(
             config.asterisk, self.live, self.routing, self.append, self.refuse_phone, self.clock
         )
-        self.factory = FastAGIFactory(incoming.scripts, self.clock, SETTINGS)
+        self.factory = FastAGIFactory(incoming.scripts, self.clock, SETTINGS, refusal=REFUSAL)
 
     def append(self, facts: Sequence[Fact]) -> Deferred[list[int]]:
         """Keep them, or not."""

@@ -1,0 +1,100 @@
+"""What comes out of SIP is one value: attacks by one operator's account, and by a raw trunk."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from lab.processes import free_port
+from lab.raw_sip import Invite, RawPhone
+from lab.stack import SOFT_HOST
+from tests.live.harness import LiveTestCase
+
+#: How a line break, or the end of a text, is spelled in an address.
+BREAKS = ("%0A", "%0D%0A", "%00", "%0D")
+
+
+class ForgingTestCase(LiveTestCase):
+    """Phones that say what they like."""
+
+    def setUp(self) -> None:
+        """Have one at an operator's address and one at the trunk's."""
+        super().setUp()
+        server = ("127.0.0.1", self.lab.asterisk.ports.sip)
+        self.operator = RawPhone("127.0.0.1", server)
+        self.trunk = RawPhone(SOFT_HOST, server)
+        self.addCleanup(self.operator.close)
+        self.addCleanup(self.trunk.close)
+
+    def dialled_by_hand(self, number: str, **more: Any) -> int:
+        """What comes of it when an operator dials."""
+        account = {"account": "1058", "password": self.lab.asterisk.phone_password}
+        return self.operator.call(Invite(number, "1058", **account, **more))
+
+    @property
+    def fallback(self) -> int:
+        """How often the phone of the fallback was rung."""
+        return sum(event.event == "invite" for event in self.lab.operators.events("1059"))
+
+
+class FastAgiTests(ForgingTestCase):
+    """Lines in FastAGI's environment."""
+
+    tables = {
+        "routing": {"operators": ["1050"], "blacklist": ["380641111111"]},
+        "limits": {"forbidden_prefixes": ["882"]},
+    }
+    dialplan = {"CC_DIALOUT": "PJSIP/NUMBER@trunk", "CC_FALLBACK": "PJSIP/1059"}
+
+    def test_what_may_not_be_dialled(self) -> None:
+        """403 stays 403, whatever stands in the number, in the name or behind it."""
+        number = "8821612345600"
+        self.assertEqual(self.dialled_by_hand(number), 403)
+        forged = ("agi_network_script%3A%20x", "agi_channel%3A%20PJSIP%2F1001-0000001", "", "x")
+        for end in BREAKS[:2]:
+            for line in forged:
+                spoiled = f"{end}{line}"
+                diversion = (("Diversion", f"<sip:{number}{spoiled}@x>;reason=unconditional"),)
+                found = {
+                    "dialled": self.dialled_by_hand(number + spoiled),
+                    "Diversion": self.dialled_by_hand(number, extra=diversion),
+                    "name": self.dialled_by_hand(number, name=f"x{spoiled}"),
+                }
+                self.assertEqual(found, dict.fromkeys(found, 403), spoiled)
+        for end in BREAKS[2:]:
+            self.assertEqual(self.dialled_by_hand(number + end), 403)
+        self.assertEqual(self.lab.clients.invites(number), 0)
+
+    def test_a_caller_on_the_blacklist(self) -> None:
+        """Is refused, and does not reach the fallback."""
+        before = self.fallback
+        who, where = "380641111111", "380450000001"
+        for end in BREAKS:
+            spoiled = f"{end}agi_network_script%3A%20x"
+            diversion = (("Diversion", f"<sip:{who}{spoiled}@x>;reason=unconditional"),)
+            asserted = (("P-Asserted-Identity", f"<sip:{who}{spoiled}@x>"),)
+            # Another number than the one on the list, as the trunk says: the operator is rung.
+            self.assertIn(self.trunk.call(Invite(where, who, extra=asserted)), (200, 403))
+            found = {
+                "DID": self.trunk.call(Invite(where + spoiled, who)),
+                "Diversion": self.trunk.call(Invite(where, who, extra=diversion)),
+                "name": self.trunk.call(Invite(where, who, name=f"x{spoiled}")),
+                "Contact": self.trunk.call(Invite(where, who, contact=f"x{spoiled}")),
+            }
+            self.assertEqual(found, dict.fromkeys(found, 403), spoiled)
+        self.assertEqual(self.fallback, before)
+
+    def test_a_daemon_that_is_not_there(self) -> None:
+        """Is told apart from one that refuses: what the administrator allows is dialled then."""
+        number = "380660000134"
+        self.set_globals(CC_AGI=f"127.0.0.1:{free_port(socket.SOCK_STREAM)}")
+        self.assertEqual(self.dialled_by_hand(f"{number}"), 200)
+        self.set_globals(CC_AGI=f"{self.daemon.agi}/no-such")
+        self.assertEqual(self.dialled_by_hand(f"{number}"), 403)
+
+
+class FastAgi16Tests(FastAgiTests):
+    """The same with chan_sip."""
+
+    suite = "bullseye"
+    flavour = "chan_sip"
