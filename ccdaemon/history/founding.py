@@ -145,10 +145,27 @@ async def position(journal: Journal, database: Database, asterisk: str, now: int
     return int(known)
 
 
+async def hold_leases(journal: Journal, database: Database) -> None:
+    """Have the database know the numbers that are left here; give up what is another node's."""
+    for lo, hi in journal.leases:
+        sql, params = "SELECT hold_lease(%s, %s, %s)", (journal.node, lo, hi)
+        ((is_ours,),) = await database.query(sql, params)
+        if not is_ours:
+            await journal.drop_lease(lo, hi)
+            _log.error(
+                "call numbers {lo} to {hi} are another node's by this database, and are not used"
+                " any more: it was put back from a copy, or is another one than before",
+                lo=lo,
+                hi=hi,
+            )
+
+
 async def lease(journal: Journal, database: Database) -> None:
     """Take call numbers, if fewer than half a lease are left."""
     if journal.numbers_left >= LEASE // 2:
         return
-    ((lo, hi),) = await database.query("SELECT lo, hi FROM take_lease(%s)", (journal.top_number,))
+    ((lo, hi),) = await database.query(
+        "SELECT lo, hi FROM take_lease(%s, %s)", (journal.top_number, journal.node)
+    )
     await journal.grant(lo, hi)
     _log.info("call numbers {lo} to {hi} were granted", lo=lo, hi=hi)

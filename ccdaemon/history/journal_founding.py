@@ -55,6 +55,16 @@ class JournalFounding:
         """The highest call number that was ever granted."""
         return self._leases.top
 
+    @property
+    def leases(self) -> list[tuple[int, int]]:
+        """First and last of each range of call numbers that may be given out."""
+        return self._leases.ranges
+
+    async def drop_lease(self, lo: int, hi: int) -> None:
+        """Give out none of these call numbers any more."""
+        self._leases.drop(lo, hi)
+        await self._writer.submit(lambda db: writes.drop_lease(db, hi))
+
     async def grant(self, lo: int, hi: int) -> None:
         """Add a lease of call numbers, first and last included."""
         await self._writer.submit(lambda db: writes.grant(db, lo, hi))

@@ -156,6 +156,11 @@ def grant(db: sqlite3.Connection, lo: int, hi: int) -> None:
     db.execute("INSERT INTO lease (lo, hi, next) VALUES (?, ?, ?)", (lo, hi, lo))
 
 
+def drop_lease(db: sqlite3.Connection, hi: int) -> None:
+    """Give out nothing more of the lease that ends with a number."""
+    db.execute("UPDATE lease SET next = hi + 1 WHERE hi = ?", (hi,))
+
+
 def load_keys(db: sqlite3.Connection, keys: Iterable[tuple[str, int]]) -> None:
     """Add keys that calls of Postgres have; those known already stay as they are."""
     db.executemany("INSERT OR IGNORE INTO external_key VALUES (?, ?)", keys)

@@ -26,6 +26,15 @@ class Leases:
         """How many numbers are left."""
         return sum(hi - lo + 1 for lo, hi in self._ranges)
 
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """First and last of each range that is left."""
+        return list(self._ranges)
+
+    def drop(self, lo: int, hi: int) -> None:
+        """Give out nothing of a range any more, first and last included."""
+        self._ranges = deque(one for one in self._ranges if not lo <= one[1] <= hi)
+
     def add(self, lo: int, hi: int) -> None:
         """Add a range, first and last included."""
         self._ranges.append((lo, hi))

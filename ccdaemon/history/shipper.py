@@ -206,6 +206,7 @@ class Shipper(Service):
         about = (self._tenancy.asterisk, int(self._wall.seconds() * 1000))
         await founding.found(self._journal, self._database, *about)
         position = await founding.position(self._journal, self._database, *about)
+        await founding.hold_leases(self._journal, self._database)
         refused = 0
         for event, _ in await self._journal.aside(ASIDE):
             refused += not await self._try_again(event)

@@ -9,10 +9,13 @@ import subprocess
 from dataclasses import replace
 
 import psycopg2
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
-from ccdaemon.calls.model import State
+from ccdaemon.calls.model import Action, State
 from ccdaemon.history import shipper as shipper_module
-from ccdaemon.history.facts import RecordFact
+from ccdaemon.history.facts import FORGET_ORDER, ActionFact, RecordFact
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.history.founding import GAP
 from ccdaemon.history.postgres import DatabaseDown
@@ -87,6 +90,77 @@ class FirstStartTests(HistoryCase):
         self.assertEqual([(30_001, 40_000)], self.sql("SELECT * FROM take_lease(25000)"))
         self.assertEqual([(40_001, 50_000)], self.sql("SELECT * FROM take_lease(40000)"))
         self.assertEqual([(60_001, 70_000)], self.sql("SELECT * FROM take_lease(50001)"))
+
+
+class LeaseTests(HistoryCase):
+    """Two daemons never have the same call numbers."""
+
+    async def test_each_has_an_owner(self) -> None:
+        """Postgres says whose they are."""
+        first = await self.ready(asterisk="a")
+        second = await self.ready(self.folder(), asterisk="b")
+        self.assertEqual(
+            [(1, 10_000, first.journal.node), (10_001, 20_000, second.journal.node)],
+            self.sql("SELECT lo, hi, node FROM lease ORDER BY lo"),
+        )
+
+    async def test_two_at_once(self) -> None:
+        """The second waits for the first, whatever the sequence of before says."""
+        self.daemon()
+        await until(lambda: self.sql("SELECT to_regclass('lease')") != [(None,)])
+        one, two = await self.link(), await self.link()
+        await one.query("BEGIN")
+        take = "SELECT lo, hi FROM take_lease(500000)"
+        ((lo, _),) = await one.query(take)
+        waiting = Deferred.fromCoroutine(two.query(take))
+        await deferLater(reactor, 0.1)
+        self.assertNoResult(waiting)
+        await one.query("COMMIT")
+        self.assertEqual([(lo + 10_000, lo + 19_999)], await waiting)
+
+    async def test_a_database_that_knows_nothing_of_a_lease(self) -> None:
+        """Who has numbers that it does not know says so; all that is granted then is far above."""
+        first = await self.ready(asterisk="a")
+        last = first.journal.top_number
+        second = await self.ready(self.folder(), asterisk="b")
+        await first.stop()
+        await second.stop()
+        other = self.server.database()
+        again = await self.ready(asterisk="a", url=other)
+        self.assertEqual([(1, last)], again.journal.leases)
+        third = await self.ready(self.folder(), asterisk="c", url=other)
+        self.assertGreater(third.journal.leases[0][0], last + 500_000)
+
+    async def test_another_has_them(self) -> None:
+        """A lease that a database of before granted is given up where it is another node's now."""
+        first = await self.ready(asterisk="a")
+        call_id = first.journal.take_call_id()
+        await first.journal.append(chain(view(call_id)))
+        await first.shipped()
+        # It was put back from a copy of before, and another daemon came first.
+        self.sql("TRUNCATE node, call, state, record, operator_change, lease")
+        second = self.daemon(self.folder(), asterisk="b")
+        await until(lambda: second.journal.not_ready is None)
+        self.assertEqual([(1, 10_000)], second.journal.leases)
+        await first.journal.append([change("1000")])
+        await until(lambda: [lo for lo, _ in first.journal.leases if lo > 10_000])
+        self.flushLoggedErrors(psycopg2.DatabaseError)
+
+    async def test_a_call_of_another_node(self) -> None:
+        """Of two calls of one number neither is merged into the other: the second is kept aside."""
+        first = await self.ready(asterisk="a")
+        second = await self.ready(self.folder(), asterisk="b")
+        await first.journal.append([*chain(view(1, external_key="a")), recording(1)])
+        await first.shipped()
+        await second.journal.append([*chain(view(1, external_key="b")), recording(1)])
+        await second.journal.append(chain(view(10_001)))
+        await second.shipped()
+        self.assertEqual(7, second.shipper.health.aside)
+        self.assertIn(f"is of node {first.journal.node}", second.shipper.health.last_error or "")
+        rows = self.sql("SELECT call_id, node, external_key FROM call ORDER BY call_id")
+        self.assertEqual((1, first.journal.node, "a"), rows[0])
+        self.assertEqual((10_001, second.journal.node), rows[1][:2])
+        self.assertEqual([(12,)], self.sql("SELECT count(*) FROM state"))
 
 
 class ShippingTests(HistoryCase):
@@ -271,6 +345,20 @@ class PoisonTests(HistoryCase):
 
 class OtherDatabaseTests(HistoryCase):
     """A journal that meets a database it does not expect."""
+
+    async def test_what_comes_late_of_a_call_that_was_forgotten(self) -> None:
+        """A recording of it is passed over, and does not wait for ever."""
+        daemon = await self.ready()
+        await daemon.journal.append(chain(view(1)))
+        await daemon.shipped()
+        forgotten = ActionFact(Action(1, NOON, FORGET_ORDER, "crm"))
+        await daemon.journal.forget_calls([forgotten])
+        self.sql("SELECT remove_calls(ARRAY[1])")
+        await daemon.journal.append([recording(1), *chain(view(2))])
+        await daemon.shipped()
+        self.assertEqual(0, daemon.shipper.health.aside)
+        self.assertEqual([(0,)], self.sql("SELECT count(*) FROM record"))
+        self.assertEqual([(2,)], self.sql("SELECT call_id FROM call"))
 
     async def test_an_older_copy(self) -> None:
         """What a restored database lacks is shipped again as far as it is still held."""
