@@ -10,7 +10,7 @@ CODE := ccdaemon twisted tests setup.py $(wildcard lab bench)
 # Progress is to be seen as it is made, also in a pipe.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test fast faults schema lint types docs debians venv constraints clean
+.PHONY: help demo test fast nightly faults schema lint types docs debians venv constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -19,15 +19,18 @@ help:  ## list the targets
 demo: $(VENV)/ready  ## a real Asterisk with phones, a Postgres and the daemon; one call, step by step
 	@$(RUN) -m lab.demo
 
-test: $(VENV)/ready $(SCHEMA)/ready  ## lint, types and all tests; the live ones on a real Asterisk (needs root)
-	@$(MAKE) --no-print-directory -j3 debians lint types
-	@echo "== tests"
-	@$(RUN) -m tests.run
+test: $(VENV)/ready $(SCHEMA)/ready debians  ## lint, types and all tests; the live ones on a real Asterisk (needs root)
+	@echo "== lint, types and tests"
+	@$(RUN) -m tests.run --checks
 
 fast: $(VENV)/ready  ## lint, types and the tests that need no Asterisk
-	@$(MAKE) --no-print-directory -j2 lint types
-	@echo "== tests, without the live ones"
-	@$(RUN) -m tests.run --fast
+	@echo "== lint, types and tests, without the live ones"
+	@$(RUN) -m tests.run --checks --fast
+
+nightly: $(VENV)/ready $(SCHEMA)/ready debians  ## the same with every repeat, on both Asterisks, and the faults' table
+	@echo "== lint, types and tests, with every repeat"
+	@$(RUN) -m tests.run --checks --nightly
+	@$(RUN) -m tests.faults --write
 
 faults: $(VENV)/ready debians  ## break everything around the daemon under calls; prints a table
 	@$(RUN) -m tests.faults --write

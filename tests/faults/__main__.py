@@ -29,19 +29,20 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from lab import Unavailable
 from tests.faults import pace
+from tests.faults.injecting import Row, Tried
+from tests.faults.marks import Wrong
 from tests.faults.rows import FAULTS
 from tests.faults.stage import Fault
-from tests.faults.table import table, write
-from tests.faults.workers import Job, Settings, Workers
+from tests.faults.table import Result, table, write
+from tests.pool.workers import Crew, Job, Workers, a_folder
 
 #: Injections of a row, at least.
 LEAST = 3
 #: Labs side by side, on two cores: in a whole run, and in a short one with its lower rate.
 LABS, SHORT_LABS = 4, 4
-#: Seconds that a row may take over what its injections should, and how many times that.
-_BESIDES, _SLOWER = 240.0, 4.0
+#: All need the same lab; seconds that all of them together may take.
+_KIND, _WITHIN = "22", 6 * 3600.0
 
 
 def say(line: str) -> None:
@@ -79,14 +80,55 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def jobs(asked: argparse.Namespace) -> list[Job]:
+def jobs(asked: argparse.Namespace, speed: pace.Pace, seed: int) -> list[Job]:
     """Every row that is to be run, and how often."""
     made = []
     for fault in chosen(asked.rows):
         times = asked.times or max(LEAST, 0 if asked.short else round(asked.part * fault.times))
-        job = Job(fault, times, 0.0)
-        made.append(replace(job, within=_BESIDES + _SLOWER * job.lasts))
+        row = Row(fault.name, times, speed, seed, asked.keep)
+        made.append(Job(fault.name, _KIND, Tried(row), row.lasts, row.within))
     return made
+
+
+class Lines:
+    """Says what the rows say, and keeps what came of them.
+
+    ``unavailable``: why no lab can be had.
+    """
+
+    def __init__(self) -> None:
+        self.results: dict[str, Result] = {}
+        self.unavailable: str | None = None
+
+    def told(self, job: Job, what: Any) -> None:
+        """A line of a row."""
+        say(f"{job.name}: {what}")
+
+    def done(self, job: Job, what: Any, seconds: float) -> None:
+        """What came of it."""
+        if isinstance(what, str):
+            self.unavailable = what
+            return
+        fault = next(fault for fault in FAULTS if fault.name == job.name)
+        result = Result(fault, **what)
+        for wrong in result.wrong:
+            self.told(job, f"WRONG {wrong.name}, call {wrong.call_id}: {wrong.what}")
+        for note in result.notes:
+            self.told(job, note)
+        self.told(job, " | ".join([*result.cells[1:], f"{seconds:.0f} s"]))
+        self.results[job.name] = result
+
+    def broke(self, job: Job, why: str, log: str) -> None:
+        """That is wrong, too."""
+        say(log)
+        self.done(job, {"wrong": [Wrong("the run", None, why)]}, 0.0)
+
+    def looked(self, workers: Workers) -> None:
+        """Each row tells of itself."""
+
+    def in_order(self) -> list[Result]:
+        """What came of every row, in the order of the table."""
+        return [self.results[fault.name] for fault in FAULTS if fault.name in self.results]
 
 
 def _without_keep(argv: Sequence[str]) -> list[str]:
@@ -102,26 +144,27 @@ def main() -> int:
         print("\n".join(f"{fault.name:36} {fault.words}" for fault in FAULTS))
         return 0
     begun = monotonic()
-    todo = jobs(asked)
     seed = asked.seed if asked.seed is not None else random.randrange(10**6)
     say(f"seed {seed}")
     speed = pace.SHORT if asked.short else pace.WHOLE
     speed = replace(speed, rate=asked.rate or speed.rate)
     labs = asked.labs or (SHORT_LABS if asked.short else LABS)
+    todo = jobs(asked, speed, seed)
     report: dict[str, Any] = {"unavailable": None, "rows": {}}
     status = 1
-    try:
-        results = Workers(todo, labs, Settings(speed, seed, asked.keep), say).run()
-    except Unavailable as error:
-        say(f"the lab cannot be had here: {error}")
-        report["unavailable"] = str(error)
+    lines = Lines()
+    Workers(todo, [Crew((_KIND,), labs)], lines, a_folder(), _WITHIN).run()
+    results = lines.in_order()
+    if lines.unavailable is not None:
+        say(f"the lab cannot be had here: {lines.unavailable}")
+        report["unavailable"] = lines.unavailable
     else:
         minutes = (monotonic() - begun) / 60
         say(f"\n{table(results)}\n\n{minutes:.1f} minutes")
         for result in results:
             report["rows"][result.fault.name] = [asdict(wrong) for wrong in result.wrong]
         wrong = [name for name, said in report["rows"].items() if said]
-        missing = [job.fault.name for job in todo if job.fault.name not in report["rows"]]
+        missing = [job.name for job in todo if job.name not in report["rows"]]
         if wrong or missing:
             say(f"FAILED: {', '.join([*wrong, *missing])}")
         status = int(bool(wrong or missing))

@@ -36,6 +36,7 @@ from lab.stack import Lab
 from tests.live.told_again import Again
 
 T = TypeVar("T")
+C = TypeVar("C", bound="LiveTestCase")
 
 _POLL = 0.05
 #: Seconds until Asterisk has written down the end of a call that is over.
@@ -65,6 +66,32 @@ def lab(suite: Suite | None = None, flavour: Flavour = "pjsip") -> Lab:
     if isinstance(found, Unavailable):
         raise found
     return found
+
+
+def on_16(*, nightly: bool = False, **changes: object) -> Callable[[type[C]], type[C]]:
+    """Have a class on Asterisk 16 with chan_sip, too, with ``On16`` at the end of its name.
+
+    :param nightly: only at night: by day the one on 22 will do.
+    :param changes: what that class has otherwise.
+    """
+
+    def both(cls: type[C]) -> type[C]:
+        name = f"{cls.__name__}On16"
+        kind: dict[str, object] = {"suite": "bullseye", "flavour": "chan_sip", "nightly": nightly}
+        named = {"__module__": cls.__module__, "__doc__": f"{cls.__doc__} On Asterisk 16."}
+        setattr(sys.modules[cls.__module__], name, type(name, (cls,), kind | named | changes))
+        return cls
+
+    return both
+
+
+def end_labs() -> None:
+    """What runs next has a new one, since something has broken this one."""
+    _Shared.end()
+    for found in _labs.values():
+        if isinstance(found, Lab):
+            found.close()
+    _labs.clear()
 
 
 def _say(line: str) -> None:

@@ -8,6 +8,7 @@ from lab.audio import tone
 from lab.processes import free_port
 from lab.stack import SOFT_TRUNK
 from tests.live.calling_in import TALK
+from tests.live.harness import on_16
 from tests.live.hearing import CLIENT, OPERATOR, SECOND, HearingCase
 
 DID = "380440000000"
@@ -30,6 +31,7 @@ class AnnouncedCase(HearingCase):
         self.assertEqual(await self.hears(CLIENT), ({"outside"},))
 
 
+@on_16(nightly=True)
 class QueueTests(AnnouncedCase):
     """Clients in a queue."""
 
@@ -76,6 +78,7 @@ class DialledTests(AnnouncedCase):
         self.assertNotIn("outside", heard)
 
 
+@on_16(nightly=True)
 class SilentDaemonTests(AnnouncedCase):
     """The daemon cannot be asked: the dialplan's own setting counts."""
 
@@ -119,17 +122,3 @@ class SilentDaemonTests(AnnouncedCase):
         password = self.lab.asterisk.phone_password
         self.lab.operators.call(CLIENT, "1040", password=password, talk=5.0)
         await self.is_announced()
-
-
-class QueueOn16Tests(QueueTests):
-    """The same on Asterisk 16."""
-
-    suite = "bullseye"
-    flavour = "chan_sip"
-
-
-class SilentDaemonOn16Tests(SilentDaemonTests):
-    """The same on Asterisk 16."""
-
-    suite = "bullseye"
-    flavour = "chan_sip"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from tests.live.harness import on_16
 from tests.live.hearing import CLIENT, OPERATOR, HearingCase
 
 #: What a client may be shown.
@@ -18,6 +19,7 @@ def seconds(state: dict[str, Any]) -> float:
     return datetime.fromisoformat(state["date"]).timestamp()
 
 
+@on_16(nightly=True)
 class CallOptionsTests(HearingCase):
     """Each option of makeCall."""
 
@@ -135,6 +137,7 @@ class CallOptionsTests(HearingCase):
         self.assertEqual(self.rung(OPERATOR), 0)
 
 
+@on_16(nightly=True)
 class AnnouncedTests(HearingCase):
     """A recording that is announced to the client."""
 

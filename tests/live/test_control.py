@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from tests.live.asking import together
+from tests.live.harness import on_16
 from tests.live.hearing import CLIENT, OPERATOR, OUTSIDE, SECOND, SUPERVISOR, HearingCase
 
 #: Everything that needs a talk, with what else it needs.
@@ -32,6 +33,7 @@ RUNG_AGAIN = [
 NEED_MORE: dict[str, dict[str, str]] = {"unhold": {}, "transferComplete": {}, "transferCancel": {}}
 
 
+@on_16(nightly=True)
 class HangupTests(HearingCase):
     """hangup: ends the call in any phase."""
 
@@ -139,6 +141,7 @@ class WrongStateTests(HearingCase):
         self.assertEqual(sorted(answer["status_code"] for answer in answers), [200, 409])
 
 
+@on_16(nightly=True)
 class HoldTests(HearingCase):
     """hold, unhold: the client hears music, the operator nothing."""
 
@@ -243,6 +246,7 @@ class HoldTests(HearingCase):
         await self.is_over(self.of(CLIENT))
 
 
+@on_16(nightly=True)
 class BlindTransferTests(HearingCase):
     """transfer, blind: the client goes to somebody else at once."""
 
@@ -371,6 +375,7 @@ class BlindTransferTests(HearingCase):
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
 
 
+@on_16(nightly=True)
 class AttendedTransferTests(HearingCase):
     """transfer, attended: the operator speaks first."""
 
@@ -456,6 +461,7 @@ class AttendedTransferTests(HearingCase):
         self.assertEqual(await self.hears(OPERATOR, CLIENT), (set(), {"music"}))
 
 
+@on_16(nightly=True)
 class MuteTests(HearingCase):
     """mute, unmute: one direction silent."""
 
@@ -476,6 +482,7 @@ class MuteTests(HearingCase):
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
 
 
+@on_16(nightly=True)
 class MuteMissingTests(HearingCase):
     """An Asterisk that cannot mute."""
 
@@ -491,6 +498,7 @@ class MuteMissingTests(HearingCase):
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
 
 
+@on_16(nightly=True)
 class SupervisorTests(HearingCase):
     """listen, whisper, barge: who hears the supervisor; no tone for anybody."""
 
@@ -554,6 +562,7 @@ class SupervisorTests(HearingCase):
                 self.assertEqual(error["code"], code, error)
 
 
+@on_16(nightly=True)
 class RecordPauseTests(HearingCase):
     """recordPause, recordResume: silence in the file, marked in the record."""
 

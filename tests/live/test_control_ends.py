@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from tests.faults.disk import unwritable
+from tests.live.harness import on_16
 from tests.live.hearing import (
     ALL,
     CLIENT,
@@ -21,6 +22,7 @@ from tests.live.test_control import NEED_A_TALK, NEED_MORE
 HOLD = 3
 
 
+@on_16(nightly=True)
 class HoldEndsTests(HearingCase):
     """A hold that nobody ends."""
 
@@ -65,6 +67,7 @@ class HoldEndsTests(HearingCase):
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
 
 
+@on_16(nightly=True)
 class GivesUpTests(HearingCase):
     """The client hangs up in the middle of a transfer."""
 
@@ -107,6 +110,7 @@ class GivesUpTests(HearingCase):
         await self._all_over(call_id)
 
 
+@on_16(nightly=True)
 class OutsideTests(InboundHearingCase):
     """A phone outside takes the client over."""
 

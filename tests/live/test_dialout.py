@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.phones import PhoneEvent
 from lab.processes import Child, free_port
-from tests.live.harness import LiveTestCase
+from tests.live.harness import LiveTestCase, on_16
 
 _numbers = itertools.count(1)
 TALK = [
@@ -62,6 +62,7 @@ class DialoutTestCase(LiveTestCase):
         return (await self.wait_for(found, 10.0, f"{number} is refused"))[0]
 
 
+@on_16()
 class DialoutTests(DialoutTestCase):
     """What comes of them."""
 
@@ -196,6 +197,7 @@ class DialoutTests(DialoutTestCase):
         self.assertEqual(self.chain_of(await self.told(phone)), TALK)
 
 
+@on_16(nightly=True)
 class SilentDaemonTests(DialoutTestCase):
     """The daemon cannot be asked."""
 

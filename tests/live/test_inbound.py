@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from lab.processes import free_port
-from tests.live.harness import LiveTestCase
+from tests.depth import rounds
+from tests.live.harness import LiveTestCase, on_16
 from tests.live.inbound_rounds import Taken, call_in
-from tests.live.inbound_rows import ROWS, Row
+from tests.live.inbound_rows import ROWS, ROWS_ON_16, Row
 from tests.live.inbound_verdict import complaints
 from tests.live.read_again import taken_otherwise
 from tests.live.routing_crm import RoutingCrm
@@ -26,7 +27,7 @@ class InboundRowsTestCase(LiveTestCase):
     """A test for each row of ``rows``, each called in ``rounds`` times."""
 
     rows: ClassVar[Mapping[str, Row]] = {}
-    rounds: ClassVar[int] = 2
+    rounds: ClassVar[int] = rounds(2)
     tables: ClassVar[Mapping[str, Any]] = ASKS_CRM
     timeout = 300
 
@@ -66,8 +67,9 @@ def _test_of(name: str, row: Row) -> Callable[[InboundRowsTestCase], Awaitable[N
     return test
 
 
+@on_16(rows=ROWS_ON_16)
 class InboundTests(InboundRowsTestCase):
-    """Every row at once, twice."""
+    """Every row at once; twice, at night."""
 
     rows = ROWS
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tests.live.calling_in import TALK, CallingInTestCase
+from tests.live.harness import on_16
 
 TAKES = "1051"
 
 
+@on_16(nightly=True)
 class CallerTests(CallingInTestCase):
     """One operator in the configuration's list takes all calls."""
 

@@ -8,6 +8,7 @@ import socket
 
 from lab.processes import free_port
 from tests.live.calling_in import TALK, CallingInTestCase
+from tests.live.harness import on_16
 
 #: Whom the administrator has called when the daemon is silent; his phone answers after 0.3 s.
 FALLBACK = "1150"
@@ -17,6 +18,7 @@ WITHIN = 3.0
 FROZEN = 2.5
 
 
+@on_16(nightly=True)
 class FallbackTests(CallingInTestCase):
     """One call for each way to be silent."""
 

@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from lab.softphones import Line, heard
 from tests.live.calling_in import TALK, CallingInTestCase
+from tests.live.harness import on_16
 
 #: What the lab's music is, and the voices of the members of the queue "sales".
 MUSIC_HERTZ, MEMBER_HERTZ = 300, 440
 MEMBERS = ("1055", "1056")
 
 
+@on_16(nightly=True)
 class QueueTests(CallingInTestCase):
     """The configuration names a queue."""
 

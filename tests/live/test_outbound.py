@@ -1,7 +1,7 @@
-"""The outbound table: each of its rows, by every SIP answer that causes it, ten times in a row.
+"""The outbound table: each of its rows, by every SIP answer that causes it; at night ten times.
 
-The rows' calls are made all at once, ten times over, before the first test; each test then judges
-the calls of its row.
+The rows' calls are made all at once before the first test; each test then judges the calls of its
+row.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from typing import Any, ClassVar
 
 from ccdaemon.asterisk import cel
 from ccdaemon.calls import signals
-from tests.live.harness import LiveTestCase
+from tests.depth import rounds
+from tests.live.harness import LiveTestCase, on_16
+from tests.live.read_again import told_otherwise
 from tests.live.rounds import Told, call_rounds
 from tests.live.rows import CLIENT_TIMEOUT, OPERATOR_TIMEOUT, ROWS, TRUNKS, Row
 from tests.live.verdict import FORWARD_TARGET, complaints
+from tests.trace_rows import ROWS_ON_16
 
 LIMITS = {"operator_timeout": OPERATOR_TIMEOUT, "client_timeout": CLIENT_TIMEOUT}
 
@@ -23,7 +26,7 @@ class RowsTestCase(LiveTestCase):
     """A test for each row of ``rows``, on ``copies`` calls at once, that ``rounds`` times."""
 
     rows: ClassVar[Mapping[str, Row]] = {}
-    rounds: ClassVar[int] = 10
+    rounds: ClassVar[int] = rounds(10)
     copies: ClassVar[int] = 1
     tables: ClassVar[Mapping[str, Any]] = {"asterisk": LIMITS}
     timeout = 300
@@ -63,8 +66,9 @@ def _test_of(name: str, row: Row) -> Callable[[RowsTestCase], Awaitable[None]]:
     return test
 
 
+@on_16(rows=ROWS_ON_16)
 class OutboundTests(RowsTestCase):
-    """Every row at once, ten times."""
+    """Every row at once; ten times, at night."""
 
     rows = ROWS
 
@@ -88,6 +92,12 @@ class OutboundTests(RowsTestCase):
         made = {(str(call.call_id), call.phone, call.order_id) for call in rung}
         self.assertEqual(set(), made - labelled)
 
+    async def test_the_log_of_channel_events_tells_the_same(self) -> None:
+        """Every chain comes out the same when it is derived from the CEL file alone."""
+        told = await self.told()
+        calls = [call for calls in told.values() for call in calls]
+        self.assertEqual(await told_otherwise(self, calls), [])
+
 
 def _through(trunk: str) -> dict[str, Any]:
     return {"asterisk": {**LIMITS, "client_channel": f"PJSIP/{{phone}}@{trunk}"}}
@@ -97,7 +107,7 @@ class TrunkWithoutAddressTests(RowsTestCase):
     """Asterisk knows no address for the trunk, so that no phone can be asked."""
 
     rows = TRUNKS["trunk-down"]
-    rounds, copies = 1, 20
+    rounds, copies = 1, rounds(20)
     tables = _through("trunk-down")
 
 
@@ -105,7 +115,7 @@ class DeadTrunkTests(RowsTestCase):
     """Nobody listens at the trunk's address."""
 
     rows = TRUNKS["trunk-dead"]
-    rounds, copies = 1, 20
+    rounds, copies = 1, rounds(20)
     tables = _through("trunk-dead")
 
 
@@ -113,5 +123,5 @@ class TrunkThatRefusesUsTests(RowsTestCase):
     """The trunk asks for a password and does not take ours."""
 
     rows = TRUNKS["trunk-auth"]
-    rounds, copies = 1, 10
+    rounds, copies = 1, rounds(10)
     tables = _through("trunk-auth")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tests.live.harness import on_16
 from tests.live.hearing import CLIENT, OPERATOR, SECOND, HearingCase, InboundHearingCase
 
 
+@on_16(nightly=True)
 class InboundPauseTests(InboundHearingCase):
     """Each operator has a file; one that begins in the pause begins silent."""
 
@@ -106,6 +108,7 @@ class InboundPauseTests(InboundHearingCase):
         self.assertNotIn("second", [n for r in call["records"] for n in self.in_file(r, 0.0, 9.0)])
 
 
+@on_16(nightly=True)
 class OutboundPauseTests(HearingCase):
     """The client's file goes on with whoever he talks with."""
 

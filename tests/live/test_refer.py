@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from lab.softphones import Softphones
+from tests.live.harness import on_16
 from tests.live.hearing import CLIENT, OPERATOR, OUTSIDE, SECOND, InboundHearingCase
 
 
+@on_16(nightly=True)
 class ReferTests(InboundHearingCase):
     """What is dialled goes by the daemon, so what a phone refers to goes nowhere."""
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.live.harness import on_16
 from tests.live.hearing import CLIENT, OPERATOR, SECOND, HearingCase, InboundHearingCase
 
 STEREO = {"asterisk": {**HearingCase.tables["asterisk"], "stereo": True}}
@@ -39,6 +40,7 @@ class StereoCase(HearingCase):
         return self.in_file(record, begin, end, 0), self.in_file(record, begin, end, 1)
 
 
+@on_16(nightly=True)
 class OutboundStereoTests(StereoCase):
     """The recording is the client's."""
 
@@ -96,6 +98,7 @@ class OutboundStereoTests(StereoCase):
         self.assertGreater(max(left), 1000, "nobody is on the left")
 
 
+@on_16(nightly=True)
 class InboundStereoTests(StereoCase, InboundHearingCase):
     """Each operator has a recording of his own."""
 
@@ -137,17 +140,3 @@ class MonoTests(StereoCase):
         self.assertEqual(
             self.in_file(record, 0.2, record["duration"] - 0.2), {"operator", "client"}
         )
-
-
-class OutboundStereoOn16Tests(OutboundStereoTests):
-    """The same on Asterisk 16 with chan_sip."""
-
-    suite = "bullseye"
-    flavour = "chan_sip"
-
-
-class InboundStereoOn16Tests(InboundStereoTests):
-    """The same on Asterisk 16 with chan_sip."""
-
-    suite = "bullseye"
-    flavour = "chan_sip"

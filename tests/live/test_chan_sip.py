@@ -1,33 +1,15 @@
-"""Asterisk 16 with chan_sip: every row of the outbound table, recordings, CEL and live states."""
+"""What is chan_sip's own, on Asterisk 16: trunks that are no good, the states of peers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.live import test_outbound
 from tests.live.harness import LiveTestCase
-from tests.live.read_again import told_otherwise
 from tests.live.rows import CLIENT_TIMEOUT, OPERATOR_TIMEOUT, TRUNKS
-from tests.trace_rows import ROWS_ON_16
 
 #: Operators who talk, one for each call.
 TALKERS = (f"12{number}" for number in range(40, 60))
 LIMITS = {"operator_timeout": OPERATOR_TIMEOUT, "client_timeout": CLIENT_TIMEOUT}
-
-
-class OutboundTests(test_outbound.OutboundTests):
-    """Every row at once."""
-
-    suite = "bullseye"
-    flavour = "chan_sip"
-    rows = ROWS_ON_16
-    rounds = 1
-
-    async def test_the_log_of_channel_events_tells_the_same(self) -> None:
-        """Every chain comes out the same when it is derived from the CEL file alone."""
-        told = await self.told()
-        calls = [call for calls in told.values() for call in calls]
-        self.assertEqual(await told_otherwise(self, calls), [])
 
 
 class TrunkTests(LiveTestCase):
