@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTCP
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -23,12 +24,13 @@ from twisted.web.static import Data
 import ccdaemon
 from ccdaemon.asterisk.cel import COLUMNS
 from ccdaemon.check import show
-from ccdaemon.check.asterisk import try_asterisk
+from ccdaemon.check.asterisk import system_name, try_asterisk
 from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level, fail, ok, warn
 from ccdaemon.check.http import try_http
 from ccdaemon.check.local import try_files
 from ccdaemon.config import Asterisk, Config, Database, FastAgi, Http, Limits
+from tests.fake_asterisk import FakeAsterisk
 
 ROOT = Path(ccdaemon.__file__).parent.parent
 NOWHERE = Path("/nowhere")
@@ -37,6 +39,30 @@ NOWHERE = Path("/nowhere")
 def cel_row(time: str) -> str:
     """A row of the file in our columns."""
     return ",".join(['"CHAN_START"', f'"{time}"', *['""'] * (len(COLUMNS) - 2)]) + "\n"
+
+
+class SystemNameTests(SynchronousTestCase):
+    """What is said about the name with which Asterisk begins its uniqueids."""
+
+    def test_every_kind(self) -> None:
+        """None, a plain one, one that recordings are not called by, and those that are no good."""
+        for name, level, words in (
+            ("", Level.OK, "has none"),
+            ("pbx-1", Level.OK, "pbx-1, as every uniqueid begins"),
+            ("my pbx", Level.WARN, "theirs are called mypbx-…"),
+            ("АТС", Level.WARN, "theirs are called -…"),
+            ("\ufffd\ufffd", Level.FAIL, "is not UTF-8"),
+            (".pbx", Level.FAIL, "begins with a dot or is too long"),
+            ("x" * 150, Level.FAIL, "begins with a dot or is too long"),
+        ):
+            session: Any = FakeAsterisk()
+            session.variables[None, "SYSTEMNAME"] = name
+            looking = Deferred.fromCoroutine(system_name(session, self.config))
+            found = self.successResultOf(looking)
+            self.assertEqual((found.part, found.level), ("systemname", level), name)
+            self.assertIn(words, found.what)
+
+    config = Asterisk(secret="x", client_channel="SIP/{phone}")
 
 
 class FileTests(SynchronousTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -12,11 +13,12 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action, CallView, Direction, State
 from ccdaemon.config import parse
-from ccdaemon.history.facts import ActionFact, Fact, StateFact
+from ccdaemon.history.facts import ActionFact, Fact, RecordFact, StateFact
 from ccdaemon.history.failures import JournalBroken, NoLease
 from ccdaemon.live import calls as live
 from ccdaemon.live.calls import CallOver
 from tests.fake_asterisk import event
+from tests.history.parts import recording
 from tests.switchboard.test_switchboard import CONFIG, SwitchboardCase
 
 CLIENT = {"Uniqueid": "17.40", "Linkedid": "17.40", "Channel": "PJSIP/trunk-40"}
@@ -278,6 +280,29 @@ class FollowingTests(InboundCase):
         self.recordings.expected.clear()
         await self.restart()
         self.assertEqual(self.recordings.expected, expected)
+
+    async def test_uniqueids_with_a_system_name(self) -> None:
+        """Asterisk may begin them with anything: the recording is found, also after a restart."""
+        client, leg = (
+            {**of, "Uniqueid": f"мій pbx-{of['Uniqueid']}", "Linkedid": "мій pbx-17.40"}
+            for of in (CLIENT, LEG)
+        )
+        call = await self.calls_in(channel=client["Uniqueid"])
+        self.rings(leg)
+        self.hear("Newstate", ChannelState="6", **leg)
+        self.ends(leg)
+        self.ends(client)
+        await self.wait_until(lambda: self.recordings.expected)
+        [expected] = self.recordings.expected
+        self.assertEqual(expected[1:], (leg["Uniqueid"], "2026/11/23/pbx-17.41.wav"))
+        self.recordings.expected.clear()
+        await self.restart()
+        self.assertEqual(self.recordings.expected, [expected])
+        self.recordings.expected.clear()
+        known = recording(call.call_id).record
+        await self.log.append([RecordFact(replace(known, uniqueid="pbx-17.41"))])
+        await self.restart()
+        self.assertEqual(self.recordings.expected, [])
 
     async def test_passed_over(self) -> None:
         """Who cannot take the call is told before the next one is asked."""

@@ -61,13 +61,13 @@ from ccdaemon.errors import Code, Refused
 from ccdaemon.health.metrics import CONTENT_TYPE as METRICS_TYPE
 from ccdaemon.history.rows import Chain
 from ccdaemon.objects import by_date
-from ccdaemon.recordings.recordings import call_id_of
+from ccdaemon.recordings.recordings import NAME, call_id_of
 
 #: What a route gives Klein to send: a body, or what sends a file.
 Sendable = bytes | IResource
 
 _RECORD = re.compile(
-    r"(?:(?P<call_id>[0-9]{1,10})|(?P<uniqueid>[A-Za-z0-9][A-Za-z0-9._-]*))\.(?P<format>mp3|wav)",
+    rf"(?:(?P<call_id>[0-9]{{1,10}})|(?P<uniqueid>{NAME}))\.(?P<format>mp3|wav)",
     re.ASCII,
 )
 _MP3 = re.compile(r"(?P<uniqueid>[A-Za-z0-9._-]+)\.(?P<format>mp3)", re.ASCII)

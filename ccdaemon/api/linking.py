@@ -19,6 +19,7 @@ from ccdaemon.api.ports import ReadsHistory
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
 from ccdaemon.objects import by_date, iso
+from ccdaemon.recordings.recordings import NAME
 
 
 class Format(str, Enum):
@@ -30,9 +31,7 @@ class Format(str, Enum):
 
 SECONDS = Parameter("seconds", Whole(1, 604_800), "for how long the link opens it", 3600)
 FORMAT = Parameter("format", OneOf(Format), "wav or mp3", Format.WAV)
-UNIQUEID = Parameter(
-    "uniqueid", Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", "a record's uniqueid"), "which recording"
-)
+UNIQUEID = Parameter("uniqueid", Text(NAME, "a record's uniqueid"), "which recording")
 
 
 class LinkObject(msgspec.Struct, frozen=True):

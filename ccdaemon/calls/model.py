@@ -130,10 +130,11 @@ class CallView:
 class Record:
     """A recording that is complete on disk: the ``record`` object without its call's fields.
 
-    ``uniqueid`` is the channel that was recorded and the stem of the file; ``path`` is relative
-    to the recordings folder; ``size`` is bytes, ``duration`` seconds as measured in the file,
-    ``date`` the moment it was found complete. ``pauses`` are from when to when it is silent because
-    it was told to be, in seconds of the file.
+    ``uniqueid`` is the channel that was recorded, without letters that some file name or address
+    would not take, and the stem of the file; ``path`` is relative to the recordings folder;
+    ``size`` is bytes, ``duration`` seconds as measured in the file, ``date`` the moment it was
+    found complete. ``pauses`` are from when to when it is silent because it was told to be, in
+    seconds of the file.
     """
 
     call_id: int

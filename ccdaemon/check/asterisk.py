@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 import ccdaemon
+from ccdaemon.asterisk.ami_actions import AMIActions
 from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
 from ccdaemon.asterisk.ami_session import AMIProtocol
@@ -21,6 +22,7 @@ from ccdaemon.asterisk.looks import Endpoints, look_at_operators
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.check.findings import Finding, fail, ok, warn
 from ccdaemon.config import Asterisk, FastAgi
+from ccdaemon.recordings.recordings import recording_name
 
 #: Seconds until a host counts as silent.
 CONNECT_TIMEOUT = 5.0
@@ -68,7 +70,7 @@ async def _look_around(session: AMIProtocol, settings: Asterisk, part: str) -> l
     if not await session.booted():
         found.append(warn(part, "did not say FullyBooted: read class system is missing"))
     found += _rights(commands)
-    for look in (_dialplan, _operators, _trunk):
+    for look in (_dialplan, system_name, _operators, _trunk):
         try:
             found.append(await look(session, settings))
         except AMIError as error:
@@ -117,6 +119,26 @@ async def _dialplan(session: AMIProtocol, _: Asterisk) -> Finding:
         words = f"{', '.join(other)}: not as in this version's extensions_ccdaemon.conf"
         return warn(part, f"{words}; take that, which `ccdaemon init` writes, and reload it")
     return ok(part, f"is this version's: {', '.join(ours)}")
+
+
+async def system_name(session: AMIActions, _: Asterisk) -> Finding:
+    """What Asterisk begins its uniqueids with, and recordings their names."""
+    part = "systemname"
+    name = await session.getVar(None, "SYSTEMNAME")
+    if not name:
+        return ok(part, "Asterisk has none")
+    if "\N{REPLACEMENT CHARACTER}" in name:
+        words = f"{name!r} is not UTF-8: some calls cannot be held, transferred or hung up"
+        return fail(part, f"{words}; write it in ASCII in asterisk.conf")
+    try:
+        kept = recording_name(f"{name}-1.1").removesuffix("-1.1")
+    except ValueError:
+        words = f"{name!r} begins with a dot or is too long: calls of Asterisk's own names are not"
+        return fail(part, f"{words} recorded; choose another in asterisk.conf")
+    if kept != name:
+        words = f"has letters that recordings leave out: theirs are called {kept}-…"
+        return warn(part, f"{name!r} {words}")
+    return ok(part, f"{name}, as every uniqueid begins")
 
 
 def _contexts(text: str) -> Iterator[tuple[str, Counter[tuple[str, str]]]]:

@@ -31,7 +31,12 @@ from ccdaemon.live import calls_before
 from ccdaemon.live.given_up import GivenUp, last_state
 from ccdaemon.live.telling import Telling
 from ccdaemon.live.unknown_calls import UnknownCalls
-from ccdaemon.recordings.recordings import Recordings, channels_recorded, relative_path
+from ccdaemon.recordings.recordings import (
+    Recordings,
+    channels_recorded,
+    recording_name,
+    relative_path,
+)
 
 #: Seconds within which a channel's birth is told after Asterisk said that its originate failed.
 BORN_WITHIN = 3.0
@@ -427,15 +432,17 @@ class LiveCalls:
 
     def _expect_recordings(self, call: CallView, known: set[str]) -> None:
         for channel in channels_recorded(call):
-            if self._recordings is None or channel in known:
+            if self._recordings is None:
                 continue
             try:
                 path = relative_path(channel, call.date)
+                is_known = recording_name(channel) in known
             except ValueError as error:
                 self.log.error(
                     "call_id={call_id} has no recording: {error}", call_id=call.call_id, error=error
                 )
-            else:
+                continue
+            if not is_known:
                 self._recordings.expect(call.call_id, channel, path)
 
     def _anchor(self, call_id: int) -> str:

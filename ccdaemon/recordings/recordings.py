@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,21 +47,41 @@ KEEP_AGAIN = 5.0
 MOST_EXPECTED, MOST_LATE = 2000, 100_000
 
 _EPOCH = datetime(1970, 1, 1)
-_UNIQUEID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+#: What a recording can be called: what file names, addresses and headers take everywhere.
+NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,149}"
+_NAME = re.compile(NAME, re.ASCII)
+#: What the dialplan's FILTER() leaves out of a uniqueid.
+_LEFT_OUT = re.compile(r"[^A-Za-z0-9._-]")
 _OUR_CHANNEL = re.compile(r"cc-[0-9a-f]{6}-([0-9]{1,10})-[a-z0-9]+", re.ASCII)
 _log = Logger()
+
+
+def recording_name(uniqueid: str) -> str:
+    """Say what the recording of a channel is called: the uniqueid, but for odd letters.
+
+    Asterisk begins its uniqueids with ``systemname``, which may hold blanks and any alphabet. The
+    dialplan leaves out the same letters.
+
+    :raises ValueError: for a uniqueid that no file can be named after.
+    """
+    name = _LEFT_OUT.sub("", uniqueid)
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"no file can be named after {uniqueid!r}")
+    return name
 
 
 def relative_path(uniqueid: str, date: int) -> str:
     """Say where the recording of a channel belongs, below the recordings folder.
 
     :param date: when the call began, in ms since 1970; its day in UTC names the folder.
-    :raises ValueError: for a uniqueid that no file can be named after.
+    :raises ValueError: as ``recording_name`` does.
     """
-    if _UNIQUEID.fullmatch(uniqueid) is None:
-        raise ValueError(f"no file can be named after {uniqueid!r}")
-    day = _EPOCH + timedelta(milliseconds=date)
-    return f"{day:%Y/%m/%d}/{uniqueid}.wav"
+    return f"{day_folder(date)}/{recording_name(uniqueid)}.wav"
+
+
+def day_folder(date: int) -> str:
+    """Say where the recordings of a day's calls belong, below the recordings folder."""
+    return f"{_EPOCH + timedelta(milliseconds=date):%Y/%m/%d}"
 
 
 def channels_recorded(call: CallView) -> list[str]:
@@ -82,8 +103,11 @@ def channels_recorded(call: CallView) -> list[str]:
 
 def recordings_of(call: CallView) -> list[tuple[str, str]]:
     """Name the recordings of a call's talks, each by its uniqueid and path."""
-    names = filter(_UNIQUEID.fullmatch, channels_recorded(call))
-    return [(uniqueid, relative_path(uniqueid, call.date)) for uniqueid in names]
+    found = []
+    for channel in channels_recorded(call):
+        with suppress(ValueError):
+            found.append((recording_name(channel), relative_path(channel, call.date)))
+    return found
 
 
 def call_id_of(uniqueid: str) -> int | None:
@@ -206,7 +230,7 @@ class Recordings(Service):
         :raises Refused: as :meth:`wav` does, or ``not_ready`` with the time to come again.
         """
         found = await self.wav(record)
-        if _UNIQUEID.fullmatch(record.uniqueid) is None:
+        if _NAME.fullmatch(record.uniqueid) is None:
             raise Refused(Code.RECORD_UNKNOWN, "no file can be named after this recording")
         return await self._mp3.get(record.uniqueid, found)
 
@@ -226,13 +250,13 @@ class Recordings(Service):
             await self._found(expected, wav)
 
     async def _discard(self, expected: _Expected) -> None:
-        await self._remove([(expected.uniqueid, expected.path)])
+        await self._remove([(recording_name(expected.uniqueid), expected.path)])
         _log.info("Recording of call {call_id} is removed", call_id=expected.call_id)
 
     async def _found(self, expected: _Expected, wav: Wav) -> None:
         record = Record(
             call_id=expected.call_id,
-            uniqueid=expected.uniqueid,
+            uniqueid=recording_name(expected.uniqueid),
             path=expected.path,
             format="wav",
             size=wav.size,

@@ -13,10 +13,11 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from ccdaemon.recordings.mp3 import InThread, Mp3Cache
+from ccdaemon.recordings.recordings import NAME
 from ccdaemon.recordings.stereo import beside
 
 _NUMBER = {4: re.compile(r"[0-9]{4}"), 2: re.compile(r"[0-9]{2}")}
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_NAME = re.compile(NAME, re.ASCII)
 _EPOCH = datetime(1970, 1, 1)
 _log = Logger()
 
@@ -39,7 +40,7 @@ class RecordingFiles:
         """
         left: set[str] = await self._in_thread(self._remove, [path for _, path in files])
         for uniqueid, path in files:
-            if path not in left and _PLAIN.fullmatch(uniqueid):
+            if path not in left and _NAME.fullmatch(uniqueid):
                 await self._mp3.remove(uniqueid)
         return left
 

@@ -29,7 +29,7 @@ from ccdaemon.errors import Refused
 from ccdaemon.history.facts import ActionFact, Fact
 from ccdaemon.history.failures import JournalBroken, JournalFull, NoLease
 from ccdaemon.live.calls import CallOver
-from ccdaemon.recordings.recordings import relative_path
+from ccdaemon.recordings.recordings import day_folder, relative_path
 from ccdaemon.routing import Caller, Route
 
 T = TypeVar("T")
@@ -182,8 +182,15 @@ class Incoming:
     def _folder(self, call: Call) -> str:
         if not self._asterisk.record:
             return ""
-        path = relative_path(call.anchor, call.states[0].date)
-        return str((self._asterisk.recordings_dir / path).parent)
+        return str(self._asterisk.recordings_dir / day_folder(call.states[0].date))
+
+    def _recording(self, channel: str) -> str:
+        try:
+            path = relative_path(channel, self._now())
+        except ValueError as error:
+            self.log.error("a call by hand is not recorded: {error}", error=error)
+            return ""
+        return str(self._asterisk.recordings_dir / path) if self._asterisk.record else ""
 
     def _stereo(self) -> Iterator[tuple[str, str]]:
         if self._asterisk.stereo:
@@ -204,12 +211,11 @@ class Incoming:
             await agi.setVariable("CC_ROUTE", "reject")
             return
         asterisk = self._asterisk
-        path = asterisk.recordings_dir / relative_path(channel, self._now())
         for variable, value in (
             ("CC_DIAL", asterisk.client_channel.replace("{phone}", phone)),
             ("CC_TIMEOUT", str(asterisk.client_timeout)),
             ("CC_CALLERID", asterisk.caller_id),
-            ("__CC_RECORDING", str(path) if asterisk.record else ""),
+            ("__CC_RECORDING", self._recording(channel)),
             *self._stereo(),
             ("__CC_ANNOUNCE", asterisk.announce),
             ("CC_ROUTE", "dial"),

@@ -72,7 +72,15 @@ class CheckTests(SynchronousTestCase):
         """On a sound lab every part is ok, and the exit status is 0."""
         status, lines = self.check()
         self.assertEqual(status, 0, lines)
-        ours = ("Asterisk", "rights", "dialplan:", "operators", "clients", "database")
+        ours = (
+            "Asterisk",
+            "rights",
+            "dialplan:",
+            "systemname:",
+            "operators",
+            "clients",
+            "database",
+        )
         self.assertEqual({name: lines[name][:4] for name in ours}, dict.fromkeys(ours, "ok  "))
         self.assertIn("logged in as ccdaemon, Asterisk ", lines["Asterisk"])
         self.assertRegex(lines["operators"], r": \d\d+ seen, \d\d+ of them registered")

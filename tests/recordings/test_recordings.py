@@ -14,7 +14,7 @@ from ccdaemon.calls.model import Record
 from ccdaemon.history.facts import RecordFact
 from ccdaemon.history.failures import JournalBroken, JournalFull
 from ccdaemon.recordings import recordings as module
-from ccdaemon.recordings.recordings import call_id_of, relative_path
+from ccdaemon.recordings.recordings import call_id_of, recording_name, relative_path
 from tests.clocks import HOUR
 from tests.recordings_folder import MOMENT, NAME, PATH, RecordingsTestCase
 from tests.sound import tone, unfinished, wav
@@ -39,6 +39,20 @@ class Names(SynchronousTestCase):
         self.assertEqual(Path(path).parent, Path("2026/11/23"))
         self.assertTrue(path.isascii() and path.isprintable())
         self.assertNotIn("/.", path)
+
+    def test_a_system_name(self) -> None:
+        """Asterisk may begin uniqueids with anything: a file is named after the rest."""
+        for uniqueid, name in {
+            "pbx-1.2": "pbx-1.2",
+            "my pbx-1.2": "mypbx-1.2",
+            "Київ-1.2": "-1.2",
+            "\ufffd\ufffd 2-1.2": "2-1.2",
+            "a/b,c&d-1.2": "abcd-1.2",
+        }.items():
+            self.assertEqual(recording_name(uniqueid), name)
+            self.assertEqual(relative_path(uniqueid, 0), f"1970/01/01/{name}.wav")
+        for uniqueid in ("", "Київ", ".pbx-1.2", "9" * 151):
+            self.assertRaises(ValueError, recording_name, uniqueid)
 
     def test_the_call_in_a_channels_name(self) -> None:
         """Channels that we named tell their call, others do not."""

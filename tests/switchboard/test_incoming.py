@@ -87,6 +87,8 @@ class StaticRouting:
 class Asterisk(FarEnd):
     """Asterisk's end: takes every command, one at a time, and keeps what was set."""
 
+    uniqueid = "1795467600.1"
+
     def __init__(self, near_end: Any) -> None:
         super().__init__(near_end)
         self.set: dict[str, str] = {}
@@ -95,7 +97,7 @@ class Asterisk(FarEnd):
     def enter(self, script: str, *arguments: str) -> None:
         """The call enters a script."""
         lines = ["agi_network: yes", f"agi_network_script: {script}", "agi_channel: PJSIP/t-1"]
-        lines.append("agi_uniqueid: 1795467600.1")
+        lines.append(f"agi_uniqueid: {self.uniqueid}")
         lines += [f"agi_arg_{number}: {each}" for number, each in enumerate(arguments, 1)]
         self.near_end.dataReceived("\n".join([*lines, "", ""]).encode())
 
@@ -150,6 +152,26 @@ class ScriptCase(SynchronousTestCase):
             asterisk.take()
             self.assertTrue(asterisk.transport.disconnecting)
         return asterisk
+
+
+class SystemNameTests(ScriptCase):
+    """An Asterisk whose uniqueids begin with a name that may be anything."""
+
+    route = Route("dial", (("1000",),))
+
+    def test_it_is_routed_and_recorded(self) -> None:
+        """Blanks and other alphabets keep no call from its route; a file is called otherwise."""
+        folder = "/var/spool/asterisk/monitor/2026/11/23"
+        for uniqueid, file in {
+            "my pbx-1.2": f"{folder}/mypbx-1.2.wav",
+            "АТС-1.2": f"{folder}/-1.2.wav",
+            ".hidden-1.2": "",
+        }.items():
+            self.patch(Asterisk, "uniqueid", uniqueid)
+            asked = self.ask("incoming", "380631234567", "380441112233").set
+            self.assertEqual((asked["CC_ROUTE"], asked["__CC_FOLDER"]), ("dial", folder))
+            asked = self.ask("dialout", "380631234567").set
+            self.assertEqual((asked["CC_ROUTE"], asked["__CC_RECORDING"]), ("dial", file))
 
 
 class DialTests(ScriptCase):
