@@ -43,6 +43,10 @@ COLUMNS = (
 )
 
 
+#: The first moment that cannot be a row's, in ms: the year 10000. A damaged line may have any.
+NO_DATE = 253_402_300_800_000
+
+
 class BadRow(ValueError):
     """A row that is not one of ours: torn, or written with other columns."""
 
@@ -82,6 +86,8 @@ def parse_row(cells: list[str]) -> Row:
         extra = json.loads(value["eventextra"] or "{}")
     except (ValueError, OverflowError, RecursionError) as error:
         raise BadRow(f"eventtime or eventextra: {error}") from error
+    if not 0 <= date < NO_DATE:
+        raise BadRow("eventtime is in no year that is written in four digits")
     if not isinstance(extra, dict):
         raise BadRow("eventextra is no object")
     # Asterisk puts a user's event type into either column, as the version pleases.

@@ -177,6 +177,11 @@ def of_webhooks(webhooks: Webhooks) -> Read:
         each = {(one.name,): one for one in webhooks.health}
         one = ["webhook"]
         backlog = {name: float(health.backlog) for name, health in each.items()}
+        reading = webhooks.reading
+        about = "Events of the journal that webhooks have not taken yet"
+        yield gauge("webhooks_unread", about, reading.backlog)
+        about = "Events of the last day of which no message could be made"
+        yield gauge("webhooks_dead_letters", about, reading.dead)
         yield gauges("webhook_backlog", "Deliveries that wait", one, backlog)
         failing = {n: float(h.failing_since is not None) for n, h in each.items()}
         yield gauges("webhook_failing", "1: no attempt succeeds", one, failing)

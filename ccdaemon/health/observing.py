@@ -73,7 +73,7 @@ class Observing(MultiService):
             "fastagi": probes.fastagi(parts.agi),
             "calls": probes.calls(parts.live, wall),
             "postgres": probes.postgres(parts.database, parts.shipper, clock),
-            "webhooks": probes.webhooks(parts.webhooks, wall),
+            "webhooks": probes.webhooks(parts.webhooks, clock, wall),
         }
         folders = [state]
         if config.asterisk.record:

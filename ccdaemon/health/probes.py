@@ -141,18 +141,29 @@ def recordings(folder: FolderWatch) -> Probe:
     return probe
 
 
-def webhooks(sent: Webhooks, clock: IReactorTime) -> Probe:
-    """All webhooks together; the words name those that something is wrong with."""
+def webhooks(sent: Webhooks, clock: IReactorTime, wall: IReactorTime) -> Probe:
+    """All webhooks together, and the reader that serves them; the words name what is wrong."""
+    lag = Lag(clock)
 
     def probe() -> Seen:
         each: Sequence[WebhookHealth] = sent.health
         oldest = min((one.oldest for one in each if one.oldest is not None), default=None)
-        now = clock.seconds() * 1000
-        behind = round(max(now - oldest, 0) / 1000, 1) if oldest is not None else 0.0
-        how_far = (sum(one.backlog for one in each), behind)
+        now = wall.seconds() * 1000
+        reading = sent.reading
+        unread = lag.seconds(reading.backlog)
+        behind = max(now - oldest, 0) / 1000 if oldest is not None else 0.0
+        waiting = sum(one.backlog for one in each) + reading.backlog
+        how_far = (waiting, round(max(behind, unread), 1))
         if sent.broken is not None:
             return Seen(FAILING, sent.broken, *how_far)
         wrong = [words for one in each if (words := _wrong(one))]
+        if reading.trouble is not None:
+            wrong.append(f"the journal cannot be read on: {reading.trouble}")
+        elif reading.backlog > BEHIND_EVENTS or unread > BEHIND_SECONDS:
+            wrong.append(f"the journal is read {reading.backlog} events behind")
+        if reading.dead:
+            why = f", the last one {reading.last_dead}" if reading.last_dead else ""
+            wrong.append(f"{reading.dead} events of the last day could not be told{why}")
         return Seen(DEGRADED if wrong else OK, "; ".join(wrong) or None, *how_far)
 
     return probe

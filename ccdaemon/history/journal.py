@@ -317,6 +317,10 @@ class Journal(JournalReading, JournalFounding, Service):
         """Keep an event that Postgres refused, until :meth:`take_back`."""
         await self._writer.submit(lambda db: writes.set_aside(db, event_id, reason))
 
+    async def dead_letter(self, reader: str, event_id: int, reason: str) -> None:
+        """Note that a reader passes over an event; it is forgotten no later than others."""
+        await self._writer.submit(lambda db: writes.dead_letter(db, reader, event_id, reason))
+
     async def take_back(self, event_id: int) -> None:
         """Treat an event that had been set aside as any other."""
         await self._writer.submit(lambda db: writes.take_back(db, event_id))

@@ -98,6 +98,11 @@ CREATE TABLE journal (
 _ADDED = """
 -- How far something outside was read that is read again after a gap, such as Asterisk's own log.
 CREATE TABLE IF NOT EXISTS place (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+-- What a reader could make nothing of and has passed over, for as long as the event is held.
+CREATE TABLE IF NOT EXISTS dead_letter (
+    reader TEXT NOT NULL, event_id INTEGER NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (reader, event_id)
+) WITHOUT ROWID;
 """
 
 

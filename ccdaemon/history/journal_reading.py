@@ -81,6 +81,10 @@ class JournalReading:
         since = await self._read(reads.place, SINCE)
         return None if since is None else int(since)
 
+    def dead_letters(self, reader: str) -> Deferred[int]:
+        """How many events a reader has passed over, of those that are held."""
+        return self._read(reads.dead_letters, reader)
+
     def aside(self, limit: int) -> Deferred[list[tuple[Event, str]]]:
         """Events that Postgres refused, each with the reason, oldest first."""
         return self._read(reads.aside, limit)

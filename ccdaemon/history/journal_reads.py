@@ -148,6 +148,13 @@ def place(db: sqlite3.Connection, name: str) -> bytes | None:
     return row[0] if row else None
 
 
+def dead_letters(db: sqlite3.Connection, reader: str) -> int:
+    """How many events a reader has passed over, of those that are held."""
+    held = "FROM dead_letter JOIN event USING (event_id) WHERE reader = ?"
+    (count,) = db.execute(f"SELECT count(*) {held}", (reader,)).fetchone()
+    return int(count)
+
+
 def aside(db: sqlite3.Connection, limit: int) -> list[tuple[Event, str]]:
     """Facts that were set aside, each with the reason, oldest first."""
     rows = db.execute(

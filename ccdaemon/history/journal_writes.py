@@ -246,6 +246,14 @@ def take_back(db: sqlite3.Connection, event_id: int) -> None:
     db.execute("DELETE FROM aside WHERE event_id = ?", (event_id,))
 
 
+def dead_letter(db: sqlite3.Connection, reader: str, event_id: int, reason: str) -> None:
+    """Note that a reader has passed over an event that it could make nothing of."""
+    db.execute(
+        "INSERT OR REPLACE INTO dead_letter (reader, event_id, reason) VALUES (?, ?, ?)",
+        (reader, event_id, reason),
+    )
+
+
 def end(db: sqlite3.Connection) -> None:
     """Note that the file is let go of in order, with everything in it."""
     db.execute("UPDATE journal SET whole = 1")
@@ -281,6 +289,7 @@ def prune(db: sqlite3.Connection, before: int) -> tuple[int, bool]:
     db.executemany("DELETE FROM event WHERE call_id = ?", ids)
     db.executemany("DELETE FROM call WHERE call_id = ?", ids)
     db.executemany("DELETE FROM event WHERE event_id = ?", loose)
+    db.execute("DELETE FROM dead_letter WHERE event_id NOT IN (SELECT event_id FROM event)")
     floor = max([floor, *(last for _, last in calls), *(last for (last,) in loose)])
     db.execute("UPDATE journal SET floor = ?", (floor,))
     return floor, _PRUNE_CALLS in (len(calls), len(loose))

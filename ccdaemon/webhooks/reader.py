@@ -5,8 +5,10 @@ Goes on where it was, whatever happened to the daemon: the place is noted with w
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +17,7 @@ from twisted.logger import Logger
 
 from ccdaemon.config.webhooks import Webhook
 from ccdaemon.history.facts import ActionFact, Event, RecordFact
-from ccdaemon.history.failures import BelowFloor
+from ccdaemon.history.failures import BelowFloor, JournalBroken
 from ccdaemon.history.journal import Journal
 from ccdaemon.webhooks import deliveries, upkeep
 from ccdaemon.webhooks.courier import Spell
@@ -25,18 +27,40 @@ from ccdaemon.webhooks.due_times import DueTimes
 from ccdaemon.webhooks.messages import Message, message_of, wants
 
 READER = "webhooks"
+#: What says nothing against an event: the disk, or the daemon's end.
+_NOT_THE_EVENTS = (CancelledError, JournalBroken, sqlite3.OperationalError)
 #: Events that are read in one go.
 BATCH = 200
 #: Seconds between two notes in the journal of how far it has been read.
 NOTE_EVERY = 10.0
 #: Seconds that the last note may take when the daemon stops.
 NOTE_WITHIN = 1.0
+#: Letters of the reason that are kept of an event that is passed over.
+REASON = 200
 #: Seconds until something is tried again that failed.
 AGAIN = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class ReaderHealth:
+    """How far the journal has been read.
+
+    ``backlog`` counts events that are told and not taken yet, ``dead`` those that were passed over
+    because no message could be made of them; ``trouble`` is why nothing is taken just now, None if
+    something is; ``last_dead`` is why an event was passed over last, since the start.
+    """
+
+    position: int
+    backlog: int
+    dead: int
+    trouble: str | None
+    last_dead: str | None
+
+
 class Reader:
     """The journal's reader.
+
+    An event of which no message can be made keeps nothing up: it becomes a dead letter.
 
     :param base_url: what links to recordings begin with.
     :param spell: spells an announcement.
@@ -71,7 +95,23 @@ class Reader:
         self._position = self._noted_position = 0
         self._was_damaged = self._is_new = False
         self._head = 0
+        self._is_begun = False
+        self._trouble: str | None = None
+        self._last_dead: str | None = None
+        self._dead = 0
         self.dropped = 0
+
+    @property
+    def health(self) -> ReaderHealth:
+        """How far the journal has been read."""
+        is_reading = self._webhooks and self._is_begun
+        backlog = max(self._journal.head - self._position, 0) if is_reading else 0
+        about = self._dead, self._trouble, self._last_dead
+        return ReaderHealth(self._position, backlog, *about)
+
+    async def count(self) -> None:
+        """Count the dead letters that are held."""
+        self._dead = await self._journal.dead_letters(READER)
 
     def start(self, was_damaged: bool, ready: Callable[[], None]) -> None:
         """Begin; the journal must be open.
@@ -99,6 +139,7 @@ class Reader:
     async def _run(self, ready: Callable[[], None]) -> None:
         with suppress(CancelledError):
             await self._tried("cannot begin", self._begin)
+            self._is_begun = True
             ready()
             await self._journal.when_begun()
             while self._webhooks:
@@ -142,17 +183,48 @@ class Reader:
 
     async def _take(self, events: Sequence[Event]) -> None:
         last = events[-1].event_id
-        told = [one for event in events for one in await self._told(event)]
+        told = [one for event in events for one in await self._told_of(event)]
         orders = {
             event.fact.call_id: event.fact.attached
             for event in events
             if isinstance(event.fact, ActionFact) and event.fact.attached is not None
         }
-        if told or orders:
-            await self._file.write(deliveries.take, told, last, self._now(), orders)
+        try:
+            if told or orders:
+                await self._file.write(deliveries.take, told, last, self._now(), orders)
+        except _NOT_THE_EVENTS:
+            raise
+        except Exception as error:
+            if len(events) > 1:
+                for event in events:
+                    await self._take([event])
+                return
+            await self._bury(events[0], error)
+            told = []
         self._position = last
         for name in {name for one in told for name in one.webhooks}:
             self._taken(name)
+
+    async def _told_of(self, event: Event) -> list[Told]:
+        try:
+            return await self._told(event)
+        except _NOT_THE_EVENTS:
+            raise
+        except Exception as error:
+            await self._bury(event, error)
+            return []
+
+    async def _bury(self, event: Event, error: Exception) -> None:
+        """Pass over an event of which no message can be made."""
+        reason = f"{type(error).__name__}: {error}"[:REASON]
+        await self._journal.dead_letter(READER, event.event_id, reason)
+        self._dead += 1
+        self._last_dead = f"event {event.event_id}: {reason}"
+        self._log.failure(
+            "webhooks do not tell of event {event_id} of call {call_id}, and go on after it",
+            event_id=event.event_id,
+            call_id=event.fact.call_id,
+        )
 
     async def _told(self, event: Event) -> list[Told]:
         message = await self._message(event)
@@ -222,6 +294,7 @@ class Reader:
         while True:
             try:
                 await work()
+                self._trouble = None
                 return
             except CancelledError:
                 raise
@@ -229,6 +302,7 @@ class Reader:
                 if repr(error) != said:
                     self._log.failure("webhooks {what}, and it is tried again", what=what)
                 said = repr(error)
+                self._trouble = said
                 await deferLater(self._clock, AGAIN)
 
     def _now(self) -> int:

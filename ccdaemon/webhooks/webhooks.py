@@ -25,7 +25,7 @@ from ccdaemon.webhooks.courier import Courier, Sends, Spell
 from ccdaemon.webhooks.delivery_file import DeliveryFile
 from ccdaemon.webhooks.delivery_log import DeliveryRow, LogFilter
 from ccdaemon.webhooks.due_times import DueTimes
-from ccdaemon.webhooks.reader import Reader
+from ccdaemon.webhooks.reader import Reader, ReaderHealth
 from ccdaemon.webhooks.standing import Counts
 from ccdaemon.webhooks.upkeep import Backlog
 
@@ -158,6 +158,7 @@ class Webhooks(Service):
         self._timers[name] = self._clock.callLater(first, run)
 
     async def _count(self) -> None:
+        await self._reader.count()
         self._backlog = await self._file.read(upkeep.backlog)
         for name, courier in self._couriers.items():
             backlog = self._backlog.get(name)
@@ -181,6 +182,11 @@ class Webhooks(Service):
     def health(self) -> Sequence[WebhookHealth]:
         """How each webhook is."""
         return [self._health(courier) for courier in self._couriers.values()]
+
+    @property
+    def reading(self) -> ReaderHealth:
+        """How far the journal has been read for all of them."""
+        return self._reader.health
 
     @property
     def dropped(self) -> int:

@@ -227,6 +227,8 @@ class CelTests(SynchronousTestCase):
             "torn\n",
             row("ANSWER", time="yesterday"),
             row("ANSWER", time="inf"),
+            row("ANSWER", time="99999999999999"),
+            row("ANSWER", time="-5"),
             row("ANSWER", extra="{torn"),
             row("ANSWER", extra="[" * 50_000),
             row("ANSWER", extra="[1]"),

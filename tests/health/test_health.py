@@ -211,14 +211,35 @@ class ProbeTests(SynchronousTestCase):
         bad = shows(name="b", backlog=1, oldest=95_000, failing_since=1, stopped_since=None)
         bad.last_error = "503"
         gone = shows(name="c", backlog=0, oldest=None, failing_since=None, stopped_since=1)
-        sent = shows(health=[well], broken=None)
-        probe = probes.webhooks(sent, cast(Any, clock))
+        reading = shows(backlog=0, dead=0, trouble=None, last_dead=None)
+        sent = shows(health=[well], broken=None, reading=reading)
+        probe = probes.webhooks(sent, cast(Any, clock), cast(Any, clock))
         self.assertEqual(probe(), Seen(OK, None, 2, 10.0))
         sent.health = [well, bad, gone]
         words = "b: 503; c: stopped, the receiver answered 410"
         self.assertEqual(probe(), Seen(DEGRADED, words, 3, 10.0))
         sent.health, sent.broken = [], "disk full"
         self.assertEqual(probe(), Seen(FAILING, "disk full", 0, 0.0))
+
+    def test_the_reader_of_webhooks(self) -> None:
+        """What it has not read yet counts with what waits; its troubles and dead letters show."""
+        clock = Clock()
+        reading = shows(backlog=3, dead=0, trouble=None, last_dead=None)
+        probe = probes.webhooks(
+            shows(health=[], broken=None, reading=reading), cast(Any, clock), cast(Any, clock)
+        )
+        self.assertEqual(probe(), Seen(OK, None, 3, 0.0))
+        clock.advance(31)
+        self.assertEqual(probe(), Seen(DEGRADED, "the journal is read 3 events behind", 3, 31.0))
+        reading.trouble = "ValueError()"
+        words = "the journal cannot be read on: ValueError()"
+        self.assertEqual(probe(), Seen(DEGRADED, words, 3, 31.0))
+        reading.trouble, reading.backlog, reading.dead = None, 0, 2
+        words = "2 events of the last day could not be told"
+        self.assertEqual(probe(), Seen(DEGRADED, words, 0, 0.0))
+        reading.last_dead = "event 7: ValueError: year"
+        words += ", the last one event 7: ValueError: year"
+        self.assertEqual(probe(), Seen(DEGRADED, words, 0, 0.0))
 
     def test_fastagi(self) -> None:
         """Fails where more calls than may be wait for a decision."""

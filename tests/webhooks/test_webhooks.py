@@ -18,9 +18,12 @@ from twisted.internet.task import deferLater
 
 from ccdaemon.calls.model import State
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.history import journal_writes
 from ccdaemon.history.facts import Fact, StateFact
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.journal_file import connect
+from ccdaemon.webhooks import deliveries
+from ccdaemon.webhooks import reader as reader_module
 from ccdaemon.webhooks import webhooks as webhooks_module
 from ccdaemon.webhooks.delivery_file import NAME
 from ccdaemon.webhooks.delivery_log import LogFilter
@@ -115,6 +118,54 @@ class WebhooksCase(JournalCase):
         """The log, oldest first: names and how they stand."""
         page = await webhooks.page(1, 1000, LogFilter(**filter))
         return [(row.webhook_id, row.status.value) for row in reversed(page.rows)]
+
+
+class DeadLetters(WebhooksCase):
+    """Events of which no message can be made."""
+
+    async def test_the_others_are_told(self) -> None:
+        """One with a date that no calendar has is passed over, and said in health."""
+        self.patch(webhooks_module, "COUNT_EVERY", 0.01)
+        self.patch(reader_module, "NOTE_EVERY", 0.0)
+        journal = await self.begun()
+        webhooks = self.webhooks(journal, "crm")
+        facts = chain(view(1, date=99_999_999_999_999_000))
+        await journal.append(facts[:2])
+        await self.tell(journal, 2)
+        await self.until(self.arrived(6))
+        self.assertEqual([f"2-{seq}" for seq in range(1, 7)], self.inbox.got["crm"])
+        reading = webhooks.reading
+        self.assertEqual((2, 0, None), (reading.dead, reading.backlog, reading.trouble))
+        self.assertIn("event 2: ", reading.last_dead or "")
+        self.assertEqual(2, len(self.flushLoggedErrors(Exception)))
+        # The journal may forget what it could not tell; then nothing is left to say of it.
+        await self.until(lambda: webhooks._reader._noted_position == journal.head)
+        await journal.append(facts[2:])
+        await self.until(lambda: webhooks._reader._noted_position == journal.head)
+        self.flushLoggedErrors(Exception)
+        await webhooks.stopService()
+        again = self.webhooks(journal, "crm")
+        await self.until(lambda: again.reading.dead == 6)
+        await journal._writer.submit(lambda db: journal_writes.prune(db, 10**18))
+        await self.until(lambda: again.reading.dead == 0)
+
+    async def test_what_the_file_does_not_take(self) -> None:
+        """Of a batch that fails for one event, all others are taken."""
+        take = deliveries.take
+
+        def refuses(db: Any, told: Any, *rest: Any) -> None:
+            if any(one.webhook_id == "1-2" for one in told):
+                raise OverflowError("too large")
+            take(db, told, *rest)
+
+        self.patch(deliveries, "take", refuses)
+        journal = await self.begun()
+        webhooks = self.webhooks(journal, "crm")
+        await journal.append(chain(view(1)))
+        await self.until(self.arrived(5))
+        self.assertEqual([f"1-{seq}" for seq in (1, 3, 4, 5, 6)], self.inbox.got["crm"])
+        self.assertIn("OverflowError: too large", webhooks.reading.last_dead or "")
+        self.flushLoggedErrors(OverflowError)
 
 
 class Telling(WebhooksCase):
