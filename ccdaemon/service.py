@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from random import random
 from threading import Thread
@@ -270,8 +271,9 @@ class Daemon(MultiService):
             self._switchboard.refuse_phone,
             wall,
         )
+        agi_settings = replace(AGI_SETTINGS, secret=config.fastagi.secret)
         agi = FastAGIFactory(
-            incoming.scripts, clock, AGI_SETTINGS, config.fastagi.admits, AGI_REFUSAL
+            incoming.scripts, clock, agi_settings, config.fastagi.admits, AGI_REFUSAL
         )
         longest = Longest(config.limits.longest_ringing, config.limits.longest_talk)
         overdue = CallWatchdog(self._live, longest, clock)

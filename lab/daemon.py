@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -45,9 +46,14 @@ class Daemon:
         self._ledger = ledger
         self._child: Child | None = None
         self.environment: dict[str, str] = {}
-        self.agi = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+        asked_at = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+        secret = secrets.token_urlsafe(24)
+        self.agi = f"{asked_at}/{secret}"
         http = {"listen": f"tcp:{self.port}:interface=127.0.0.1", **tables.get("http", {})}
-        fastagi = {"listen": f"tcp:{self.agi.partition(':')[2]}:interface=127.0.0.1"}
+        fastagi = {
+            "listen": f"tcp:{asked_at.partition(':')[2]}:interface=127.0.0.1",
+            "secret": secret,
+        }
         self.tables: dict[str, Any] = {
             "state_dir": str(self.state_dir),
             **tables,

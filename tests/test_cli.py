@@ -33,7 +33,7 @@ class InitTests(CommandTests):
     """``ccdaemon init DIR``."""
 
     def test_writes_a_configuration(self) -> None:
-        """What is written is a sound configuration, with one secret for daemon and Asterisk."""
+        """What is written is a sound configuration, with the secrets of daemon and Asterisk."""
         folder = Path(self.mktemp())
         status, out, err = self.run_command("init", str(folder))
         self.assertEqual((status, err), (0, ""))
@@ -42,6 +42,12 @@ class InitTests(CommandTests):
         self.assertEqual(re.findall(r"^secret = (.*)$", manager, re.M), [config.asterisk.secret])
         self.assertGreaterEqual(len(config.asterisk.secret), 40)
         self.assertNotIn(config.asterisk.secret, out)
+        local = (folder / "asterisk" / "extensions_ccdaemon_local.conf").read_text()
+        secret = config.fastagi.secret
+        assert secret is not None
+        self.assertIn(f"\nCC_AGI=127.0.0.1:4573/{secret}\n", local)
+        self.assertNotEqual(secret, config.asterisk.secret)
+        self.assertNotIn(secret, out)
         for name in ("extensions_ccdaemon.conf", "cel_ccdaemon.conf", "ccdaemon.logrotate"):
             self.assertIn(str(folder / "asterisk" / name), out)
             self.assertTrue((folder / "asterisk" / name).exists())
@@ -51,10 +57,15 @@ class InitTests(CommandTests):
         secrets = set()
         for folder in (Path(self.mktemp()), Path(self.mktemp())):
             self.run_command("init", str(folder))
-            secrets.add(load(folder / "ccdaemon.toml").asterisk.secret)
-            for name in ("ccdaemon.toml", "asterisk/manager_ccdaemon.conf"):
+            config = load(folder / "ccdaemon.toml")
+            secrets |= {config.asterisk.secret, config.fastagi.secret}
+            for name in (
+                "ccdaemon.toml",
+                "asterisk/manager_ccdaemon.conf",
+                "asterisk/extensions_ccdaemon_local.conf",
+            ):
                 self.assertEqual(stat.S_IMODE((folder / name).stat().st_mode), 0o600)
-        self.assertEqual(len(secrets), 2)
+        self.assertEqual(len(secrets), 4)
 
     def test_never_overwrites(self) -> None:
         """Where one file is there already, it is named, and nothing at all is written."""

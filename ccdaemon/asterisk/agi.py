@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from hmac import compare_digest
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -216,10 +217,17 @@ class FastAGIProtocol(Protocol, AGICommands):
     def _start(self, environment: Environment) -> None:
         self.environment = environment
         self._set_deadline(None)
-        script = self._find_script(environment.script)
+        path = self._path_of(environment.script)
+        if path is None:
+            self.counters.strangers += 1
+            self.log.warn("FastAGI: somebody asks without the secret")
+            # Not refused: where the two configurations differ callers are to reach somebody.
+            self.finish()
+            return
+        script = self._find_script(path)
         if script is None:
             self.counters.unknown_scripts += 1
-            self.log.warn("FastAGI: no script {path!r}", path=environment.script)
+            self.log.warn("FastAGI: no script {path!r}", path=path)
             if self._refusal is not None:
                 self._refuse(self._refusal)
             else:
@@ -228,8 +236,16 @@ class FastAGIProtocol(Protocol, AGICommands):
         seconds = self.settings.script_timeout
         self._script = Deferred.fromCoroutine(script(self))
         self._script.addTimeout(seconds, self._clock, self._script_late)
-        self._script.addErrback(self._script_failed, environment.script)
-        self._script.addBoth(self._script_over, environment.script, self._clock.seconds())
+        self._script.addErrback(self._script_failed, path)
+        self._script.addBoth(self._script_over, path, self._clock.seconds())
+
+    def _path_of(self, script: str) -> str | None:
+        """The script's path without the secret, which is neither logged nor counted by."""
+        secret = self.settings.secret
+        if secret is None:
+            return script
+        shown, _, path = script.partition("/")
+        return path if compare_digest(shown.encode(), secret.encode()) else None
 
     def _script_over(self, _: object, path: str, began: float) -> None:
         self.counters.observe(path, self._clock.seconds() - began)

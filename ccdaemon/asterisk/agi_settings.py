@@ -27,6 +27,9 @@ class AGISettings:
     most_commands: int = 100
     #: Calls inside a script at one time; one more is let go, and its dialplan goes on.
     most_sessions: int = 1000
+    #: What the path of a script has to begin with, as in ``agi://host/SECRET/incoming``; None:
+    #: nothing.
+    secret: str | None = field(default=None, repr=False)
     limits: AGILimits = field(default_factory=AGILimits)
 
 

@@ -158,9 +158,16 @@ async def _inbound(session: AMIProtocol, fastagi: FastAgi) -> Finding:
     except AMIError as error:
         return fail(part, f"cannot be asked about: {error}")
     port = fastagi.port
+    asked, _, secret = asked.partition("/")
     if port is not None and not asked.endswith(f":{port}"):
         listens = f"fastagi.listen is {fastagi.listen}"
         return warn(part, f"Asterisk asks at {asked or 'nowhere'} (CC_AGI), and {listens}")
+    if secret != (fastagi.secret or ""):
+        has = "not fastagi.secret at its end" if fastagi.secret else "a secret, fastagi none"
+        return warn(part, f"asked at {asked}, and all go to the fallback: CC_AGI has {has}")
+    if fastagi.secret is None:
+        words = "whoever reaches that port may ask, too: set fastagi.secret, and put it into CC_AGI"
+        return warn(part, f"asked at {asked}; {words}")
     silent = f"rings {fallback}" if fallback else "refuses them: CC_FALLBACK is empty"
     return ok(part, f"asked at {asked}; while the daemon is silent Asterisk {silent}")
 

@@ -117,9 +117,13 @@ class Asterisk:
 
 @attrs.frozen(kw_only=True)
 class FastAgi:
-    """Where Asterisk asks what to do with a call; ``networks`` are where it asks from."""
+    """Where Asterisk asks what to do with a call; ``networks`` are where it asks from.
+
+    ``secret`` is what it has to know; None: whoever reaches the port may ask.
+    """
 
     listen: str = attrs.field(default="tcp:4573:interface=127.0.0.1", metadata=key(rules.listen))
+    secret: str | None = attrs.field(default=None, repr=False, metadata=key(rules.path_secret))
     networks: tuple[rules.Network, ...] = attrs.field(
         default=(),
         metadata=key(rules.several(rules.network, 'networks such as ["10.0.0.0/8"]')),

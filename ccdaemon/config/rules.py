@@ -124,6 +124,16 @@ def secret(value: object) -> str:
     return value
 
 
+def path_secret(value: object) -> str:
+    """A shared secret that stands in an address, as a part of its path."""
+    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9_-]{24,100}", value) is None:
+        raise Expected(
+            "24 to 100 letters, digits, - and _ that nobody can guess (openssl rand -hex 32)",
+            hide=True,
+        )
+    return value
+
+
 def sha256(value: object) -> str:
     """A SHA-256 in hexadecimal, as ``printf %s KEY | sha256sum`` prints it."""
     if not isinstance(value, str) or re.fullmatch(r"[0-9A-Fa-f]{64}", value) is None:

@@ -47,7 +47,7 @@ _AMI = {
 }
 _AGI = {
     "sessions": "Calls that asked who takes them",
-    "strangers": "Connections refused by their address",
+    "strangers": "Connections refused by their address, or for the secret they do not know",
     "too_many": "Calls let go to the fallback because too many waited",
     "unknown_scripts": "Calls that asked for a script that is not there",
     "script_errors": "Scripts that failed",

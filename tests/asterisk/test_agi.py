@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.logger import capturedLogs, formatEvent
 
 from ccdaemon.asterisk.agi import FastAGIFactory, FastAGIProtocol
 from ccdaemon.asterisk.agi_commands import (
@@ -204,6 +206,31 @@ class StrangerTests(ServerCase):
         self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.6", 4000)))
         self.assertIsNotNone(self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.5", 4000)))
         self.assertEqual(self.factory.counters.strangers, 1)
+
+    def test_only_who_knows_the_secret(self) -> None:
+        """Without it no script runs, and it is in no path that is counted or logged."""
+        settings = replace(SETTINGS, secret="s3cret")
+        self.factory = FastAGIFactory({"script": self.script}, self.clock, settings)
+        with capturedLogs() as logged:
+            for path in (
+                "script",
+                "x/script",
+                "s3cre/script",
+                "s3cret",
+                "/script",
+                "s3crét/script",
+            ):
+                call = self.connect()
+                call.enter(path)
+                self.assertTrue(call.transport.disconnecting)
+                call.hang_up()
+        self.assertEqual((self.talks, self.factory.counters.strangers), ([], 5))
+        took: list[str] = []
+        self.factory.counters.observe = lambda path, _: took.append(path)
+        self.connect().enter("s3cret/script")
+        self.endings[0].callback(None)
+        self.assertEqual(took, ["script"])
+        self.assertNotIn("s3cret", repr(settings) + "".join(map(str, map(formatEvent, logged))))
 
 
 class RefusalTests(ServerCase):

@@ -124,6 +124,8 @@ WRONG = [
     ("database.url", "1", "database.url: expected"),
     ("fastagi.listen", '"4573"', "fastagi.listen: expected a Twisted endpoint description"),
     ("fastagi.listen", '"tcp:4573"', "fastagi.networks: missing; listening beyond loopback"),
+    ("fastagi.secret", '"short"', "fastagi.secret: expected 24 to 100 letters, digits, - and _"),
+    ("fastagi.secret", f'"{"/" * 40}"', "fastagi.secret: expected 24 to 100 letters"),
     ("fastagi.networks", '["crm"]', "fastagi.networks: expected a list of networks such as"),
     ("limits.max_calls", "0", "limits.max_calls: expected a whole number 1…10000, got 0"),
     ("limits.allowed_prefixes", '["+380"]', "expected a list of number prefixes"),
@@ -617,12 +619,12 @@ class ShippedFileTests(SynchronousTestCase):
                 self.assertEqual(set(table), set(attrs.fields_dict(cls)))
         without_default = (
             r"^((public_url|tls_ca|key_sha256|do_not_call_file|queue|timezone|link_secret) = .*"
-            r"|(mon|tue|wed|thu|fri|sat|sun) = .*"
+            r"|(mon|tue|wed|thu|fri|sat|sun) = .*|secret = \"\""
             r"|url = \"https:.*|\[routing\.hours\])$"
         )
         # The last table has no default at all; what is in it has.
         filled = uncommented.partition("[[webhooks]]")[0].replace(
-            'secret = ""', 'secret = "s3cret"'
+            '\nsecret = ""', '\nsecret = "s3cret"', 1
         )
         config = parse(re.sub(without_default, "", filled, flags=re.M))
         self.assertEqual(

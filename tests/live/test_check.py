@@ -15,6 +15,9 @@ from tests.live import harness
 
 COMMAND = "import sys, ccdaemon.cli as c; sys.exit(c.main())"
 
+#: Secrets of FastAGI.
+KNOWN, OTHER = "known-to-both-of-them-0001", "known-to-one-of-them-0002"
+
 #: Users that are not as manager_ccdaemon.conf has them.
 OTHER_USERS = """
 [weak]
@@ -44,10 +47,13 @@ class CheckTests(SynchronousTestCase):
         asterisk.rx("manager reload")
         self.addCleanup(file.write_text, usual)
 
-    def check(self, url: str = "", agi: str = "", **asterisk: Any) -> tuple[int, dict[str, str]]:
+    def check(
+        self, url: str = "", agi: str = "", knows: str = "", **asterisk: Any
+    ) -> tuple[int, dict[str, str]]:
         """Run the command with some keys changed: exit status, and each part's line.
 
-        ``agi``: where the daemon is to listen for FastAGI, if not where Asterisk asks.
+        ``agi``: where the daemon is to listen for FastAGI, if not where Asterisk asks; ``knows``:
+        the secret that it has for that.
         """
         base = Path(self.mktemp()).absolute()
         base.mkdir()
@@ -56,7 +62,10 @@ class CheckTests(SynchronousTestCase):
             "http": {"listen": "tcp:0:interface=127.0.0.1"},
             "asterisk": {**self.lab.asterisk_settings(), **asterisk},
             "database": {"url": url or self.lab.postgres.url()},
-            "fastagi": {"listen": agi or "tcp:4573:interface=127.0.0.1"},
+            "fastagi": {
+                "listen": agi or "tcp:4573:interface=127.0.0.1",
+                **({"secret": knows} if knows else {}),
+            },
         }
         file = base / "ccdaemon.toml"
         file.touch(0o600)
@@ -64,7 +73,7 @@ class CheckTests(SynchronousTestCase):
         argv = [sys.executable, "-c", COMMAND, "check", str(file)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.stderr, "")
-        for secret in (self.lab.asterisk.secret, self.lab.postgres.password):
+        for secret in (self.lab.asterisk.secret, self.lab.postgres.password, KNOWN, OTHER):
             self.assertNotIn(secret, done.stdout)
         return done.returncode, {line[6:].split()[0]: line for line in done.stdout.splitlines()}
 
@@ -88,16 +97,30 @@ class CheckTests(SynchronousTestCase):
 
     def test_inbound_calls(self) -> None:
         """That Asterisk asks elsewhere is told, and who is rung while the daemon is silent."""
-        self.lab.asterisk.set_globals(CC_AGI="127.0.0.1:4573", CC_FALLBACK="")
-        _, lines = self.check()
+        self.lab.asterisk.set_globals(CC_AGI=f"127.0.0.1:4573/{KNOWN}", CC_FALLBACK="")
+        _, lines = self.check(knows=KNOWN)
         self.assertIn("ok  ", lines["inbound"])
         self.assertIn("refuses them: CC_FALLBACK is empty", lines["inbound"])
         self.lab.asterisk.set_globals(CC_FALLBACK="PJSIP/1050")
-        self.assertIn("Asterisk rings PJSIP/1050", self.check()[1]["inbound"])
+        self.assertIn("Asterisk rings PJSIP/1050", self.check(knows=KNOWN)[1]["inbound"])
         status, lines = self.check(agi="tcp:4574:interface=127.0.0.1")
         self.assertEqual(status, 0)
         self.assertIn("asks at 127.0.0.1:4573 (CC_AGI)", lines["inbound"])
         self.assertIn("warn", lines["inbound"])
+
+    def test_secret_of_fastagi(self) -> None:
+        """Secrets that differ are told, for no call would be decided; and that there is none."""
+        both = "127.0.0.1:4573", f"127.0.0.1:4573/{KNOWN}"
+        for asked, knows, words in (
+            (both[0], KNOWN, "CC_AGI has not fastagi.secret at its end"),
+            (both[1], OTHER, "CC_AGI has not fastagi.secret at its end"),
+            (both[1], "", "CC_AGI has a secret, fastagi none"),
+            (both[0], "", "whoever reaches that port may ask"),
+        ):
+            self.lab.asterisk.set_globals(CC_AGI=asked)
+            status, lines = self.check(knows=knows)
+            self.assertEqual((status, lines["inbound"][:4]), (0, "warn"))
+            self.assertIn(words, lines["inbound"])
 
     def test_wrong_secret(self) -> None:
         """A wrong secret is told with Asterisk's words."""
