@@ -101,6 +101,7 @@ class Paged:
     """A list that can be paged: its table, what is read of it, and the rows it makes.
 
     ``direction`` says what is wanted of the column of that name, by which the tally counts too.
+    ``of_did`` is the tally's list of the rows of one of our numbers, where there is one.
     ``only`` is what the list has of its table, where that is not all; the tally does not know it.
     """
 
@@ -111,6 +112,7 @@ class Paged:
     has_call: bool = True
     direction: Callable[[Filter], str | None] = _direction
     only: str | None = None
+    of_did: str | None = None
 
 
 _OF_CALL = "JOIN call c USING (call_id)"
@@ -122,6 +124,7 @@ MISSED = Paged(
     _OF_CALL,
     _missed_row,
     direction=_open,
+    of_did="missed_of_did",
 )
 OPERATORS = Paged(
     "operator_change", _CHANGE, "", _operator_row, has_call=False, direction=lambda _: None

@@ -70,7 +70,7 @@ class Queries:
             "SELECT total, CASE WHEN isfinite(before) THEN ms(before) END, rest FROM"
             " locate(%s, %s, %s, coalesce(moment(%s), '-infinity'),"
             " coalesce(moment(%s), 'infinity'), %s)",
-            (what.table, *wanted.tallied, skip),
+            (*wanted.tallied, skip),
         )
         return total, before, rest
 
@@ -181,7 +181,7 @@ class _Wanted:
 
     where: str
     params: tuple[object, ...]
-    tallied: tuple[str, str, int | None, int | None] | None
+    tallied: tuple[str, str, str, int | None, int | None] | None
 
     @classmethod
     def of(cls, what: Paged, filter: Filter) -> _Wanted:
@@ -204,7 +204,12 @@ class _Wanted:
         if narrow:
             conditions += of_calls
         given = [(sql, value) for sql, value in conditions if value is not None]
-        tallied = (filter.sip or "", direction or "", filter.from_ms, past)
+        of_did = what.of_did if filter.did is not None and filter.sip is None else None
+        # Whose rows the tally has, where nothing else narrows them.
+        others = of_calls[:1] + of_calls[2:] if of_did else of_calls
+        narrow = narrow and any(value is not None for _, value in others)
+        whose = filter.did if of_did else filter.sip
+        tallied = (of_did or what.table, whose or "", direction or "", filter.from_ms, past)
         return cls(
             " AND ".join([what.only or "true", *(sql for sql, _ in given)]),
             tuple(value for _, value in given),

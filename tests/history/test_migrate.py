@@ -69,3 +69,31 @@ class MigrateTests(PostgresCase):
         deadly = Migration(2, "deadly", "SELECT pg_terminate_backend(pg_backend_pid())")
         await self.fails(migrate(link, [ONE, deadly]), Exception)
         self.assertEqual([(None,)], self.sql("SELECT to_regclass('one')"))
+
+
+class UpgradeTests(PostgresCase):
+    """A database of before has what newer tables are made of."""
+
+    async def test_missed_calls_of_our_numbers(self) -> None:
+        """They are tallied, those that were missed before as those that come."""
+        link = await self.link()
+        await migrate(link, migrations()[:7])
+        add = "INSERT INTO missed SELECT %s, 1, now(), null, 'open', '380', '380441'"
+        await link.query(add, (1,))
+        await migrate(link)
+        await link.query(add, (2,))
+        total = "SELECT total_of('missed_of_did', '380441', 'open', '-infinity', 'infinity')"
+        self.assertEqual([(2,)], await link.query(total))
+        await link.query("DELETE FROM missed")
+        self.assertEqual([(0,)], await link.query(total))
+
+    async def test_leases(self) -> None:
+        """What was granted before it was written down to whom is granted to nobody else."""
+        link = await self.link()
+        await migrate(link, migrations()[:6])
+        await link.query("SELECT take_lease(0), take_lease(0)")
+        await migrate(link)
+        held = await link.query("SELECT hold_lease('a', 501, 10000), hold_lease('b', 10001, 20000)")
+        self.assertEqual([(True, True)], held)
+        taken = await link.query("SELECT lo, hi FROM take_lease(0, 'c')")
+        self.assertEqual([(20_001, 30_000)], taken)

@@ -23,7 +23,7 @@ from ccdaemon.history.rows import (
     RecordRow,
     StateRow,
 )
-from tests.history.history_parts import ALL, HistoryCase
+from tests.history.history_parts import ALL, Daemon, HistoryCase
 from tests.history.parts import NOON, chain, change, recording, view
 
 HOUR = 3_600_000
@@ -209,10 +209,55 @@ class PageTests(HistoryCase):
         async def ask_open(page: int, per_page: int, filter: Filter) -> Page[int]:
             return await ask(page, per_page, replace(filter, open=True, did="380441"))
 
+        async def ask_did(page: int, per_page: int, filter: Filter) -> Page[int]:
+            return await ask(page, per_page, replace(filter, did="380442"))
+
         await self.compare(ask, rows, seed=12)
+        of_did = [row for row in rows if row[4].did == "380442"]
+        self.assertTrue(0 < len(of_did) < len(rows))
+        await self.compare(ask_did, of_did, seed=14)
         still_open = [row for row in rows if told[row[0]][1] is None and row[4].did == "380441"]
         self.assertTrue(0 < len(still_open) < len(rows))
         await self.compare(ask_open, still_open, seed=13)
+
+    async def test_missed_calls_of_one_of_our_numbers(self) -> None:
+        """A page of them reads as much of Postgres however many the number has missed."""
+        daemon = await self.ready()
+        add = (
+            "INSERT INTO missed SELECT n, n, moment(%s) + n * interval '1 minute', '1000',"
+            " CASE WHEN n %% 50 = 0 THEN 'open' ELSE 'called_back' END, '380', '380441'"
+            " FROM generate_series(%s, %s) n; ANALYZE missed"
+        )
+        read: list[list[int]] = []
+        for first, last in ((1, 2_000), (2_001, 60_000)):
+            self.sql(add, NOON, first, last)
+            read.append(
+                [
+                    await self.blocks(daemon, page, Filter(did="380441", open=is_open))
+                    for page in (1, 20)
+                    for is_open in (False, True)
+                ]
+            )
+        for few, many in zip(*read, strict=True):
+            self.assertLess(many, 2 * few + 20, read)
+
+    async def blocks(self, daemon: Daemon, page: int, filter: Filter) -> int:
+        """How many blocks Postgres reads for a page of missed calls."""
+        asked: list[tuple[str, Any]] = []
+        query = daemon.database.query
+
+        async def noted(sql: str, params: Any = None) -> Any:
+            asked.append((sql, params))
+            return await query(sql, params)
+
+        self.patch(daemon.database, "query", noted)
+        await daemon.history._queries.page(MISSED, page, 50, filter)
+        self.patch(daemon.database, "query", query)
+        count = 0
+        for sql, params in asked:
+            (((told,),),) = await query(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params)
+            count += told["Plan"]["Shared Hit Blocks"] + told["Plan"]["Shared Read Blocks"]
+        return count
 
     async def test_the_tally_follows_deletions(self) -> None:
         """Rows that are removed are no longer counted, and pages stay right."""
