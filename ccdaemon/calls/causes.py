@@ -28,9 +28,12 @@ SIP_OUTCOME: dict[int, Outcome] = {
     486: Outcome.BUSY,
     600: Outcome.BUSY,
     603: Outcome.BUSY,
+    607: Outcome.BUSY,
+    608: Outcome.BUSY,
 }
 
-#: 487 only echoes our own CANCEL, so it says nothing about why we cancelled.
+#: 487 echoes our own CANCEL and says nothing about why we cancelled. Of a leg that nobody cancelled
+#: it says that whoever was asked has stopped ringing: no answer.
 SIP_ECHO = 487
 
 #: The causes that Asterisk makes of SIP answers, where the channel's own is not known yet.
@@ -50,6 +53,8 @@ SIP_CAUSE: dict[int, int] = {
     503: 34,
     600: 17,
     603: 21,
+    607: 21,
+    608: 21,
 }
 
 #: Normal clearing: a leg was ended by somebody on purpose.
@@ -144,9 +149,13 @@ _SIP = re.compile(r"(?:SIP )?([1-6][0-9]{2})(?: .*)?", re.ASCII | re.DOTALL)
 
 def sip_code(tech: str) -> int | None:
     """The final SIP answer in ``tech`` (``SIP 486 Busy here``, ``486``), or None."""
-    match = _SIP.fullmatch(tech)
-    code = int(match.group(1)) if match else 0
+    code = _code(tech)
     return code if code >= 300 and code != SIP_ECHO else None
+
+
+def _code(tech: str) -> int:
+    match = _SIP.fullmatch(tech)
+    return int(match.group(1)) if match else 0
 
 
 def own(cause: int | None, dial_status: str) -> int | None:
@@ -161,6 +170,8 @@ def outcome(*, tech: str = "", cause: int | None = None, dial_status: str = "") 
     code = sip_code(tech)
     if code is not None:
         return SIP_OUTCOME.get(code, Outcome.FAILED)
+    if _code(tech) == SIP_ECHO:
+        return Outcome.NOANSWER
     if dial_status == "CHANUNAVAIL":
         # Nobody could be asked, whatever cause that is given: chan_sip takes a trunk without an
         # address for an absent subscriber (20).
