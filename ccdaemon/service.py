@@ -36,7 +36,7 @@ from ccdaemon.asterisk.ami import AMIClient
 from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
 from ccdaemon.asterisk.ami_session import AMIProtocol
 from ccdaemon.asterisk.ami_settings import Settings
-from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.asterisk.looks import Endpoints, has_channel
 from ccdaemon.asterisk.signals import EVENTS
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls.overdue import Longest
@@ -270,6 +270,7 @@ class Daemon(MultiService):
             self._journal.append,
             self._switchboard.refuse_phone,
             wall,
+            partial(has_channel, self._ami),
         )
         agi_settings = replace(AGI_SETTINGS, secret=config.fastagi.secret)
         agi = FastAGIFactory(

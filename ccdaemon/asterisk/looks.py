@@ -14,9 +14,9 @@ from twisted.internet.defer import FirstError, gatherResults
 
 from ccdaemon.asterisk import labels
 from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import ActionRefused
+from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.asterisk.signals import UP
-from ccdaemon.asterisk.wire import Message
+from ccdaemon.asterisk.wire import BadHeader, Message
 from ccdaemon.calls import signals
 from ccdaemon.calls.model import Role
 from ccdaemon.calls.signals import Signal
@@ -35,6 +35,8 @@ OUTBOUND = "ccdaemon-outbound"
 INBOUND = frozenset({"ccdaemon-inbound", "ccdaemon-incoming"})
 #: Seconds in which a list has to be there that a request to the API waits for.
 SOMEBODY_WAITS = 8.0
+#: Seconds in which Asterisk has to say whether it has a channel: its call waits in the dialplan.
+CALL_WAITS = 0.5
 #: Questions that are on their way at one time; AMI answers in order.
 AT_ONCE = 100
 
@@ -118,6 +120,21 @@ async def look_for_operator(ami: AMIActions, endpoints: Endpoints, sip: str) -> 
         return None
     state = await ami.getVar(None, f"DEVICE_STATE({endpoints.device(sip)})")
     return None if state == "INVALID" else state
+
+
+async def has_channel(ami: AMIActions, channel: str, name: str) -> bool:
+    """Whether Asterisk has a channel of this uniqueid and name; true where it cannot be asked.
+
+    Whatever a channel asks for by FastAGI it asks while it is there: no event has to be read first.
+    """
+    asked = {"Channel": channel, "Variable": "CHANNEL(name)"}
+    try:
+        answer = await ami.sendAction("Getvar", asked, timeout=CALL_WAITS)
+    except (ActionRefused, BadHeader):
+        return False
+    except AMIError:
+        return True
+    return answer.get("Value") == name
 
 
 async def _existing(

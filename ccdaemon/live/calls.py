@@ -165,6 +165,12 @@ class LiveCalls:
             raise CallOver(f"call {error.call_id} that began with {name} is over") from error
         return call
 
+    def knows(self, channel: str, name: str) -> bool:
+        """Whether a channel of this uniqueid and name is a live call's."""
+        call = self._board.of_channel(channel)
+        leg = None if call is None else call.leg_of(channel)
+        return leg is not None and leg.channel_name == name
+
     def _begin(self, signal: Opening) -> Call | None:
         """The call that begins on a channel, opened unless it is known; None if it is over."""
         call = self._board.of_channel(signal.channel)

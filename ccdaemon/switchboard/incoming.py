@@ -8,7 +8,7 @@ becomes of the call is followed elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -45,6 +45,10 @@ REFUSAL = ("CC_ROUTE", "reject")
 
 class FollowsCalls(Protocol):
     """The live calls."""
+
+    def knows(self, channel: str, name: str) -> bool:
+        """Whether a channel of this uniqueid and name is a live call's."""
+        ...
 
     async def incoming(self, channel: str, name: str, phone: str, did: str, date: int) -> Call:
         """The call that begins on a channel; opened, unless it is known already."""
@@ -85,6 +89,8 @@ class Incoming:
     :param refuse_phone: raises ``Refused`` for a number that may not be dialled, and counts one
         that may; told the operator, and None for the API client.
     :param clock: IReactorTime.
+    :param is_there: says, within a bounded time, whether Asterisk has a channel of this uniqueid
+        and name; true where it cannot be asked.
     """
 
     log = Logger()
@@ -97,7 +103,9 @@ class Incoming:
         append: Callable[[Sequence[Fact]], Deferred[list[int]]],
         refuse_phone: Callable[[str, str | None, str | None], None],
         clock: IReactorTime,
+        is_there: Callable[[str, str], Awaitable[bool]],
     ) -> None:
+        self._is_there = is_there
         self._asterisk = asterisk
         self._live = live
         self._routing = routing
@@ -114,6 +122,8 @@ class Incoming:
 
     async def _incoming(self, agi: FastAGIProtocol) -> None:
         channel, name, (phone, did, stamp) = _begun(agi, 3)
+        if not await self._is_channel(agi, channel, name):
+            return
         # Asked late, after a standstill: what AMI tells of the call has Asterisk's times, too.
         date = believed(stamp, self._now())
         try:
@@ -140,6 +150,19 @@ class Incoming:
             where=" ".join(filter(None, ["&".join(each) for each in route.operators])),
             words=route.words,
         )
+
+    async def _is_channel(self, agi: FastAGIProtocol, channel: str, name: str) -> bool:
+        """Whether who asks is a channel of Asterisk's: of what is none nothing is told."""
+        if self._live.knows(channel, name) or await self._is_there(channel, name):
+            return True
+        if not agi.hung_up:
+            agi.counters.strangers += 1
+            self.log.warn(
+                "FastAGI: Asterisk has no {name} ({channel}): what it asks counts for nothing",
+                name=name,
+                channel=channel,
+            )
+        return False
 
     def _variables(self, call: Call, route: Route) -> Iterator[tuple[str, str]]:
         """What the dialplan is told, by variable; each is within what AGI takes."""
@@ -198,6 +221,8 @@ class Incoming:
 
     async def _dialout(self, agi: FastAGIProtocol) -> None:
         channel, name, (phone, stamp) = _begun(agi, 2)
+        if not await self._is_channel(agi, channel, name):
+            return
         # AMI tells the same, and may not have yet.
         date = believed(stamp, self._now())
         self._live.hear(signals.DialledOut(channel, channel, date, name, phone))

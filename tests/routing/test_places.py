@@ -109,8 +109,11 @@ class PlacesTests(SynchronousTestCase):
             live.asked += facts
             return succeed([1])
 
+        async def is_there(channel: str, name: str) -> bool:
+            return True
+
         incoming = Incoming(
-            config.asterisk, live, routing, append, lambda phone, sip, client: None, clock
+            config.asterisk, live, routing, append, lambda phone, sip, client: None, clock, is_there
         )
         asterisk = Asterisk(FastAGIFactory(incoming.scripts, clock, SETTINGS).buildProtocol(None))
         asterisk.enter("incoming", phone, did)

@@ -44,6 +44,11 @@ class FakeLive:
         self.asked: list[Any] = []
         self.opening: Deferred[None] = succeed(None)
         self.calls: list[Call] = []
+        self.known: set[tuple[str, str]] = set()
+
+    def knows(self, channel: str, name: str) -> bool:
+        """Whether the test says so."""
+        return (channel, name) in self.known
 
     async def incoming(self, channel: str, name: str, phone: str, did: str, date: int) -> Call:
         """Open a call once the test lets it."""
@@ -129,10 +134,23 @@ class ScriptCase(SynchronousTestCase):
         self.kept: Deferred[list[int]] = succeed([1])
         self.live, self.routing = FakeLive(), StaticRouting(self.route)
         config = parse(CONFIG % self.record)
+        self.looks: list[tuple[str, str]] = []
+        self.there: Deferred[bool] = succeed(True)
         incoming = Incoming(
-            config.asterisk, self.live, self.routing, self.append, self.refuse_phone, self.clock
+            config.asterisk,
+            self.live,
+            self.routing,
+            self.append,
+            self.refuse_phone,
+            self.clock,
+            self.is_there,
         )
         self.factory = FastAGIFactory(incoming.scripts, self.clock, SETTINGS, refusal=REFUSAL)
+
+    async def is_there(self, channel: str, name: str) -> bool:
+        """Look for a channel."""
+        self.looks.append((channel, name))
+        return await self.there
 
     def append(self, facts: Sequence[Fact]) -> Deferred[list[int]]:
         """Keep them, or not."""
@@ -152,6 +170,39 @@ class ScriptCase(SynchronousTestCase):
             asterisk.take()
             self.assertTrue(asterisk.transport.disconnecting)
         return asterisk
+
+
+class StrangerTests(ScriptCase):
+    """What asks and is no channel of Asterisk's."""
+
+    route = Route("dial", (("1000",),))
+    scripts = (("incoming", "380631234567", "380441112233"), ("dialout", "380631234567"))
+
+    def test_it_counts_for_nothing(self) -> None:
+        """No call is told, no number counted, nothing set; the daemon's numbers have it."""
+        self.there = succeed(False)
+        for asked in self.scripts:
+            self.assertEqual(self.ask(*asked).set, {})
+        self.assertEqual((self.live.asked, self.routing.callers), ([], []))
+        self.assertEqual(self.factory.counters.strangers, len(self.scripts))
+
+    def test_nothing_before_it_is_known(self) -> None:
+        """The answer is waited for."""
+        for asked in self.scripts:
+            self.there, told = Deferred(), len(self.live.asked)
+            asterisk = self.ask(*asked, take=False)
+            self.assertEqual((len(self.live.asked), asterisk.transport.value()), (told, b""))
+            self.there.callback(True)
+            asterisk.take()
+            self.assertEqual(asterisk.set["CC_ROUTE"], "dial")
+
+    def test_what_is_known_is_not_asked_for(self) -> None:
+        """A channel of which AMI has told already costs no question."""
+        self.live.known = {(Asterisk.uniqueid, "PJSIP/t-1")}
+        self.there = succeed(False)
+        for asked in self.scripts:
+            self.assertEqual(self.ask(*asked).set["CC_ROUTE"], "dial")
+        self.assertEqual(self.looks, [])
 
 
 class SystemNameTests(ScriptCase):
