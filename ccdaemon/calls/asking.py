@@ -88,7 +88,7 @@ def _verdict(call: Call, leg: Leg, date: int) -> Verdict:
         cause = None
     status = "NOANSWER" if own and status == "CANCEL" else status
     cause = causes.own(cause, status)
-    outcome = causes.outcome(tech=tech, cause=cause, dial_status=status)
+    outcome = causes.outcome(tech=tech, cause=cause, dial_status=status, is_own=leg.hung_up)
     leg.cause = cause
     leg.detail = None if status == "CANCEL" else causes.words(cause, tech, status)
     return Verdict(date, outcome, own, cause, leg.detail)

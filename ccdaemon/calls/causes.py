@@ -45,6 +45,7 @@ SIP_CAUSE: dict[int, int] = {
     408: 18,
     410: 22,
     480: 19,
+    483: 19,
     484: 28,
     486: 17,
     488: 58,
@@ -56,6 +57,10 @@ SIP_CAUSE: dict[int, int] = {
     607: 21,
     608: 21,
 }
+
+#: What only the network can have said beside a SIP answer of which Asterisk makes another cause: by
+#: ``Reason: Q.850`` of a gateway, whose SIP answer is a guess. 21 may be a decline and a refusal.
+NETWORKS_OWN = frozenset({17, 18, 19, 20})
 
 #: Normal clearing: a leg was ended by somebody on purpose.
 NORMAL = 16
@@ -163,12 +168,19 @@ def own(cause: int | None, dial_status: str) -> int | None:
     return None if cause == NORMAL and dial_status else cause
 
 
-def outcome(*, tech: str = "", cause: int | None = None, dial_status: str = "") -> Outcome:
-    """What the evidence stands for; what nobody foresaw is a failure."""
+def outcome(
+    *, tech: str = "", cause: int | None = None, dial_status: str = "", is_own: bool = True
+) -> Outcome:
+    """What the evidence stands for; what nobody foresaw is a failure.
+
+    :param is_own: the cause is surely the leg's own, and not one that another leg has left.
+    """
     if dial_status == "CANCEL":
         return Outcome.CANCELLED
     code = sip_code(tech)
     if code is not None:
+        if is_own and cause in NETWORKS_OWN and cause != SIP_CAUSE.get(code):
+            return CAUSE_OUTCOME[cause]
         return SIP_OUTCOME.get(code, Outcome.FAILED)
     if _code(tech) == SIP_ECHO:
         return Outcome.NOANSWER

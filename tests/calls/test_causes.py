@@ -47,6 +47,25 @@ class OutcomeTests(SynchronousTestCase):
             found = causes.outcome(tech=tech, cause=cause, dial_status=status)
             self.assertEqual(found, expected, (tech, cause, status))
 
+    def test_the_networks_own_word(self) -> None:
+        """What a gateway's Reason header says counts before its SIP answer, where it says so."""
+        for tech, cause, status, expected in (
+            ("SIP 480 Temporarily Unavailable", 17, "NOANSWER", Outcome.BUSY),
+            ("SIP 503 Service Unavailable", 19, "CONGESTION", Outcome.NOANSWER),
+            ("SIP 500 Server Error", 20, "CHANUNAVAIL", Outcome.NOANSWER),
+            ("SIP 404 Not Found", 18, "CHANUNAVAIL", Outcome.NOANSWER),
+            ("SIP 486 Busy Here", 16, "BUSY", Outcome.BUSY),
+            ("SIP 480 Temporarily Unavailable", 21, "NOANSWER", Outcome.NOANSWER),
+            ("SIP 503 Service Unavailable", 1, "CONGESTION", Outcome.FAILED),
+            ("SIP 483 Too Many Hops", 19, "CHANUNAVAIL", Outcome.FAILED),
+            ("SIP 480 Temporarily Unavailable", 17, "CANCEL", Outcome.CANCELLED),
+        ):
+            found = causes.outcome(tech=tech, cause=cause, dial_status=status)
+            self.assertEqual(found, expected, (tech, cause, status))
+        # Another leg may have left it.
+        found = causes.outcome(tech="480", cause=17, dial_status="NOANSWER", is_own=False)
+        self.assertEqual(found, Outcome.NOANSWER)
+
     def test_sip_codes(self) -> None:
         """Only final answers count, and not the echo of our own CANCEL."""
         for tech, code in (
