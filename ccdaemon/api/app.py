@@ -25,6 +25,7 @@ from werkzeug.exceptions import HTTPException
 from ccdaemon import __version__
 from ccdaemon.api.addressing import method_name
 from ccdaemon.api.admission import Admission, Proxies
+from ccdaemon.api.browsers import mark_of_browser
 from ccdaemon.api.clients import Clients, Permission, address_of
 from ccdaemon.api.connections import Connections
 from ccdaemon.api.errors import as_refused
@@ -258,6 +259,8 @@ class Api(Service):
             raise _unknown()
         exchange.label = method.name
         exchange.check_method(method.http_methods)
+        if method.acts:
+            self._refuse_browsers(exchange)
         pairs = self._admit(exchange, method.permission)
         values = read_values(pairs, method.required, method.optional, self._patterns)
         asking = Asking(
@@ -266,6 +269,27 @@ class Api(Service):
             gone=exchange.gone,
         )
         return exchange.answer(await method.run(self._methods, values, asking))
+
+    def _refuse_browsers(self, exchange: Exchange) -> None:
+        """Refuse what any page could have had a browser send from a trusted address.
+
+        :raises Refused: with ``forbidden``.
+        """
+        if _bearer(exchange.header("Authorization")) or exchange.is_json_post:
+            # No page of another site sends these without asking us first, and we never answer yes.
+            return
+        mark = mark_of_browser(exchange.all_headers())
+        hosts = exchange.headers("Host")
+        if mark is None and any(
+            self._origins.is_foreign(page, hosts) for page in exchange.headers("Referer")
+        ):
+            mark = "Referer"
+        if mark is not None:
+            raise Refused(
+                Code.FORBIDDEN,
+                f"a browser may not do this by its address alone ({mark}): send a key as"
+                " Authorization: Bearer KEY, or POST application/json",
+            )
 
     async def _send_record(
         self, exchange: Exchange, address: re.Pattern[str], name: str

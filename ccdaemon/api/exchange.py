@@ -7,7 +7,7 @@ here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import SEEK_END
 from socket import (
     AF_INET,
@@ -103,6 +103,18 @@ class Exchange:
     def header(self, name: str) -> str | None:
         """Give a header of the request; None if it did not come."""
         return next(iter(self.headers(name)), None)
+
+    def all_headers(self) -> Iterator[tuple[str, str]]:
+        """Give every header of the request, as often as it came."""
+        for name, values in self.request.requestHeaders.getAllRawHeaders():
+            for value in values:
+                yield name.decode("latin-1"), value.decode("latin-1")
+
+    @property
+    def is_json_post(self) -> bool:
+        """Whether it is a POST that no form of a page can send."""
+        media_type = (self.header("Content-Type") or "").partition(";")[0].strip().lower()
+        return self.http_method == "POST" and media_type == "application/json"
 
     @property
     def query(self) -> bytes:

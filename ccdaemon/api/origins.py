@@ -45,6 +45,11 @@ class Origins:
         if any(site.strip().lower() == "cross-site" for site in sites):
             raise Refused(Code.FORBIDDEN, "a page of another site may not ask (Sec-Fetch-Site)")
 
+    def is_foreign(self, address: str, hosts: Sequence[str]) -> bool:
+        """Say whether a page of this address is another site's, as ``Referer`` has it."""
+        scheme, _, rest = address.partition("://")
+        return not self._is_own(f"{scheme}://{re.split('[/?#]', rest)[0]}", hosts)
+
     def _is_ours(self, host: str) -> bool:
         name = host_name(host)
         # An IP address cannot be made to point here by somebody else's name server.

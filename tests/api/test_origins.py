@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from ccdaemon.api.browsers import mark_of_browser
 from ccdaemon.api.origins import Origins, host_name
+from ccdaemon.config import Client
 from ccdaemon.errors import Code, Refused
-from tests.api.world import World
+from tests.api.world import ANYBODY, World
 
 MAKE = "/api/makeCall.json?sip=1000&phone=380639920000&order_id=15&external_key=24"
 
@@ -127,3 +132,67 @@ class OverHttp(SynchronousTestCase):
         connection = World().connect()
         connection.protocol.dataReceived(b"GET /api/sipList.json HTTP/1.0\r\n\r\n")
         self.assertEqual(connection.reply().status, 200)
+
+
+class Browsers(SynchronousTestCase):
+    """What a browser sends, of whatever page, does nothing by its address alone."""
+
+    #: As Chromium and Firefox send them over plain HTTP: a picture, a link, a form, a frame.
+    SENT: Sequence[Mapping[str, str]] = (
+        {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/130.0", "Accept": "image/avif,*/*"},
+        {"User-Agent": "Mozilla/5.0 (X11; rv:132.0) Gecko/20100101 Firefox/132.0"},
+        {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
+        {"Accept": "image/webp,*/*"},
+        {"Upgrade-Insecure-Requests": "1"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Mode": "navigate"},
+        {"sec-ch-ua": "x"},
+        {"Referer": "http://evil.example/page"},
+        {"Referer": "http://localhost:8080@evil.example/"},
+        {"Referer": "about:blank"},
+    )
+    #: As programs send them.
+    PROGRAMS: Sequence[Mapping[str, str]] = (
+        {},
+        {"User-Agent": "curl/8.5.0", "Accept": "*/*"},
+        {"User-Agent": "PHP/8.2", "Accept": "application/json"},
+        {"User-Agent": "python-requests/2.32", "Accept": "*/*"},
+        {
+            "User-Agent": "Java/17.0.1",
+            "Accept": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+        },
+        {"Referer": "http://localhost:8080/manual"},
+    )
+
+    def test_it_dials_nobody(self) -> None:
+        """Each mark is enough, by GET and by a form; reading is free to whoever is let in."""
+        world = World()
+        for headers in self.SENT:
+            for method in ("GET", "POST"):
+                reply = world.ask(MAKE, method, headers)
+                self.assertEqual(reply.status, 403, headers)
+                self.assertIn("a browser may not", reply.json["error"]["message"])
+            self.assertEqual(world.ask("/api/sipList.json", headers=headers).status, 200)
+        self.assertEqual(world.calls.asked, [])
+
+    def test_programs_do(self) -> None:
+        """Deployed clients send plain GETs, without a key."""
+        world = World()
+        for headers in self.PROGRAMS:
+            self.assertEqual(world.ask(MAKE, headers=headers).status, 200, headers)
+
+    def test_what_no_foreign_page_can_send(self) -> None:
+        """A key in a header, or JSON by POST; a key in the address any page could have."""
+        client = Client(name="crm", key_sha256=(sha256(b"k1").hexdigest(),))
+        world, browser = World([client, ANYBODY]), self.SENT[0]
+        bearer = {**browser, "Authorization": "Bearer k1"}
+        self.assertEqual(world.ask(MAKE, headers=bearer).status, 200)
+        self.assertEqual(world.ask(f"{MAKE}&api_key=k1", headers=browser).status, 403)
+        json = {**browser, "Content-Type": "application/json; charset=utf-8"}
+        self.assertEqual(world.ask(MAKE, "POST", json, b"{}").status, 200)
+        self.assertEqual(world.ask(MAKE, "POST", {**json, "Origin": "http://x"}).status, 403)
+
+    @given(st.lists(st.tuples(st.sampled_from(["Accept", "User-Agent", "X"]), st.text())))
+    def test_any_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Whatever they hold, it is a mark by name or none."""
+        self.assertIn(mark_of_browser(headers), (None, "Accept", "User-Agent"))
