@@ -78,6 +78,7 @@ setup(
         "lameenc>=1.7",
         "lxml>=5.0",
         "msgspec>=0.18.6",
+        "phonenumberslite>=9.0",
         "multipart>=1.3",
         "prometheus_client>=0.20",
         "psycopg2-binary>=2.9.9",

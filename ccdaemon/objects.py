@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from ccdaemon.calls.model import CallView, Direction, LegView, Record, State
+from ccdaemon.calls.model import CallView, Direction, LegView, Record, Role, State
 from ccdaemon.history.facts import SET_RESULT
 from ccdaemon.history.rows import ActionRow, Chain, MissedRow, OperatorRow, StateRow
 from ccdaemon.operators import OperatorView, Status
@@ -68,6 +68,7 @@ class CallObject(msgspec.Struct, frozen=True):
     did: str | None
     caller_name: str | None
     note: str | None
+    phone_sent: str | None
 
 
 class CallWithStates(CallObject, frozen=True):
@@ -216,6 +217,11 @@ def state_object(row: StateRow) -> StateObject:
     )
 
 
+def _phone_sent(call: CallView) -> str | None:
+    """How the client's number was written, where that was otherwise."""
+    return next((leg.sent for leg in call.legs if leg.name == Role.CLIENT.value), None)
+
+
 def _call_fields(call: CallView) -> dict[str, object]:
     return {
         "call_id": call.call_id,
@@ -237,6 +243,7 @@ def _call_fields(call: CallView) -> dict[str, object]:
         "did": call.did,
         "caller_name": call.caller_name,
         "note": call.note,
+        "phone_sent": _phone_sent(call),
     }
 
 

@@ -56,6 +56,7 @@ from ccdaemon.history.shipper import Shipper
 from ccdaemon.history.tenancy import HeldBy, Tenancy
 from ccdaemon.limits.dialling import Limits
 from ccdaemon.limits.do_not_call import DoNotCall
+from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.catching_up import CatchingUp
 from ccdaemon.live.channel_log import ChannelLog
@@ -63,6 +64,7 @@ from ccdaemon.live.overdue import CallWatchdog
 from ccdaemon.live.pauses import Pauses
 from ccdaemon.live.presence import Presence
 from ccdaemon.log_masking import LogMasking
+from ccdaemon.numbers import Numbers
 from ccdaemon.operators import Operators
 from ccdaemon.recordings.mp3 import Mp3Cache
 from ccdaemon.recordings.recordings import Recordings
@@ -161,6 +163,8 @@ class Daemon(MultiService):
         self._reactor = reactor
         clock, wall = reactor, WallClock(reactor)
         asterisk = config.asterisk
+        numbers = Numbers(config.numbers.country, config.numbers.internal.text)
+        trunks = Trunks(asterisk.client_channel, config.numbers, numbers)
 
         threads, names, log_thread = Threads(reactor), Threads(reactor), Threads(reactor)
         embedded = EmbeddedPostgres(config.state_dir) if config.database.embedded else None
@@ -209,6 +213,7 @@ class Daemon(MultiService):
             wall,
             endpoints.sip_of_channel,
             asterisk.phone_pattern.matches,
+            numbers,
         )
         self._channel_log = ChannelLog(
             asterisk.cel_file, self._journal, log_thread.run, clock, wall
@@ -234,8 +239,10 @@ class Daemon(MultiService):
             on_down=self._session_down,
         )
         limits = config.limits
-        do_not_call = DoNotCall(limits.do_not_call, limits.do_not_call_file, threads.run, clock)
-        guard = Limits(limits, do_not_call)
+        do_not_call = DoNotCall(
+            limits.do_not_call, limits.do_not_call_file, threads.run, clock, numbers
+        )
+        guard = Limits(limits, numbers, trunks, do_not_call)
         self._switchboard = Switchboard(
             config,
             self._ami,
@@ -243,6 +250,7 @@ class Daemon(MultiService):
             self._live,
             self._presence,
             guard,
+            trunks,
             clock,
             wall,
         )
@@ -251,7 +259,8 @@ class Daemon(MultiService):
             self._ami,
             self._live,
             self._presence,
-            self._switchboard.refuse_phone,
+            self._switchboard,
+            trunks,
             history.call,
             wall,
         )
@@ -262,6 +271,7 @@ class Daemon(MultiService):
             self._presence,
             history.last_operator,
             self._live.of_operator,
+            numbers,
         )
         incoming = Incoming(
             asterisk,
@@ -269,6 +279,9 @@ class Daemon(MultiService):
             routing,
             self._journal.append,
             self._switchboard.refuse_phone,
+            guard,
+            trunks,
+            numbers,
             wall,
             partial(has_channel, self._ami),
         )
@@ -313,7 +326,7 @@ class Daemon(MultiService):
             history=history,
             recordings=recordings,
             clients=Clients(config.clients),
-            patterns=Patterns(sip=asterisk.operator_pattern, phone=asterisk.phone_pattern),
+            patterns=Patterns(asterisk.operator_pattern, asterisk.phone_pattern, numbers),
             clock=clock,
             wall=wall,
             hosts=config.http.hosts,

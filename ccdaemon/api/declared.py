@@ -16,7 +16,7 @@ DEEPEST = 100_000
 _ID = Text(r"[ -~]{1,64}", "1 to 64 printable ASCII characters")
 
 SIP = Parameter("sip", Sip(), "the operator's number")
-PHONE = Parameter("phone", Phone(), "the client's number; a leading + is dropped")
+PHONE = Parameter("phone", Phone(), "the client's number, as people write it")
 ORDER_ID = Parameter("order_id", _ID, "the CRM's order")
 EXTERNAL_KEY = Parameter("external_key", _ID, "the CRM's own key of the call, never used twice")
 CALL_ID = Parameter("call_id", Whole(1, 2**31 - 1), "the call's number, as makeCall gave it")
@@ -87,13 +87,19 @@ def paging(page: int, per_page: int, total: int) -> dict[str, object]:
     return {"page": page, "per_page": per_page, "total": total, "pages": -(-total // per_page)}
 
 
+def phone_of(values: Values) -> str | None:
+    """Give the form of the client's number."""
+    number = values.get(PHONE)
+    return None if number is None else number.form
+
+
 def filter_of(values: Values) -> Filter:
     """Gather what restricts a list."""
     return Filter(
         from_ms=values.get(FROM),
         to_ms=values.get(TO),
         sip=values.get(SIP),
-        phone=values.get(PHONE),
+        phone=phone_of(values),
         order_id=values.get(ORDER_ID),
         direction=values.get(DIRECTION),
         result=values.get(RESULT),

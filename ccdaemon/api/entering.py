@@ -59,7 +59,7 @@ async def _missed_calls(methods: Entering, values: Values, asking: Asking) -> An
         from_ms=values.get(p.FROM),
         to_ms=values.get(p.TO),
         sip=values.get(p.SIP),
-        phone=values.get(p.PHONE),
+        phone=p.phone_of(values),
         order_id=values.get(p.ORDER_ID),
         result=values.get(p.RESULT),
         did=values.get(p.DID),

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 from ccdaemon.config.rules import Pattern
+from ccdaemon.numbers import LONGEST, NO_HOME, Number, Numbers
 
 T_co = TypeVar("T_co", covariant=True)
 E = TypeVar("E", bound=Enum)
@@ -25,6 +26,7 @@ class Patterns:
 
     sip: Pattern
     phone: Pattern
+    numbers: Numbers = NO_HOME
 
 
 class Kind(Protocol[T_co]):
@@ -141,22 +143,30 @@ class Sip:
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """A phone number, by the configured pattern; a leading ``+`` is dropped."""
+    """A phone number as people write it; its form is by the configured pattern."""
 
-    def parse(self, text: str, patterns: Patterns) -> str:
-        """Take the number without its plus."""
+    def parse(self, text: str, patterns: Patterns) -> Number:
+        """Read what it means."""
         # A plus that nobody escaped reaches us from a query string as a space.
-        number = text[1:] if text[0] in "+ " else text
-        if not patterns.phone.matches(number):
+        sent = f"+{text[1:]}" if text[0] == " " else text
+        number = patterns.numbers.read(sent)
+        if number is None:
+            # What is dialled and is no number of any country, such as *98.
+            number = Number(sent.removeprefix("+"), sent)
+            if number.form.isdigit():
+                raise ValueError
+        if not patterns.phone.matches(patterns.numbers.plain(number)):
             raise ValueError
         return number
 
     def expected(self, patterns: Patterns) -> str:
         """Name the pattern."""
-        return f"a phone number that matches {patterns.phone.text} as a whole"
+        return f"a phone number whose digits match {patterns.phone.text} as a whole"
 
     def schema(self, patterns: Patterns) -> Schema:
         """Name the pattern."""
+        if patterns.numbers.country is not None:
+            return {"type": "string", "minLength": 1, "maxLength": LONGEST}
         return {"type": "string", "pattern": f"^\\+?(?:{patterns.phone.text})$"}
 
 

@@ -27,6 +27,7 @@ from ccdaemon.history.rows import (
     StateRow,
     ToldRow,
 )
+from ccdaemon.numbers import Number
 from ccdaemon.operators import OperatorView
 from ccdaemon.recordings.retention import Removed
 from ccdaemon.switchboard.call_options import CallOptions
@@ -41,7 +42,7 @@ class MakesCalls(Protocol):
         self,
         *,
         sip: str,
-        phone: str,
+        phone: Number,
         order_id: str,
         external_key: str,
         client: str,
@@ -75,7 +76,7 @@ class ControlsCalls(Protocol):
         ...
 
     async def transfer(
-        self, call_id: int, sip: str | None, phone: str | None, mode: Mode, client: str
+        self, call_id: int, sip: str | None, phone: Number | None, mode: Mode, client: str
     ) -> None:
         """Send the client to somebody else."""
         ...

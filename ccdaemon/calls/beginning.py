@@ -9,26 +9,32 @@ from collections.abc import Callable, Sequence
 
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.caller import did_of, phone_of
+from ccdaemon.calls.caller import ANONYMOUS, did_of, phone_of
 from ccdaemon.calls.model import CallView, Direction, StateTold
+from ccdaemon.numbers import NO_HOME, Numbers
 
 #: What begins a call that nobody asked for by the API.
 Opening = signals.Incoming | signals.DialledOut
 
 
 def begin(
-    call_id: int, signal: Opening, sip_of: Callable[[str], str | None]
+    call_id: int,
+    signal: Opening,
+    sip_of: Callable[[str], str | None],
+    numbers: Numbers = NO_HOME,
 ) -> tuple[Call, list[StateTold]]:
     """The call that a client or an operator begins, and its first states.
 
     :param sip_of: the operator whose channel has a name, None if it is nobody's.
+    :param numbers: says what a number means.
     """
-    phone = phone_of(signal.phone)
+    phone = phone_of(signal.phone, numbers)
+    sent = None if signal.phone == phone or phone == ANONYMOUS else signal.phone
     if isinstance(signal, signals.DialledOut):
         sip = sip_of(signal.name)
-        call = Call(call_id, None, None, Direction.OUTBOUND, sip, phone, signal.channel)
+        call = Call(call_id, None, None, Direction.OUTBOUND, sip, phone, signal.channel, sent=sent)
         return call, machine.open_by_hand(call, signal.name, signal.date)
-    call = Call(call_id, None, None, Direction.INBOUND, None, phone, signal.channel)
+    call = Call(call_id, None, None, Direction.INBOUND, None, phone, signal.channel, sent=sent)
     call.did = did_of(signal.did)
     call.client.channel_name = signal.name
     return call, machine.open_call(call, signal.date)

@@ -33,7 +33,8 @@ class Call:
     and what came of it, ``heard`` what the dialplan said of all that, ``said`` how far each
     channel has counted it, ``said_before`` how far before a restart, None if that was not kept,
     ``widened`` whether channels beside the first two are operators who are asked. ``rejected``:
-    why nobody may be. ``actions``: how often somebody has acted on it or written something on it.
+    why nobody may be. ``sent``: how ``phone`` was written, where that was otherwise. ``actions``:
+    how often somebody has acted on it or written something on it.
     """
 
     call_id: int
@@ -48,6 +49,7 @@ class Call:
     note: str | None = None
     recorded: bool = True
     max_duration: int | None = None
+    sent: str | None = None
     states: list[StateTold] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
     client: Leg = field(init=False)
@@ -71,7 +73,7 @@ class Call:
 
     def __post_init__(self) -> None:
         """Put the two phones up that every call has, in the order in which they are asked."""
-        self.client = Leg("client", CLIENT, phone=self.phone)
+        self.client = Leg("client", CLIENT, phone=self.phone, sent=self.sent)
         self.legs.append(self.client)
         if self.direction is Direction.OUTBOUND:
             self.legs.insert(0, Leg("operator-1", OPERATOR, self.sip))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from ccdaemon.numbers import NO_HOME, Numbers
+
 #: What stands where no number was sent, or none that can be shown.
 ANONYMOUS = "anonymous"
 
@@ -15,10 +17,10 @@ _NUMBER = re.compile(r"\+?([0-9]{1,40})", re.ASCII)
 _DIALLED = re.compile(r"[!-~]{1,40}", re.ASCII)
 
 
-def phone_of(sent: str) -> str:
-    """The digits of a number, without a leading plus; ``anonymous`` for whatever is none."""
+def phone_of(sent: str, numbers: Numbers = NO_HOME) -> str:
+    """The form of a number, its digits where it has none; ``anonymous`` for whatever is none."""
     found = _NUMBER.fullmatch(_PUNCTUATION.sub("", sent))
-    return found[1] if found else ANONYMOUS
+    return numbers.form(sent) or found[1] if found else ANONYMOUS
 
 
 def did_of(sent: str) -> str | None:

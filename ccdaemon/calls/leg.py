@@ -30,15 +30,17 @@ class Leg:
     """One phone of a call: its channel, its times, and what is known of its end.
 
     ``called`` and ``answered`` are when that was told, in milliseconds; ``up`` is when the phone
-    was picked up, told or not. ``turn`` counts how often somebody was asked before: those of one
-    turn ring together. ``over``: its channel is gone; ``ended`` is None then if nobody saw when.
-    ``verdict`` waits to be told, ``judged``: it was.
+    was picked up, told or not. ``sent``: how ``phone`` was written, where that was otherwise.
+    ``turn`` counts how often somebody was asked before: those of one turn ring together. ``over``:
+    its channel is gone; ``ended`` is None then if nobody saw when. ``verdict`` waits to be told,
+    ``judged``: it was.
     """
 
     name: str
     role: Role
     sip: str | None = None
     phone: str | None = None
+    sent: str | None = None
     channel: str | None = None
     channel_name: str = ""
     turn: int = 0

@@ -72,6 +72,7 @@ def _restore_leg(call: Call, seen: LegView) -> None:
         call.widened = True
         call.turn = leg.turn
     leg.sip, leg.phone, leg.channel = seen.sip, seen.phone, seen.channel
+    leg.sent = seen.sent
     leg.ended, leg.up = seen.ended, seen.answered
     # Of a leg that was never born everything was told at once.
     leg.over = seen.ended is not None

@@ -71,7 +71,8 @@ class LegView:
     operator. ``called`` is when the phone was asked, ``answered`` when it was picked up, ``ended``
     when it was let go. ``talk_seconds`` is how long it talked with the other party, None if it
     never did. ``cause`` and ``detail`` say how an unanswered leg ended. ``channel`` is Asterisk's
-    uniqueid of its channel, after which a recording made on it is named.
+    uniqueid of its channel, after which a recording made on it is named. ``sent`` is how ``phone``
+    was written, where that was otherwise.
     """
 
     name: str
@@ -84,6 +85,7 @@ class LegView:
     cause: int | None
     detail: str | None
     channel: str | None = None
+    sent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ def _legs(call: Call, ended: int | None) -> Iterator[LegView]:
                 cause=leg.cause,
                 detail=leg.detail,
                 channel=leg.channel,
+                sent=leg.sent,
             )
 
 

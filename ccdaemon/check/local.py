@@ -11,7 +11,8 @@ from pathlib import Path
 from ccdaemon.asterisk import cel
 from ccdaemon.check.findings import Finding, fail, ok, warn
 from ccdaemon.config import Config
-from ccdaemon.limits.do_not_call import Numbers
+from ccdaemon.limits.do_not_call import Listed
+from ccdaemon.numbers import Numbers
 
 _TAIL = 65536
 
@@ -29,7 +30,8 @@ def try_files(config: Config, file: Path, user: int) -> Iterator[Finding]:
         yield _recordings(config.asterisk.recordings_mount)
     yield _cel_file(config.asterisk.cel_file)
     if config.limits.do_not_call_file is not None:
-        yield _do_not_call(config.limits.do_not_call_file)
+        numbers = Numbers(config.numbers.country, config.numbers.internal.text)
+        yield _do_not_call(config.limits.do_not_call_file, numbers)
 
 
 def _configuration(file: Path) -> Finding:
@@ -61,11 +63,11 @@ def _recordings(folder: Path) -> Finding:
     return ok(part, "can be read")
 
 
-def _do_not_call(file: Path) -> Finding:
+def _do_not_call(file: Path, reading: Numbers) -> Finding:
     part = f"do_not_call_file {file}"
     try:
         with file.open(encoding="utf-8", errors="replace") as lines:
-            numbers = Numbers(lines)
+            numbers = Listed(reading, lines)
     except OSError as error:
         return fail(part, f"cannot be read: {error.strerror}")
     if numbers.nonsense:

@@ -18,6 +18,7 @@ from ccdaemon.config import rules as rules
 from ccdaemon.config.http import LOCAL, LOOPBACK, Client, Http, or_local
 from ccdaemon.config.keeping import Log, OperatorSettings, Retention
 from ccdaemon.config.limits import Limits
+from ccdaemon.config.numbers import Numbers
 from ccdaemon.config.read import ConfigError, Problem, Reading, key, table, tables
 from ccdaemon.config.routing import Routing
 from ccdaemon.config.webhooks import Webhook, twins
@@ -32,6 +33,7 @@ __all__ = [
     "FastAgi",
     "Http",
     "Limits",
+    "Numbers",
     "Problem",
     "Routing",
     "Webhook",
@@ -187,6 +189,7 @@ class Config:
     fastagi: FastAgi = attrs.field(default=FastAgi(), metadata=table(FastAgi))
     database: Database = attrs.field(metadata=table(Database))
     limits: Limits = attrs.field(default=Limits(), metadata=table(Limits))
+    numbers: Numbers = attrs.field(default=Numbers(), metadata=table(Numbers))
     operators: OperatorSettings = attrs.field(
         default=OperatorSettings(), metadata=table(OperatorSettings)
     )

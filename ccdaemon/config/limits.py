@@ -11,7 +11,7 @@ import attrs
 
 from ccdaemon.config import hours as times
 from ccdaemon.config import rules
-from ccdaemon.config.countries import COUNTRIES
+from ccdaemon.config.numbers import country
 from ccdaemon.config.read import key
 from ccdaemon.config.rules import Expected
 
@@ -43,9 +43,10 @@ class Limits:
 
     A number may be dialled if it is of one of ``countries``, begins with one of
     ``allowed_prefixes`` or matches one of ``allowed_patterns`` (all three empty: every number that
-    matches ``asterisk.phone_pattern``), and nothing forbids it. ``quiet_hours`` are every day's, by
-    the clock of ``timezone``. ``longest_ringing`` and ``longest_talk`` are the seconds after which
-    a call on which nothing happens any more is closed in the history.
+    matches ``asterisk.phone_pattern``), and nothing forbids it. ``emergency`` numbers, and those of
+    the country, may be dialled by hand whatever limits there are. ``quiet_hours`` are every day's,
+    by the clock of ``timezone``. ``longest_ringing`` and ``longest_talk`` are the seconds after
+    which a call on which nothing happens any more is closed in the history.
     """
 
     max_calls: int = attrs.field(default=100, metadata=key(rules.whole(1, 10_000)))
@@ -53,9 +54,7 @@ class Limits:
     longest_talk: int = attrs.field(default=86_400, metadata=key(rules.whole(1, 604_800)))
     countries: tuple[str, ...] = attrs.field(
         default=(),
-        metadata=key(
-            rules.several(rules.one_of(*sorted(COUNTRIES)), f"countries: {' '.join(COUNTRIES)}")
-        ),
+        metadata=key(rules.several(country, 'countries such as ["ua", "pl"] (ISO 3166)')),
     )
     allowed_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(rules.prefixes))
     allowed_patterns: tuple[rules.Pattern, ...] = attrs.field(default=(), metadata=key(_patterns))
@@ -71,6 +70,12 @@ class Limits:
         ),
     )
     do_not_call_file: Path | None = attrs.field(default=None, metadata=key(rules.absolute_path))
+    emergency: tuple[str, ...] = attrs.field(
+        default=("112",),
+        metadata=key(
+            rules.several(rules.text("digits", r"[0-9]{2,6}"), 'short numbers such as ["112"]')
+        ),
+    )
     operator_per_minute: int = attrs.field(default=0, metadata=key(_rate))
     client_per_minute: int = attrs.field(default=0, metadata=key(_rate))
     prefix_per_minute: tuple[tuple[str, int], ...] = attrs.field(default=(), metadata=key(rates))

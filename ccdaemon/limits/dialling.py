@@ -6,17 +6,18 @@ Takes time as a value, and knows no calls: it is told how many are up.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from math import ceil
 from typing import Protocol
 
-from ccdaemon.config.countries import COUNTRIES
 from ccdaemon.config.hours import DAY
 from ccdaemon.config.limits import Limits as Settings
 from ccdaemon.errors import RETRY_AFTER, Code, Refused
 from ccdaemon.limits.counters import Alarms
 from ccdaemon.limits.rates import Rates
+from ccdaemon.limits.trunks import Dialled, Trunks
+from ccdaemon.numbers import Kind, Number, Numbers, Place, is_emergency, place_abroad, place_by
 
 _MINUTE = 60
 
@@ -27,34 +28,62 @@ class NotToBeCalled(Protocol):
     def __contains__(self, phone: object) -> bool: ...
 
 
+#: Countries that a name stands for beside its own: the North American plan without the islands that
+#: bill as other countries.
+TOGETHER: dict[str, frozenset[str]] = {
+    "us": frozenset({"us", "ca", "pr", "vi", "gu", "mp", "as"}),
+}
+#: What costs extra is no ordinary number, whoever allows the country.
+_COSTS_EXTRA = frozenset({Kind.PREMIUM, Kind.SHARED_COST, Kind.PERSONAL, Kind.PAGER})
+
+_NOT_ALLOWED = "this number may not be dialled: see [limits] in the configuration"
+_IS_INTERNAL = (
+    "this number is internal: no trunk is to dial it, unless limits.allowed_patterns has it"
+)
+
+
 class Limits:
     """What may be dialled.
 
-    :param do_not_call: numbers, without a plus, that are not to be called.
+    :param numbers: reads numbers as this house means them.
+    :param trunks: says how a number is dialled in the end.
+    :param do_not_call: numbers, each in its form, that are not to be called.
     """
 
-    def __init__(self, settings: Settings, do_not_call: NotToBeCalled = frozenset()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        numbers: Numbers,
+        trunks: Trunks,
+        do_not_call: NotToBeCalled = frozenset(),
+    ) -> None:
         self._settings = settings
+        self._numbers = numbers
+        self._trunks = trunks
         self._do_not_call = do_not_call
-        countries = [COUNTRIES[name] for name in settings.countries]
-        self._allowed = _Numbers(
-            settings.allowed_prefixes,
-            [
-                *(pattern.text for pattern in settings.allowed_patterns),
-                *(country.allowed for country in countries),
-            ],
+        self._allowed = _Listed(
+            _beginnings(numbers, settings.allowed_prefixes),
+            [pattern.text for pattern in settings.allowed_patterns],
         )
-        self._forbidden = _Numbers(
-            settings.forbidden_prefixes,
-            [
-                *(pattern.text for pattern in settings.forbidden_patterns),
-                *(country.forbidden for country in countries),
-            ],
+        self._forbidden = _Listed(
+            # What is forbidden is so in each of its spellings.
+            {*settings.forbidden_prefixes, *_beginnings(numbers, settings.forbidden_prefixes)},
+            [pattern.text for pattern in settings.forbidden_patterns],
         )
+        rates = {numbers.beginning(prefix): most for prefix, most in settings.prefix_per_minute}
+        self._prefixes = sorted(rates.items(), key=lambda rate: (-len(rate[0]), rate[0]))
         self._rates = Rates()
         self.alarms = Alarms()
 
-    def refuse_phone(self, phone: str, sip: str | None, client: str | None, now: float) -> None:
+    def is_emergency(self, digits: str) -> bool:
+        """Whether a number is dialled whatever limits there are."""
+        home = self._numbers.country
+        countries = [home] if home is not None else self._settings.countries
+        return digits in self._settings.emergency or any(
+            is_emergency(digits, country) for country in countries
+        )
+
+    def refuse_phone(self, phone: Number, sip: str | None, client: str | None, now: float) -> None:
         """Refuse a number that may not be dialled, or not now.
 
         :param sip: the operator who calls; None where nobody can say.
@@ -62,13 +91,10 @@ class Limits:
         :param now: seconds since 1970.
         :raises Refused: with ``phone_not_allowed``, ``do_not_call`` or ``quiet_hours``.
         """
-        if self._forbidden.has(phone) or (self._allowed and not self._allowed.has(phone)):
-            kind, code, words = (
-                "forbidden",
-                Code.PHONE_NOT_ALLOWED,
-                "this number may not be dialled: see [limits] in the configuration",
-            )
-        elif phone in self._do_not_call:
+        dialled = self._trunks.dial(phone)
+        if words := self._why_forbidden(dialled):
+            kind, code = "forbidden", Code.PHONE_NOT_ALLOWED
+        elif any(spelling in self._do_not_call for spelling in _spellings(dialled)):
             kind, code, words = (
                 "do_not_call",
                 Code.DO_NOT_CALL,
@@ -80,10 +106,55 @@ class Limits:
             raise Refused(Code.QUIET_HOURS, words, retry_after=wait)
         else:
             return
-        self.alarms.refuse(kind, _who(sip, client), f"{phone}: {words}", now)
+        self.alarms.refuse(kind, _who(sip, client), f"{phone.form}: {words}", now)
         raise Refused(code, words, field="phone")
 
-    def take(self, phone: str, sip: str | None, client: str | None, up: int, now: float) -> None:
+    def _why_forbidden(self, dialled: Dialled) -> str | None:
+        if any(self._forbidden.has(spelling) for spelling in _spellings(dialled)):
+            return _NOT_ALLOWED
+        if self._numbers.country is None:
+            # Whether a trunk takes digits for a number at home or abroad nobody has said.
+            allowed = [self._is_allowed_anywhere(dialled)]
+        else:
+            ends = dialled.number.form if dialled.ends is None else dialled.ends
+            allowed = [self._is_allowed(form) for form in {dialled.number.form, ends}]
+        if all(allowed):
+            return None
+        return _IS_INTERNAL if self._numbers.is_internal(dialled.number.form) else _NOT_ALLOWED
+
+    def _is_allowed(self, form: str) -> bool:
+        """Whether a number may be dialled, where its form says what it is."""
+        if self._numbers.is_internal(form):
+            return self._allowed.has(form)
+        countries = self._settings.countries
+        if not self._allowed and not countries:
+            return True
+        place = self._numbers.place(form)
+        if place.kind in _COSTS_EXTRA and place.country in _all_of(countries):
+            return False
+        return self._allowed.has(form) or self._is_ordinary(place)
+
+    def _is_allowed_anywhere(self, dialled: Dialled) -> bool:
+        """Whether digits may be dialled that are a number in some country that is allowed."""
+        countries = self._settings.countries
+        if not self._allowed and not countries:
+            return True
+        if dialled.ends is not None:
+            place = place_abroad(dialled.ends)
+            listed = self._allowed.has(dialled.digits.removeprefix("+"))
+            return listed or self._is_ordinary(place)
+        places = {country: place_by(country, dialled.digits) for country in countries}
+        if any(
+            place.kind in _COSTS_EXTRA and place.country in _all_of([country])
+            for country, place in places.items()
+        ):
+            return False
+        return self._allowed.has(dialled.digits) or any(map(self._is_ordinary, places.values()))
+
+    def _is_ordinary(self, place: Place) -> bool:
+        return place.kind is Kind.ORDINARY and place.country in _all_of(self._settings.countries)
+
+    def take(self, phone: Number, sip: str | None, client: str | None, up: int, now: float) -> None:
         """Count a call that is about to be made, if there is room for it.
 
         :param sip, client: as :meth:`refuse_phone` has them.
@@ -104,12 +175,12 @@ class Limits:
             self._rates.done(f"{kind} {whose}", now)
 
     def _buckets(
-        self, phone: str, sip: str | None, client: str | None
+        self, phone: Number, sip: str | None, client: str | None
     ) -> list[tuple[str, str, int]]:
         """Under what a call counts: the kind of limit, whose, and how many a minute."""
         settings = self._settings
         # The longest comes first, and counts alone.
-        rates = (rate for rate in settings.prefix_per_minute if phone.startswith(rate[0]))
+        rates = (rate for rate in self._prefixes if phone.form.startswith(rate[0]))
         prefix, most = next(rates, (None, 0))
         return [
             (kind, whose, limit)
@@ -149,11 +220,25 @@ def _who(sip: str | None, client: str | None) -> str:
     return asks if sip is None else f"{sip} {asks}"
 
 
-class _Numbers:
+def _spellings(dialled: Dialled) -> set[str]:
+    """A number in every way in which a list may have it."""
+    sent = re.sub(r"[^0-9]", "", dialled.number.sent)
+    return {dialled.number.form, dialled.digits.removeprefix("+"), sent, dialled.ends or ""} - {""}
+
+
+def _beginnings(numbers: Numbers, prefixes: Iterable[str]) -> set[str]:
+    return {numbers.beginning(prefix) for prefix in prefixes}
+
+
+def _all_of(countries: Iterable[str]) -> frozenset[str]:
+    return frozenset().union(*(TOGETHER.get(name, {name}) for name in countries))
+
+
+class _Listed:
     """Numbers by how they begin and by what they look like as a whole."""
 
-    def __init__(self, prefixes: tuple[str, ...], patterns: Collection[str]) -> None:
-        self._prefixes = prefixes
+    def __init__(self, prefixes: Collection[str], patterns: Collection[str]) -> None:
+        self._prefixes = tuple(prefixes)
         self._patterns = [re.compile(pattern, re.ASCII) for pattern in patterns]
 
     def __bool__(self) -> bool:

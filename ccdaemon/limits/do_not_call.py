@@ -14,39 +14,48 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ccdaemon.numbers import Numbers
+
 #: Seconds between two looks at the file.
 LOOK_EVERY = 30.0
-_ENTRY = re.compile(r"\+?([0-9]{1,20}\*?)")
+_ENTRY = re.compile(r"\+?[0-9]{1,20}\*?", re.ASCII)
 
 
-class Numbers:
-    """Numbers, and beginnings of numbers (``7900*``), each with or without a plus.
+class Listed:
+    """Numbers, and beginnings of numbers (``7900*``), as people write them; each in its form.
 
+    :param numbers: says what a number means.
     :ivar nonsense: lines that are neither; they count for nothing.
     """
 
-    def __init__(self, lines: Iterable[str] = ()) -> None:
+    def __init__(self, numbers: Numbers, lines: Iterable[str] = ()) -> None:
+        self._numbers = numbers
         self._exact: set[str] = set()
         self._prefixes: set[str] = set()
         self._lengths: set[int] = set()
+        self._count = 0
         self.nonsense = 0
         for line in lines:
             # As people write them: 38 (044) 123-45-67 # asked on 3 May
-            plain = re.sub(r"[ \t\r\n().-]", "", line.partition("#")[0])
-            if found := _ENTRY.fullmatch(plain):
-                self._add(found[1])
+            plain = re.sub(r"[ \t\r\n()./-]", "", line.partition("#")[0])
+            if _ENTRY.fullmatch(plain):
+                self._add(plain)
             elif plain:
                 self.nonsense += 1
 
     def _add(self, entry: str) -> None:
+        digits = entry.removeprefix("+")
+        # As it is written, too: nobody is called because a plan does not know their number.
         if entry.endswith("*"):
-            self._prefixes.add(entry[:-1])
-            self._lengths.add(len(entry) - 1)
+            beginnings = {digits[:-1], self._numbers.beginning(entry[:-1])}
+            self._prefixes |= beginnings
+            self._lengths |= {len(beginning) for beginning in beginnings}
         else:
-            self._exact.add(entry)
+            self._exact |= {digits, self._numbers.form(entry) or digits}
+        self._count += 1
 
     def __len__(self) -> int:
-        return len(self._exact) + len(self._prefixes)
+        return self._count
 
     def __contains__(self, phone: object) -> bool:
         return isinstance(phone, str) and (
@@ -58,6 +67,7 @@ class DoNotCall(Service):
     """The list as it stands.
 
     :param listed: the configuration's numbers.
+    :param numbers: says what a number means.
     :param file: a number in each line; None: there is none.
     :param run: runs a function that blocks in a thread.
     :raises OSError: if the file cannot be read now. Later the numbers last read stay.
@@ -71,18 +81,20 @@ class DoNotCall(Service):
         file: Path | None,
         run: Callable[..., Deferred[Any]],
         clock: IReactorTime,
+        numbers: Numbers,
     ) -> None:
-        self._listed = Numbers(listed)
+        self._numbers = numbers
+        self._listed = Listed(numbers, listed)
         self._file = file
         self._run = run
-        self._read = Numbers()
+        self._read = Listed(numbers)
         self._seen: tuple[int, int, int] | None = None
         self._failing = False
         self._looks = LoopingCall(self._look)
         self._looks.clock = clock
         if file is not None:
             try:
-                self._take(_read(file))
+                self._take(_read(file, numbers))
             except OSError as error:
                 raise OSError(f"limits.do_not_call_file: {error}") from error
 
@@ -110,7 +122,7 @@ class DoNotCall(Service):
     async def _look_again(self) -> None:
         assert self._file is not None
         try:
-            read = await self._run(_read, self._file, self._seen)
+            read = await self._run(_read, self._file, self._numbers, self._seen)
         except Exception as error:
             # Nobody is called who was on it while nobody can say who is.
             if not self._failing:
@@ -124,7 +136,7 @@ class DoNotCall(Service):
         if read is not None:
             self._take(read)
 
-    def _take(self, read: tuple[Numbers, tuple[int, int, int]] | None) -> None:
+    def _take(self, read: tuple[Listed, tuple[int, int, int]] | None) -> None:
         assert read is not None
         self._read, self._seen = read
         self.log.info(
@@ -135,14 +147,14 @@ class DoNotCall(Service):
 
 
 def _read(
-    file: Path, seen: tuple[int, int, int] | None = None
-) -> tuple[Numbers, tuple[int, int, int]] | None:
+    file: Path, numbers: Numbers, seen: tuple[int, int, int] | None = None
+) -> tuple[Listed, tuple[int, int, int]] | None:
     """Read the file, unless it looks as it did."""
     looks = _looks(file.stat())
     if looks == seen:
         return None
     with file.open(encoding="utf-8", errors="replace") as lines:
-        return Numbers(lines), looks
+        return Listed(numbers, lines), looks
 
 
 def _looks(found: stat_result) -> tuple[int, int, int]:

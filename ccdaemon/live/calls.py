@@ -31,6 +31,7 @@ from ccdaemon.live import calls_before
 from ccdaemon.live.given_up import GivenUp, last_state
 from ccdaemon.live.telling import Telling
 from ccdaemon.live.unknown_calls import UnknownCalls
+from ccdaemon.numbers import NO_HOME, Number, Numbers
 from ccdaemon.recordings.recordings import (
     Recordings,
     channels_recorded,
@@ -57,6 +58,7 @@ class LiveCalls:
     :param clock: IReactorTime.
     :param sip_of: the operator whose channel has a name, None if it is nobody's.
     :param is_phone: whether a client may have this number.
+    :param numbers: says what a number means.
     :ivar untold: calls that came in or were dialled by hand and could not be told.
     :ivar given_up: calls that could not be followed to their end.
     """
@@ -70,9 +72,11 @@ class LiveCalls:
         clock: IReactorTime,
         sip_of: Callable[[str], str | None] = nobodys,
         is_phone: Callable[[str], bool] = lambda phone: True,
+        numbers: Numbers = NO_HOME,
     ) -> None:
         self._journal = journal
         self._sip_of = sip_of
+        self._numbers = numbers
         self._board = Board(sip_of)
         self._telling = Telling(journal, self._told)
         self._recordings = recordings
@@ -100,7 +104,7 @@ class LiveCalls:
     def outbound(
         self,
         sip: str,
-        phone: str,
+        phone: Number,
         order_id: str,
         external_key: str,
         *,
@@ -119,8 +123,9 @@ class LiveCalls:
             external_key,
             Direction.OUTBOUND,
             sip,
-            phone,
+            phone.form,
             self._anchor(call_id),
+            sent=None if phone.sent == phone.form else phone.sent,
             note=note,
             recorded=recorded,
             max_duration=max_duration,
@@ -176,7 +181,7 @@ class LiveCalls:
         call = self._board.of_channel(signal.channel)
         if call is not None or signal.channel in self._over:
             return call
-        call, states = begin(self._journal.take_call_id(), signal, self._sip_of)
+        call, states = begin(self._journal.take_call_id(), signal, self._sip_of, self._numbers)
         self._open(call, states).addErrback(self._not_opened, call, signal)
         return call
 

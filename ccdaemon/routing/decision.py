@@ -17,6 +17,7 @@ from ccdaemon.calls.causes import Outcome
 from ccdaemon.config import Asterisk
 from ccdaemon.config import Routing as Settings
 from ccdaemon.config.routing import FALLBACK, REJECT, Rounds
+from ccdaemon.numbers import NO_HOME, Numbers
 from ccdaemon.operators import Status
 from ccdaemon.routing.advice import Advice
 from ccdaemon.routing.callers import Blacklist
@@ -73,6 +74,7 @@ class Routing:
     :param last_operator: the operator who last spoke with a phone; None if nobody did.
     :param call_of: the call that an operator is on or being rung for.
     :param wall: says whether it is open.
+    :param numbers: says what a number means.
     """
 
     log = Logger()
@@ -88,6 +90,7 @@ class Routing:
         clock: IReactorTime,
         wall: IReactorTime,
         counters: RoutingCounters,
+        numbers: Numbers = NO_HOME,
     ) -> None:
         self._settings = settings
         self._asterisk = asterisk
@@ -97,7 +100,8 @@ class Routing:
         self._call_of = call_of
         self._clock = clock
         self._wall = wall
-        self._blacklist = Blacklist(settings.blacklist)
+        self._numbers = numbers
+        self._blacklist = Blacklist(settings.blacklist, numbers)
         self._quiet = Quiet()
         self._promised: dict[str, float] = {}
         self.counters = counters
@@ -180,7 +184,7 @@ class Routing:
         return rule, Route("fallback", passed=passed[-1:], words=words)
 
     async def _last(self, phone: str) -> str | None:
-        number = phone.strip().removeprefix("+")
+        number = self._numbers.form(phone) or phone.strip().removeprefix("+")
         if not self._settings.sticky or not self._asterisk.phone_pattern.matches(number):
             return None
         try:

@@ -9,6 +9,7 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.config import Config
+from ccdaemon.numbers import NO_HOME, Numbers
 from ccdaemon.routing.advice import Reads
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.routing.crm import Crm, CrmLink
@@ -22,6 +23,7 @@ def make_routing(
     operators: KnowsOperators,
     last_operator: Callable[[str], Awaitable[str | None]],
     call_of: Callable[[str], int | None],
+    numbers: Numbers = NO_HOME,
 ) -> tuple[Routing, list[Service]]:
     """The routing, and what of it has to be stopped at the end."""
     settings, counters = config.routing, RoutingCounters()
@@ -42,5 +44,6 @@ def make_routing(
         reactor,
         wall,
         counters,
+        numbers,
     )
     return routing, links

@@ -15,6 +15,7 @@ from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused, no_session
+from ccdaemon.numbers import Number
 from ccdaemon.switchboard.hand import Gone, Hand, Target, channel_of
 from ccdaemon.switchboard.standing import (
     CONSULT,
@@ -146,7 +147,7 @@ class Control(Hand):
     # Transferring
 
     async def transfer(
-        self, call_id: int, sip: str | None, phone: str | None, mode: Mode, client: str
+        self, call_id: int, sip: str | None, phone: Number | None, mode: Mode, client: str
     ) -> None:
         """Send the client to operator ``sip`` or to ``phone``.
 
@@ -167,7 +168,7 @@ class Control(Hand):
                 "transfer",
                 client,
                 sip=target.sip,
-                phone=target.phone,
+                phone=target.phone.form if target.phone else None,
                 detail=mode.value,
             )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -24,8 +24,10 @@ from ccdaemon.config import Config
 from ccdaemon.errors import RETRY_AFTER, Code, Refused, no_session, operator_unknown
 from ccdaemon.history.failures import JournalBroken, JournalFull
 from ccdaemon.history.rows import Chain
+from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.presence import Presence
+from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
 from ccdaemon.switchboard.action_limit import check_actions
 from ccdaemon.switchboard.standing import Stand, Standing, find_out, is_gone, wrong_state
@@ -40,7 +42,19 @@ class Target:
     """Whom a call is transferred to: an operator or a phone outside."""
 
     sip: str | None
-    phone: str | None
+    phone: Number | None
+
+
+class RefusesPhones(Protocol):
+    """The switchboard, as far as it says what may be dialled."""
+
+    async def refuse_colleague(self, phone: Number) -> None:
+        """Refuse an operator's number."""
+        ...
+
+    def refuse_phone(self, phone: Number, sip: str | None, client: str | None) -> None:
+        """Refuse a number that may not be dialled, and count one that may."""
+        ...
 
 
 class Gone(Exception):
@@ -50,8 +64,8 @@ class Gone(Exception):
 class Hand:
     """Acts on live calls.
 
-    :param refuse_phone: raises ``Refused`` for a number that may not be dialled, and counts one
-        that may.
+    :param switchboard: says which numbers may be dialled.
+    :param trunks: says how they are dialled.
     :param past: finds a call that may be over; None if there is no such call.
     """
 
@@ -63,7 +77,8 @@ class Hand:
         ami: AMIActions,
         live: LiveCalls,
         presence: Presence,
-        refuse_phone: Callable[[str, str | None, str | None], None],
+        switchboard: RefusesPhones,
+        trunks: Trunks,
         past: Callable[[int], Awaitable[Chain | None]],
         clock: IReactorTime,
     ) -> None:
@@ -71,7 +86,8 @@ class Hand:
         self._ami = ami
         self._live = live
         self._presence = presence
-        self._refuse_phone = refuse_phone
+        self._switchboard = switchboard
+        self._trunks = trunks
         self._past = past
         self._clock = clock
         self._locks: dict[int, DeferredLock] = {}
@@ -133,7 +149,8 @@ class Hand:
     ) -> None:
         """Refuse a phone that may not be dialled, an operator who cannot take a call."""
         if target.phone is not None:
-            self._refuse_phone(target.phone, sip, client)
+            await self._switchboard.refuse_colleague(target.phone)
+            self._switchboard.refuse_phone(target.phone, sip, client)
             return
         if target.sip is None:
             raise Refused(Code.OPERATOR_OFFLINE, "there is no operator to ring", field="sip")
@@ -161,10 +178,11 @@ class Hand:
                 "CC_SHOWN_NAME": shown_name(self._config, call),
                 "CC_SHOWN_NUMBER": call.phone,
             }
+        assert target.phone is not None
         return {
-            "CC_TO": asterisk.client_channel.replace("{phone}", target.phone or ""),
+            "CC_TO": self._trunks.dial(target.phone).channel,
             "CC_TO_SIP": "",
-            "CC_TO_PHONE": target.phone or "",
+            "CC_TO_PHONE": target.phone.form,
             "CC_TO_TIMEOUT": str(asterisk.client_timeout),
             "CC_SHOWN_NAME": "",
             "CC_SHOWN_NUMBER": asterisk.caller_id,

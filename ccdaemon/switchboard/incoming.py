@@ -22,13 +22,17 @@ from ccdaemon.asterisk.looks import Endpoints
 from ccdaemon.asterisk.signals import believed
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
+from ccdaemon.calls.caller import ANONYMOUS
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action
 from ccdaemon.config import Asterisk
 from ccdaemon.errors import Refused
 from ccdaemon.history.facts import ActionFact, Fact
 from ccdaemon.history.failures import JournalBroken, JournalFull, NoLease
+from ccdaemon.limits.dialling import Limits
+from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import CallOver
+from ccdaemon.numbers import Number, Numbers
 from ccdaemon.recordings.recordings import day_folder, relative_path
 from ccdaemon.routing import Caller, Route
 
@@ -88,6 +92,9 @@ class Incoming:
     :param append: the journal's: fires when the facts are kept.
     :param refuse_phone: raises ``Refused`` for a number that may not be dialled, and counts one
         that may; told the operator, and None for the API client.
+    :param limits: knows what is dialled whatever limits there are.
+    :param trunks: how a number is dialled.
+    :param numbers: what a number means.
     :param clock: IReactorTime.
     :param is_there: says, within a bounded time, whether Asterisk has a channel of this uniqueid
         and name; true where it cannot be asked.
@@ -101,7 +108,10 @@ class Incoming:
         live: FollowsCalls,
         routing: DecidesRoutes,
         append: Callable[[Sequence[Fact]], Deferred[list[int]]],
-        refuse_phone: Callable[[str, str | None, str | None], None],
+        refuse_phone: Callable[[Number, str | None, str | None], None],
+        limits: Limits,
+        trunks: Trunks,
+        numbers: Numbers,
         clock: IReactorTime,
         is_there: Callable[[str, str], Awaitable[bool]],
     ) -> None:
@@ -111,6 +121,9 @@ class Incoming:
         self._routing = routing
         self._append = append
         self._refuse_phone = refuse_phone
+        self._limits = limits
+        self._trunks = trunks
+        self._numbers = numbers
         self._sip_of = Endpoints(
             asterisk.operator_channel, asterisk.operator_pattern
         ).sip_of_channel
@@ -137,7 +150,7 @@ class Incoming:
         except CallOver as error:
             self.log.info("nobody takes it: {error}", error=error)
             return
-        route = await self._routing.decide(Caller(call.call_id, phone, did))
+        route = await self._routing.decide(Caller(call.call_id, _shown(call, phone), did))
         for variable, value in self._variables(call, route):
             await agi.setVariable(variable, value)
         self._tell(call, route)
@@ -226,7 +239,9 @@ class Incoming:
         # AMI tells the same, and may not have yet.
         date = believed(stamp, self._now())
         self._live.hear(signals.DialledOut(channel, channel, date, name, phone))
-        why = self._why_not(phone, self._sip_of(name))
+        is_emergency = self._limits.is_emergency(phone)
+        number = self._numbers.read(phone)
+        why = None if is_emergency else self._why_not(number, self._sip_of(name))
         if why is not None:
             self.log.warn("{name} may not dial {phone}: {why}", name=name, phone=phone, why=why)
             words = f"rejected: {why}"
@@ -235,9 +250,13 @@ class Incoming:
             )
             await agi.setVariable("CC_ROUTE", "reject")
             return
+        if is_emergency or number is None:
+            dialled = self._trunks.emergency(phone)
+        else:
+            dialled = self._trunks.dial(number).channel
         asterisk = self._asterisk
         for variable, value in (
-            ("CC_DIAL", asterisk.client_channel.replace("{phone}", phone)),
+            ("CC_DIAL", dialled),
             ("CC_TIMEOUT", str(asterisk.client_timeout)),
             ("CC_CALLERID", asterisk.caller_id),
             ("__CC_RECORDING", self._recording(channel)),
@@ -247,11 +266,12 @@ class Incoming:
         ):
             await agi.setVariable(variable, value)
 
-    def _why_not(self, phone: str, sip: str | None) -> str | None:
-        if not self._asterisk.phone_pattern.matches(phone):
+    def _why_not(self, number: Number | None, sip: str | None) -> str | None:
+        pattern = self._asterisk.phone_pattern
+        if number is None or not pattern.matches(self._numbers.plain(number)):
             return "no number that asterisk.phone_pattern allows"
         try:
-            self._refuse_phone(phone, sip, None)
+            self._refuse_phone(number, sip, None)
         except Refused as error:
             return str(error)
         return None
@@ -266,6 +286,11 @@ def _begun(agi: FastAGIProtocol, count: int) -> tuple[str, str, list[str]]:
     assert environment is not None
     arguments = [*environment.arguments, *([""] * count)][:count]
     return environment.get("agi_uniqueid"), environment.get("agi_channel"), arguments
+
+
+def _shown(call: Call, sent: str) -> str:
+    """A caller's number in its form; what is no number as it was sent."""
+    return sent if call.phone == ANONYMOUS else call.phone
 
 
 async def _to_its_end(work: Coroutine[Deferred[Any], Any, T]) -> T:

@@ -22,8 +22,10 @@ from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unkno
 from ccdaemon.history.failures import JournalBroken, JournalFull, KeyTaken, NoLease
 from ccdaemon.history.journal import Journal
 from ccdaemon.limits.dialling import Limits
+from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.presence import Presence
+from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
 from ccdaemon.recordings.recordings import relative_path
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
@@ -49,6 +51,7 @@ class Switchboard:
     :param live: the live calls.
     :param presence: the operators, live.
     :param limits: what may be dialled.
+    :param trunks: how it is dialled.
     :param clock: IReactorTime.
     :param wall: IReactorTime that says what time it is.
     """
@@ -63,6 +66,7 @@ class Switchboard:
         live: LiveCalls,
         presence: Presence,
         limits: Limits,
+        trunks: Trunks,
         clock: IReactorTime,
         wall: IReactorTime,
     ) -> None:
@@ -72,6 +76,7 @@ class Switchboard:
         self._live = live
         self._presence = presence
         self._limits = limits
+        self._trunks = trunks
         self._clock = clock
         self._wall = wall
         self._ready = False
@@ -82,7 +87,7 @@ class Switchboard:
         self,
         *,
         sip: str,
-        phone: str,
+        phone: Number,
         order_id: str,
         external_key: str,
         client: str,
@@ -99,12 +104,14 @@ class Switchboard:
         await self._refuse_known_key(external_key)
         self._limits.refuse_phone(phone, sip, client, self._wall.seconds())
         self._refuse_unready()
+        await self.refuse_colleague(phone)
         status = await self._status(sip)
         # From here to the board nothing waits: of two requests for one operator the second
         # finds the first.
         self._limits.take(phone, sip, client, len(self._live), self._clock.seconds())
         if self._live.of_operator(sip) is not None:
             status = Status.INUSE
+        dialled = self._trunks.dial(phone).channel
         call = self._number(sip, phone, order_id, external_key, options)
         self.log.info(
             "call_id={call_id} sip={sip} asked for by {client}",
@@ -113,7 +120,7 @@ class Switchboard:
             client=client,
         )
         await self._open(call, status)
-        await self._originate(call, options)
+        await self._originate(call, dialled, options)
         return call.call_id
 
     async def _refuse_known_key(self, external_key: str) -> None:
@@ -125,7 +132,24 @@ class Switchboard:
         if taken is not None:
             raise _key_used(taken)
 
-    def refuse_phone(self, phone: str, sip: str | None, client: str | None) -> None:
+    async def refuse_colleague(self, phone: Number) -> None:
+        """Refuse an operator's number: no trunk leads to a colleague.
+
+        :raises Refused: with ``phone_not_allowed``.
+        """
+        if not self._config.asterisk.operator_pattern.matches(phone.form):
+            return
+        try:
+            status = await self._presence.status(phone.form)
+        except AMIError as error:
+            raise no_session() from error
+        if status is not None:
+            words = (
+                f"{phone.form} is an operator, whom no trunk reaches; transfer takes sip for one"
+            )
+            raise Refused(Code.PHONE_NOT_ALLOWED, words, field="phone")
+
+    def refuse_phone(self, phone: Number, sip: str | None, client: str | None) -> None:
         """Refuse a number that may not be dialled now in a call that is up, or count it.
 
         :param sip: the operator who is on the call.
@@ -153,7 +177,7 @@ class Switchboard:
         return status
 
     def _number(
-        self, sip: str, phone: str, order_id: str, external_key: str, options: CallOptions
+        self, sip: str, phone: Number, order_id: str, external_key: str, options: CallOptions
     ) -> Call:
         try:
             return self._live.outbound(
@@ -183,7 +207,7 @@ class Switchboard:
             raise not_ready(error) from error
         raise Refused(code, words, field="sip", call_id=call.call_id)
 
-    async def _originate(self, call: Call, options: CallOptions) -> None:
+    async def _originate(self, call: Call, dialled: str, options: CallOptions) -> None:
         asterisk = self._config.asterisk
         sip, phone = call.sip or "", call.phone
         try:
@@ -200,7 +224,7 @@ class Switchboard:
                     "__TRANSFER_CONTEXT": NOWHERE,
                     "__CC_RECORDING": self._recording(call),
                     **({"__CC_STEREO": "1"} if asterisk.stereo else {}),
-                    "CC_DIAL": asterisk.client_channel.replace("{phone}", phone),
+                    "CC_DIAL": dialled,
                     labels.VARIABLE: labels.write(
                         phone, call.order_id or "", call.external_key or ""
                     ),

@@ -14,7 +14,7 @@ MAKE = "/api/makeCall.json?sip=1000&phone=380639920000&order_id=15&external_key=
 
 CALL_KEYS = (
     "call_id order_id external_key direction sip phone state final date answered ended"
-    " ring_seconds talk_seconds hung_up_by cause detail did caller_name note"
+    " ring_seconds talk_seconds hung_up_by cause detail did caller_name note phone_sent"
 )
 STATE_KEYS = "event_id call_id order_id external_key seq state final leg sip date cause detail note"
 RECORD_KEYS = (

@@ -25,6 +25,7 @@ from ccdaemon.history.rows import (
     StateRow,
     ToldRow,
 )
+from ccdaemon.numbers import Number
 from ccdaemon.operators import OperatorChange, OperatorView, Status
 from ccdaemon.recordings.retention import Removed
 from ccdaemon.switchboard.control import Mode, Party
@@ -98,8 +99,8 @@ class Switchboard:
         self.answer: int | Iterator[int] | Exception | Deferred[int] = 12
 
     async def make_call(self, **asked: Any) -> int:
-        """Answer as told to."""
-        self.asked.append(asked)
+        """Answer as told to; the number is kept in its form."""
+        self.asked.append(asked | {"phone": asked["phone"].form})
         answer = self.answer
         if isinstance(answer, Exception):
             raise answer
@@ -133,10 +134,10 @@ class Control:
         self._keep("unhold", call_id, client)
 
     async def transfer(
-        self, call_id: int, sip: str | None, phone: str | None, mode: Mode, client: str
+        self, call_id: int, sip: str | None, phone: Number | None, mode: Mode, client: str
     ) -> None:
         """Keep it."""
-        self._keep("transfer", call_id, sip, phone, mode, client)
+        self._keep("transfer", call_id, sip, phone and phone.form, mode, client)
 
     async def transfer_complete(self, call_id: int, client: str) -> None:
         """Keep it."""

@@ -27,6 +27,7 @@ from ccdaemon.api.parameters import Parameter, Values, read_values, single
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.rules import Pattern
 from ccdaemon.errors import Code, Refused
+from ccdaemon.numbers import Number, Numbers
 from ccdaemon.operators import Status
 from tests.api.world import PATTERNS
 
@@ -102,16 +103,36 @@ class Kinds(SynchronousTestCase):
         """Even a pattern that allows everything allows no character that means something."""
         generous = Patterns(sip=Pattern(".*"), phone=Pattern(".*"))
         for text in ("10,00", "10&00", "10/00", "10@00", "10 00", "10\r\n", "${X}", "", "+"):
-            for kind in (Sip(), Phone()):
-                if text:
-                    self.assertIsNone(parsed(kind, text, generous), text)
+            if text:
+                self.assertIsNone(parsed(Sip(), text, generous), text)
+                phone = parsed(Phone(), text, generous)
+                if phone is not None:
+                    self.assertRegex(phone.form, "^[0-9]+$", text)
 
-    def test_the_plus_of_a_phone(self) -> None:
-        """One leading plus is dropped, escaped or not; anywhere else it is refused."""
-        for text in ("380639920000", "+380639920000", " 380639920000"):
-            self.assertEqual(parsed(Phone(), text), "380639920000")
-        for text in ("++380639920000", "3806+39920000", "380639920000+", "380639920000 ", "+", " "):
+    def test_how_people_write_a_phone(self) -> None:
+        """With a plus, escaped or not, and with blanks, brackets and dashes; it is one number."""
+        for text in (
+            *("380639920000", "+380639920000", " 380639920000", "380639920000 "),
+            *("+38 (063) 992-00-00", "38.063.992.00.00", "00380639920000"),
+        ):
+            self.assertEqual(parsed(Phone(), text).form, "380639920000", text)
+        for text in ("++380639920000", "3806+39920000", "380639920000+", "+", " ", "3806399200oo"):
             self.assertIsNone(parsed(Phone(), text), text)
+
+    def test_a_phone_of_a_country(self) -> None:
+        """Where a country is home it is E.164; what is no number of any country is none."""
+        ua = Patterns(Pattern("[0-9]{3,6}"), Pattern("[0-9]{3,15}"), Numbers("ua"))
+        self.assertEqual(
+            parsed(Phone(), "(063) 992-00-00", ua), Number("380639920000", "(063) 992-00-00")
+        )
+        self.assertEqual(parsed(Phone(), "1001", ua).form, "1001")
+        for text in ("06399200", "+38063992", "06399200001111"):
+            self.assertIsNone(parsed(Phone(), text, ua), text)
+
+    def test_what_is_no_number(self) -> None:
+        """A pattern may allow what no country has; it is taken as it is."""
+        star = Patterns(Pattern("[0-9]{3,6}"), Pattern(r"[0-9*#]{2,6}"), Numbers("ua"))
+        self.assertEqual(parsed(Phone(), "*98", star).form, "*98")
 
     def test_words(self) -> None:
         """Words are taken as they are written, one or several."""

@@ -34,6 +34,7 @@ from ccdaemon.config import (
 )
 from ccdaemon.config.hours import Holiday, Span
 from ccdaemon.config.keeping import Log, OperatorSettings, Retention
+from ccdaemon.config.numbers import Numbers, Trunk
 from ccdaemon.config.routing import Hours
 from ccdaemon.config.webhooks import STATES
 
@@ -130,7 +131,7 @@ WRONG = [
     ("limits.max_calls", "0", "limits.max_calls: expected a whole number 1…10000, got 0"),
     ("limits.allowed_prefixes", '["+380"]', "expected a list of number prefixes"),
     ("limits.forbidden_prefixes", "380", "expected a list of number prefixes"),
-    ("limits.countries", '["xx"]', "limits.countries: expected a list of countries: by de gb kz"),
+    ("limits.countries", '["xx"]', "limits.countries: expected a list of countries such as"),
     ("limits.allowed_patterns", '["("]', "limits.allowed_patterns: expected a list of regular"),
     ("limits.do_not_call", '["boss"]', "limits.do_not_call: expected a list of numbers such as"),
     ("limits.do_not_call_file", '"list.txt"', "expected an absolute path"),
@@ -607,6 +608,8 @@ class ShippedFileTests(SynchronousTestCase):
             (Database, raw["database"]),
             (FastAgi, raw["fastagi"]),
             (Limits, raw["limits"]),
+            (Numbers, raw["numbers"]),
+            (Trunk, raw["numbers"]["trunks"][0]),
             (OperatorSettings, raw["operators"]),
             (Log, raw["log"]),
             (Retention, raw["retention"]),
@@ -620,6 +623,7 @@ class ShippedFileTests(SynchronousTestCase):
         without_default = (
             r"^((public_url|tls_ca|key_sha256|do_not_call_file|queue|timezone|link_secret) = .*"
             r"|(mon|tue|wed|thu|fri|sat|sun) = .*|secret = \"\""
+            r"|country = .*|dial = .*|channel = .*|prefixes = .*|\[\[numbers\.trunks\]\]"
             r"|url = \"https:.*|\[routing\.hours\])$"
         )
         # The last table has no default at all; what is in it has.
@@ -677,7 +681,18 @@ class UseTests(SynchronousTestCase):
         code = "\n".join(sources)
         unused = [
             f"{cls.__name__}.{name}"
-            for cls in (Http, Client, Asterisk, FastAgi, Limits, Routing, Webhook, Config)
+            for cls in (
+                Http,
+                Client,
+                Asterisk,
+                FastAgi,
+                Limits,
+                Numbers,
+                Trunk,
+                Routing,
+                Webhook,
+                Config,
+            )
             for name in attrs.fields_dict(cls)
             if re.search(rf"\.{name}\b", code) is None and name not in self.not_yet
         ]

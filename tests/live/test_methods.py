@@ -12,7 +12,7 @@ from tests.live.story import CHAINS, PLOT, STATES, StoryTestCase
 STATE = "event_id call_id order_id external_key seq state final leg sip date cause detail note"
 CALL = (
     "call_id order_id external_key direction sip phone state final date answered ended"
-    " ring_seconds talk_seconds hung_up_by cause detail did caller_name note"
+    " ring_seconds talk_seconds hung_up_by cause detail did caller_name note phone_sent"
 )
 RECORD = (
     "call_id order_id external_key sip phone direction uniqueid path url format size duration"

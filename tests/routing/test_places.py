@@ -20,6 +20,7 @@ from ccdaemon.routing import Caller, Routing
 from ccdaemon.routing.advice import Advice, NotAnObject, Reads
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.switchboard.incoming import SETTINGS, Incoming
+from tests.limits.parts import parts
 from tests.switchboard.test_incoming import CONFIG, NOW, Asterisk, FakeLive
 
 #: What each variable may hold, whatever anybody said.
@@ -113,7 +114,14 @@ class PlacesTests(SynchronousTestCase):
             return True
 
         incoming = Incoming(
-            config.asterisk, live, routing, append, lambda phone, sip, client: None, clock, is_there
+            config.asterisk,
+            live,
+            routing,
+            append,
+            lambda phone, sip, client: None,
+            *parts(config),
+            clock,
+            is_there,
         )
         asterisk = Asterisk(FastAGIFactory(incoming.scripts, clock, SETTINGS).buildProtocol(None))
         asterisk.enter("incoming", phone, did)

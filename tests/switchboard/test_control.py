@@ -32,7 +32,8 @@ class ControlCase(SwitchboardCase):
             self.asterisk,
             self.live,
             self.presence,
-            lambda phone, sip, client: self.switchboard.refuse_phone(phone, sip, client),
+            self.switchboard,
+            self.parts.trunks,
             self.past,
             self.clock,
         )
@@ -154,7 +155,9 @@ class RefusedTests(ControlCase):
                 self.control.spy(call_id, sip, "barge", "crm"),
             ):
                 self.assertEqual((await self.fails_with(doing)).code, code, sip)
-        away = self.control.transfer(call_id, None, "380900000000", Mode.BLIND, "crm")
+        away = self.control.transfer(
+            call_id, None, self.parts.read("380900000000"), Mode.BLIND, "crm"
+        )
         self.assertEqual((await self.fails_with(away)).code, Code.PHONE_NOT_ALLOWED)
         self.assertEqual(self.sent("Redirect") + self.sent("Originate"), [])
 
@@ -313,7 +316,8 @@ class DoneTests(ControlCase):
     async def test_transfer_to_a_phone(self) -> None:
         """By the clients' trunk, shown what clients are shown."""
         call_id = await self.talking()
-        await self.does(self.control.transfer(call_id, None, "380501110000", Mode.BLIND, "crm"))
+        phone = self.parts.read("380501110000")
+        await self.does(self.control.transfer(call_id, None, phone, Mode.BLIND, "crm"))
         set_ = self.variables(CLIENT)
         self.assertEqual(set_["CC_TO"], "PJSIP/380501110000@trunk")
         self.assertEqual((set_["CC_TO_SIP"], set_["CC_TO_PHONE"]), ("", "380501110000"))

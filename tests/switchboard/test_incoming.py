@@ -19,10 +19,12 @@ from ccdaemon.errors import Code, Refused
 from ccdaemon.history.facts import ActionFact, Fact
 from ccdaemon.history.failures import JournalFull, NoLease
 from ccdaemon.live.calls import CallOver
+from ccdaemon.numbers import Number
 from ccdaemon.routing import Caller, Route
 from ccdaemon.routing.route import Passed
 from ccdaemon.switchboard.incoming import REFUSAL, SETTINGS, Incoming
 from tests.asterisk.far_end import FarEnd
+from tests.limits.parts import parts
 
 CONFIG = """
 [asterisk]
@@ -142,6 +144,7 @@ class ScriptCase(SynchronousTestCase):
             self.routing,
             self.append,
             self.refuse_phone,
+            *parts(config),
             self.clock,
             self.is_there,
         )
@@ -157,7 +160,7 @@ class ScriptCase(SynchronousTestCase):
         self.live.asked += facts
         return self.kept
 
-    def refuse_phone(self, phone: str, sip: str | None, client: str | None) -> None:
+    def refuse_phone(self, phone: Number, sip: str | None, client: str | None) -> None:
         """Refuse every number, if the test says so."""
         if self.forbidden:
             raise Refused(Code.PHONE_NOT_ALLOWED, "this number may not be dialled")

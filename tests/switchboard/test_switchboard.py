@@ -19,7 +19,6 @@ from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.facts import RecordFact
 from ccdaemon.history.journal import Journal
-from ccdaemon.limits.dialling import Limits
 from ccdaemon.live.calls import BORN_WITHIN, LiveCalls
 from ccdaemon.live.catching_up import (
     LOOK_EVERY,
@@ -36,6 +35,7 @@ from ccdaemon.switchboard.switchboard import Switchboard
 from tests.clocks import HOUR, Wall
 from tests.fake_asterisk import FakeAsterisk, event, response
 from tests.history.parts import JournalCase, recording, turn
+from tests.limits.parts import parts
 
 CONFIG = """
 [asterisk]
@@ -92,6 +92,7 @@ class SwitchboardCase(JournalCase):
             self.wall,
             endpoints.sip_of_channel,
             config.asterisk.phone_pattern.matches,
+            parts(config).numbers,
         )
         run: Any = maybeDeferred
         self.cel_file = self.state_dir / "Master.csv"
@@ -104,13 +105,15 @@ class SwitchboardCase(JournalCase):
             self.live.of_operator,
             self.wall,
         )
+        self.parts = parts(config)
         self.switchboard = Switchboard(
             config,
             self.asterisk,
             journal,
             self.live,
             self.presence,
-            Limits(config.limits),
+            self.parts.limits,
+            self.parts.trunks,
             self.clock,
             self.wall,
         )
@@ -142,10 +145,13 @@ class SwitchboardCase(JournalCase):
             await self.log.settled()
             await turn()
 
-    def make_call(self, options: CallOptions = NO_OPTIONS, **changes: str) -> Deferred[int]:
+    def make_call(
+        self, options: CallOptions = NO_OPTIONS, phone: str = "380639920000", **changes: str
+    ) -> Deferred[int]:
         """Ask for a call."""
-        asked = {"sip": "1000", "phone": "380639920000", "order_id": "15", "external_key": "24"}
-        made = self.switchboard.make_call(**(asked | changes), client="crm", options=options)
+        asked = {"sip": "1000", "order_id": "15", "external_key": "24"} | changes
+        number = self.parts.read(phone)
+        made = self.switchboard.make_call(**asked, phone=number, client="crm", options=options)
         return Deferred.fromCoroutine(made)
 
     async def refused(self, **changes: str) -> Refused:
