@@ -28,6 +28,8 @@ WINDOW = 60.0
 #: Addresses, and wrong keys, that are remembered; above that the one that failed longest ago is
 #: forgotten.
 MANY = 10_000
+#: Headers by which proxies speak of whom they ask for, beside ``X-Forwarded-For``.
+FORWARDING = ("Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Client-IP")
 #: Whoever has one IPv6 address has all of such a network.
 _IPV6_NETWORK = 64
 
@@ -38,17 +40,45 @@ class Proxies:
     def __init__(self, networks: Iterable[Network] = ()) -> None:
         self._networks = tuple(networks)
 
-    def origin(self, peer: str | None, forwarded: Sequence[str]) -> str | None:
+    def origin(
+        self, peer: str | None, forwarded: Sequence[str], others: Sequence[str] = ()
+    ) -> str | None:
         """Say which address asks.
+
+        Whoever asks from this machine is trusted, so a proxy here that is not known as one would
+        lend that to everybody: it is refused.
 
         :param peer: who is at the other end of the connection; None: a local socket.
         :param forwarded: the ``X-Forwarded-For`` headers, each as it came.
+        :param others: the names of ``FORWARDING`` headers that came.
         :return: None for a local socket.
-        :raises Refused: with ``forbidden`` if a proxy says what is no address.
+        :raises Refused: with ``forbidden`` if a proxy is not known, says what is no address, or
+            says that somebody asks from its own machine.
         """
-        if not self._networks or not self._trusts(address_of(peer)):
+        at_end = address_of(peer)
+        if not self._trusts(at_end):
+            if at_end.is_loopback and (forwarded or others):
+                named = "X-Forwarded-For" if forwarded else others[0]
+                raise Refused(
+                    Code.FORBIDDEN,
+                    f"a proxy on this machine asks for somebody else ({named}): name it in"
+                    " trusted_proxies in [http]",
+                )
             return peer
-        origin = peer
+        if not forwarded:
+            if others:
+                raise Refused(
+                    Code.FORBIDDEN,
+                    f"a proxy sends {others[0]}, and not X-Forwarded-For, which alone is read",
+                )
+            return peer
+        origin = self._behind(forwarded)
+        if origin.is_loopback:
+            # Of whose machine, the proxy does not say.
+            raise Refused(Code.FORBIDDEN, "X-Forwarded-For says loopback, which is no client")
+        return str(origin)
+
+    def _behind(self, forwarded: Sequence[str]) -> Address:
         # From our end: what stands before the first stranger anybody may have written.
         hops = [hop.strip() for header in forwarded for hop in header.split(",")]
         for hop in reversed(hops):
@@ -56,10 +86,9 @@ class Proxies:
                 address = address_of(hop)
             except ValueError as error:
                 raise Refused(Code.FORBIDDEN, "X-Forwarded-For has no address in it") from error
-            origin = str(address)
             if not self._trusts(address):
                 break
-        return origin
+        return address
 
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks)

@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 from ccdaemon import __version__
 from ccdaemon.api.addressing import method_name
-from ccdaemon.api.admission import Admission, Proxies
+from ccdaemon.api.admission import FORWARDING, Admission, Proxies
 from ccdaemon.api.browsers import mark_of_browser
 from ccdaemon.api.clients import Clients, Permission, address_of
 from ccdaemon.api.connections import Connections
@@ -393,7 +393,10 @@ class _Gate(Resource):
 
     def _check(self, exchange: Exchange) -> None:
         request = exchange.request
-        exchange.peer = self._proxies.origin(exchange.peer, exchange.headers("X-Forwarded-For"))
+        others = [name for name in FORWARDING if exchange.headers(name)]
+        exchange.peer = self._proxies.origin(
+            exchange.peer, exchange.headers("X-Forwarded-For"), others
+        )
         from_where = exchange.headers("Origin"), exchange.headers("Sec-Fetch-Site")
         if self._links.opens(exchange.path, exchange.query, self._wall.seconds()):
             # It asks for what it may have, whatever page it stands on.

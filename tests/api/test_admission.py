@@ -6,6 +6,7 @@ import re
 from configparser import RawConfigParser
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import ccdaemon
 from ccdaemon.api.admission import (
+    FORWARDING,
     MANY,
     MOST_FAILURES,
     MOST_REFUSED,
@@ -253,9 +255,34 @@ class ProxiesTests(SynchronousTestCase):
             assert isinstance(error, Refused)
             self.assertEqual(error.code, Code.FORBIDDEN)
 
-    def test_none_is_trusted_unless_named(self) -> None:
-        """Without trusted_proxies the header says nothing."""
-        self.assertEqual(Proxies().origin("127.0.0.1", ["8.8.8.8"]), "127.0.0.1")
+    def refused(self, proxies: Proxies, *asked: Any) -> str:
+        """What a proxy is told."""
+        error = self.assertRaises(Refused, proxies.origin, *asked)
+        assert isinstance(error, Refused)
+        self.assertEqual(error.code, Code.FORBIDDEN)
+        return error.message
+
+    def test_one_on_this_machine_that_nobody_named(self) -> None:
+        """It is refused, with what to do: else the whole world would ask from this machine."""
+        elsewhere = Proxies([network("10.9.0.0/16")])
+        for proxies in (Proxies(), elsewhere):
+            for peer in ("127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", None):
+                self.assertIn("trusted_proxies", self.refused(proxies, peer, ["8.8.8.8"]))
+                for header in FORWARDING:
+                    self.assertIn(header, self.refused(proxies, peer, [], [header]))
+                self.assertEqual(proxies.origin(peer, []), peer)
+        # From anywhere else it says nothing, and lends nothing.
+        self.assertEqual(Proxies().origin("8.8.8.8", ["127.0.0.1"], ["Forwarded"]), "8.8.8.8")
+
+    def test_one_that_says_it_otherwise(self) -> None:
+        """A proxy of ours that does not say whom it asks for in the one way is refused."""
+        self.assertIn("X-Forwarded-For", self.refused(self.proxies, "127.0.0.1", [], ["X-Real-IP"]))
+        self.assertEqual(self.proxies.origin("127.0.0.1", ["8.8.8.8"], ["X-Real-IP"]), "8.8.8.8")
+
+    def test_loopback_behind_a_proxy(self) -> None:
+        """It is nobody: whose it is, the proxy does not say."""
+        for said in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "127.0.0.1, 10.9.1.1"):
+            self.assertIn("loopback", self.refused(self.proxies, "127.0.0.1", [said]))
 
     @given(st.lists(st.text(max_size=30), max_size=4))
     def test_only_an_address_comes_out(self, forwarded: list[str]) -> None:
@@ -275,6 +302,9 @@ class ProxiesTests(SynchronousTestCase):
         with capturedLogs() as logged:
             world.ask(LIST, headers={"X-Forwarded-For": "8.8.8.8"}, peer="127.0.0.1")
         self.assertIn("unauthorized from 8.8.8.8: no key", [formatEvent(event) for event in logged])
+        # A daemon that knows of no proxy does not let one lend what this machine may do.
+        reply = World().ask(LIST, headers={"X-Forwarded-For": "8.8.8.8"}, peer="127.0.0.1")
+        self.assertEqual(reply.status, 403)
         # Nobody gets in by writing the header himself.
         reply = world.ask(LIST, headers={"X-Forwarded-For": "192.168.1.1"}, peer="8.8.8.8")
         self.assertEqual(reply.status, 401)
