@@ -36,7 +36,7 @@ from ccdaemon.asterisk.ami import AMIClient
 from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
 from ccdaemon.asterisk.ami_session import AMIProtocol
 from ccdaemon.asterisk.ami_settings import Settings
-from ccdaemon.asterisk.looks import Endpoints, has_channel
+from ccdaemon.asterisk.looks import Endpoints, has_channel, tells_of_bridges
 from ccdaemon.asterisk.signals import EVENTS
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls.overdue import Longest
@@ -420,6 +420,7 @@ class Daemon(MultiService):
 
     async def _session_up(self, session: AMIProtocol) -> None:
         try:
+            await self._look_at_filters(session)
             await self._catching_up.up(session, session.booted_at)
             await self._presence.up(session)
         except Exception as error:
@@ -427,6 +428,15 @@ class Daemon(MultiService):
             self._session_down(error)
             raise
         self._switchboard.up()
+
+    async def _look_at_filters(self, session: AMIProtocol) -> None:
+        told = await tells_of_bridges(session, self._config.asterisk.username)
+        self._live.bridges = bool(told)
+        if not told:
+            self.log.warn(
+                "Asterisk does not tell of bridges: whoever is up is taken to talk, be it a bot."
+                " Take the new manager_ccdaemon.conf; 'ccdaemon check' says what is missing"
+            )
 
     def _session_down(self, why: BaseException) -> None:
         self._switchboard.down()

@@ -15,11 +15,14 @@ from ccdaemon.calls.signals import Signal
 REJECTED = 21
 
 
-def derive(anchor: str, stream: Iterable[Signal]) -> Call:
-    """An outbound call, opened before everything, after all that was heard."""
+def derive(anchor: str, stream: Iterable[Signal], *, bridges: bool = True) -> Call:
+    """An outbound call, opened before everything, after all that was heard.
+
+    :param bridges: whether it is heard who is in a bridge with whom.
+    """
     call = Call(1, "15", "24", Direction.OUTBOUND, "1000", "380639920000", anchor)
     machine.open_call(call, 0)
-    board = Board()
+    board = Board(bridges=bridges)
     board.add(call)
     for signal in stream:
         board.hear(signal)
@@ -52,12 +55,15 @@ def derive_told(
     return calls
 
 
-def derive_begun(stream: Iterable[Signal], sip_of: Callable[[str], str | None]) -> dict[str, Call]:
+def derive_begun(
+    stream: Iterable[Signal], sip_of: Callable[[str], str | None], *, bridges: bool = True
+) -> dict[str, Call]:
     """The calls that clients and operators began, by the number of the client.
 
     :param sip_of: the operator whose channel has a name.
+    :param bridges: whether it is heard who is in a bridge with whom.
     """
-    board = Board(sip_of)
+    board = Board(sip_of, bridges=bridges)
     calls: dict[str, Call] = {}
     for signal in stream:
         if not isinstance(signal, Opening):

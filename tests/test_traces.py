@@ -91,7 +91,9 @@ class AMITests(SynchronousTestCase):
     def test_whole(self) -> None:
         """Each recorded stream, given in one piece, tells the chain of its row."""
         for trace in traces():
-            call = derive(trace.anchor, [*signals_of([trace.ami]), *looked_for(trace)])
+            call = derive(
+                trace.anchor, [*signals_of([trace.ami]), *looked_for(trace)], bridges=False
+            )
             self.assertIn(tuple(chain(call)), trace.row.chains, trace)
             self.assertTrue(call.final, trace)
             if trace.row.by:
@@ -111,8 +113,10 @@ class AMITests(SynchronousTestCase):
         edges = zip([0, *cuts], [*cuts, len(stream)], strict=True)
         chunks = [stream[start:end] for start, end in edges]
         self.assertEqual(b"".join(chunks), stream)
-        told = derive(trace.anchor, signals_of(chunks))
-        self.assertEqual(told.states, derive(trace.anchor, signals_of([stream])).states)
+        told = derive(trace.anchor, signals_of(chunks), bridges=False)
+        self.assertEqual(
+            told.states, derive(trace.anchor, signals_of([stream]), bridges=False).states
+        )
 
     def test_without_a_filter(self) -> None:
         """All that Asterisk says of a call tells no more and nothing else, but for bridges."""
@@ -130,9 +134,9 @@ class AMITests(SynchronousTestCase):
     def test_the_start_of_a_stream_tells_the_start_of_the_chain(self) -> None:
         """A session that ends in the middle has told a part of the chain, and nothing else."""
         for trace in traces():
-            whole = derive(trace.anchor, signals_of([trace.ami])).states
+            whole = derive(trace.anchor, signals_of([trace.ami]), bridges=False).states
             for end in range(0, len(trace.ami), 500):
-                part = derive(trace.anchor, signals_of([trace.ami[:end]])).states
+                part = derive(trace.anchor, signals_of([trace.ami[:end]]), bridges=False).states
                 self.assertEqual(part, whole[: len(part)], trace)
 
 
@@ -146,7 +150,7 @@ class CELTests(SynchronousTestCase):
     def test_tells_the_same(self) -> None:
         """The rows of the log alone give the chain that AMI gave, cause and hanging up included."""
         for trace in traces():
-            heard = derive(trace.anchor, signals_of([trace.ami]))
+            heard = derive(trace.anchor, signals_of([trace.ami]), bridges=False)
             told, last = self.read(trace), heard.states[-1]
             expected = without_answers(chain(heard), last.cause) if heard.final else ["CALL"]
             self.assertEqual(chain(told), expected, trace)

@@ -7,7 +7,8 @@ for calls and operators is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import FirstError, gatherResults
@@ -29,6 +30,10 @@ REACH = 50
 MOST_SEARCHED = 5000
 #: Applications of a channel that asks others.
 ASKS = frozenset({"Dial", "Queue"})
+#: Applications of a channel that waits in a bridge in which nobody hears another.
+HOLDS = frozenset({"BridgeWait", "Park", "ParkAndAnnounce"})
+#: Filters of our AMI user that are looked at.
+MOST_FILTERS = 30
 #: Context in which the client of an outbound call is asked.
 OUTBOUND = "ccdaemon-outbound"
 #: Contexts in which a channel is a client's who calls in.
@@ -189,6 +194,38 @@ async def look_at_channels(
     return [*filter(None, labelled), *so_far]
 
 
+async def tells_of_bridges(ami: AMIActions, username: str) -> bool | None:
+    """Whether Asterisk tells us of bridges, by the filters of our AMI user; None if it won't say.
+
+    :param username: ours.
+    :raises AMIError: as the action does, but for a refusal.
+    """
+    try:
+        if not await ami.getVar(None, f"AST_CONFIG(manager.conf,{username},read)"):
+            return None
+        filters = []
+        for index in range(MOST_FILTERS):
+            name = f"AST_CONFIG(manager.conf,{username},eventfilter,{index})"
+            if not (found := await ami.getVar(None, name)):
+                break
+            filters.append(found)
+    except ActionRefused:
+        return None
+    return passes(filters, "BridgeEnter")
+
+
+def passes(filters: Sequence[str], event: str) -> bool | None:
+    """Whether an AMI user with these ``eventfilter`` lines is told of an event; None: who knows."""
+    text = f"Event: {event}\r\nPrivilege: call,all\r\n"
+    try:
+        refused = [one[1:] for one in filters if one.startswith("!")]
+        wanted = [one for one in filters if not one.startswith("!")]
+        is_refused = any(re.search(one, text) for one in refused)
+        return not is_refused and (not wanted or any(re.search(one, text) for one in wanted))
+    except re.error:
+        return None
+
+
 async def _labelled(ami: AMIActions, channel: Message, date: int) -> Signal | None:
     try:
         label = await ami.getVar(channel.get("Channel"), labels.VARIABLE)
@@ -212,6 +249,10 @@ def _so_far(channel: Message, date: int) -> Iterable[Signal]:
         # The number that was dialled is not known any more.
         yield signals.Incoming(*ids, name, channel.get("CallerIDNum"), "")
     yield signals.Started(*ids, name)
+    if bridge := channel.get("BridgeId"):
+        yield signals.Entered(*ids, name, bridge, channel.get("Application") in HOLDS)
+    else:
+        yield signals.Left(*ids, "")
     if channel.get("ChannelState") == UP:
         yield signals.Answered(*ids)
         if channel.get("Application") == "Dial":

@@ -24,35 +24,67 @@ def started(call: Call, signal: signals.Started) -> list[StateTold]:
     told = _settle_before(call)
     leg = _add(call, signal.sip, _outside(call) if signal.sip is None else None)
     leg.channel, leg.channel_name = signal.channel, signal.name
+    leg.direct = _is_named(call, signal.sip)
     if len(call.operators) <= MOST_LEGS:
         told += _climb(call, leg, State.OPERATOR_CALLTO, signal.date)
     return told
 
 
+def _is_named(call: Call, sip: str | None) -> bool:
+    """Whether the phone that is rung is the very one that our own dialplan dials."""
+    if call.asking is None or call.local_turn == call.turn:
+        return False
+    return sip in call.asking.sips if sip is not None else bool(call.asking.phones)
+
+
 def answered(call: Call, leg: Leg, date: int) -> list[StateTold]:
-    """A phone was picked up; of several that rang together the first one counts."""
+    """A phone was picked up.
+
+    That is no talk yet: it may be a mailbox, be asked to accept, or hear music. Where nobody tells
+    of bridges it is taken for one; of several that rang together the first one counts.
+    """
     if leg.up is not None or leg.over:
         return []
     leg.up = date
+    # Who is consulted speaks with another operator first, and that is a pickup as well.
+    if call.bridges and not (call.talked and leg.direct):
+        return []
     others = [one for one in call.operators if one.turn == leg.turn and one.answered is not None]
     return _pick_up(call, leg) if all(one.over for one in others) else []
 
 
-def _pick_up(call: Call, leg: Leg) -> list[StateTold]:
+def joined(call: Call, signal: signals.Joined) -> list[StateTold]:
+    """A phone shares a bridge with the client, whether it was rung for the call or fetched it."""
+    leg = call.leg_of(signal.channel)
+    if leg is None:
+        leg = _add(call, signal.sip, None if signal.sip else _outside(call))
+        leg.channel, leg.channel_name = signal.channel, signal.name
+    if leg.over:
+        return []
+    leg.join(signal.date)
+    leg.up = signal.date if leg.up is None else leg.up
+    follow(call)
+    return [] if leg.answered is not None else _pick_up(call, leg, signal.date)
+
+
+def _pick_up(call: Call, leg: Leg, date: int | None = None) -> list[StateTold]:
     for one in pending(call):
         one.verdict = None
     assert leg.up is not None
-    return _climb(call, leg, State.OPERATOR_PICKUP, leg.up)
+    return _climb(call, leg, State.OPERATOR_PICKUP, leg.up if date is None else date)
 
 
 def ended(call: Call, leg: Leg) -> list[StateTold]:
     """A phone was let go, or its channel lost."""
     if leg.answered is not None:
         follow(call)
+        if call.bridges:
+            return []
         # Two picked up at the same moment, and Asterisk took the other one.
         left = (one for one in call.operators if one.turn == leg.turn and one.up and not one.over)
         return _pick_up(call, heir) if (heir := next(left, None)) else []
-    if leg.up is not None or not leg.told or leg.judged or _is_answered(call, leg.turn):
+    is_taken = leg.up is not None and not call.bridges
+    if is_taken or not leg.told or leg.judged or _is_answered(call, leg.turn):
         return []
     leg.verdict = _verdict(call, leg, leg.ended or 0)
     # Somebody is asked after him already, where the end of his channel is heard of late.
@@ -131,7 +163,9 @@ def tried(call: Call, signal: signals.Tried) -> list[StateTold]:
     party = who(call, signal.source)
     if party in (CLIENT.value, "api") or (party == OPERATOR.value and call.talked):
         blame(call, party, signal.date)
-    if signal.dial_status in ("", "ANSWER"):
+    if signal.dial_status == "ANSWER":
+        return _answered_unseen(call)
+    if not signal.dial_status:
         return []
     call.tried = call.turn, signal
     for leg in pending(call):
@@ -143,6 +177,19 @@ def tried(call: Call, signal: signals.Tried) -> list[StateTold]:
         if call.talked:
             return _settle_before(call)
     return []
+
+
+def _answered_unseen(call: Call) -> list[StateTold]:
+    """The dialplan says that who was asked has answered: whose phone was up has talked.
+
+    That is so of phones that are rung by name. By way of another dialplan anything may answer.
+    """
+    last = [leg for leg in call.operators if leg.turn == call.turn and leg.direct]
+    if any(leg.answered is not None for leg in last):
+        return []
+    up = (leg for leg in last if leg.up is not None and not leg.judged)
+    leg = next(up, None)
+    return _pick_up(call, leg) if leg else []
 
 
 def _said_of(call: Call, leg: Leg) -> signals.Tried | None:

@@ -33,8 +33,11 @@ class Call:
     and what came of it, ``heard`` what the dialplan said of all that, ``said`` how far each
     channel has counted it, ``said_before`` how far before a restart, None if that was not kept,
     ``widened`` whether channels beside the first two are operators who are asked. ``rejected``:
-    why nobody may be. ``sent``: how ``phone`` was written, where that was otherwise. ``actions``:
-    how often somebody has acted on it or written something on it.
+    why nobody may be. ``sent``: how ``phone`` was written, where that was otherwise. ``bridges``:
+    who is in a bridge with whom is told; else whoever is up talks. ``by_local``: the client is
+    asked by way of a Local channel, whose answer is nobody's; ``candidates`` are the phones of
+    which one may be theirs then. ``local_turn``: the last turn in which somebody was asked by way
+    of one. ``actions``: how often somebody has acted on it or written something on it.
     """
 
     call_id: int
@@ -67,6 +70,11 @@ class Call:
     said_before: dict[str, int] | None = field(default_factory=dict)
     turn: int = 0
     widened: bool = False
+    bridges: bool = False
+    by_local: bool = False
+    local_turn: int | None = None
+    candidates: list[str] = field(default_factory=list)
+    candidate_names: dict[str, str] = field(default_factory=dict)
     rejected: str | None = None
     noted: list[str] = field(default_factory=list)
     actions: int = 0
@@ -122,7 +130,14 @@ class Call:
     @property
     def looked_for(self) -> set[str]:
         """The channels by which a look finds the call; the anchor where none is left."""
-        return self.channels or {self.anchor}
+        joined = {leg.channel for leg in self.operators if leg.is_joined and leg.channel}
+        return self.channels | joined or {self.anchor}
+
+    @property
+    def watched(self) -> set[str]:
+        """The channels whose company is the call's: the client's, or those that may be theirs."""
+        client = self.client.channel
+        return {*self.candidates, *([client] if client and not self.client.over else [])}
 
     @property
     def busy(self) -> set[str]:
@@ -233,7 +248,25 @@ def follow(call: Call) -> None:
 
 
 def talks(call: Call, until: int | None) -> Iterator[tuple[Leg, int, int | None]]:
-    """Who talked with the client, from when to when; None while it goes on.
+    """Who talked with the client, from when to when, by the time it began; None while it goes on.
+
+    A talk of which nobody saw the end is left out.
+    """
+    if not call.bridges and not any(leg.spans for leg in call.operators):
+        yield from _talks_of_the_first(call, until)
+        return
+    spans = [(leg, span) for leg in call.operators for span in leg.spans]
+    for leg, span in sorted(spans, key=lambda one: one[1].start):
+        end = span.end
+        if end is None:
+            if leg.over and leg.ended is None:
+                continue
+            end = min(filter(None, (leg.ended, call.client.ended, until)), default=None)
+        yield leg, span.start, end if end is None else max(span.start, end)
+
+
+def _talks_of_the_first(call: Call, until: int | None) -> Iterator[tuple[Leg, int, int | None]]:
+    """The same, where nobody tells of bridges.
 
     Of two who are up it is the one who was there first, until he leaves: a transfer. A talk of
     which nobody saw the end is left out.

@@ -26,6 +26,14 @@ class Verdict:
 
 
 @dataclass(slots=True)
+class Span:
+    """From when to when a phone shared a bridge with the client; no end while it does."""
+
+    start: int
+    end: int | None = None
+
+
+@dataclass(slots=True)
 class Leg:
     """One phone of a call: its channel, its times, and what is known of its end.
 
@@ -33,7 +41,8 @@ class Leg:
     was picked up, told or not. ``sent``: how ``phone`` was written, where that was otherwise.
     ``turn`` counts how often somebody was asked before: those of one turn ring together. ``over``:
     its channel is gone; ``ended`` is None then if nobody saw when. ``verdict`` waits to be told,
-    ``judged``: it was.
+    ``judged``: it was. ``direct``: it was rung by name, and not by way of somebody else's dialplan.
+    ``spans``: when it shared a bridge with the client.
     """
 
     name: str
@@ -56,4 +65,23 @@ class Leg:
     outcome: signals.Outcome | None = None
     verdict: Verdict | None = None
     judged: bool = False
+    direct: bool = False
+    spans: list[Span] = field(default_factory=list)
     told: set[State] = field(default_factory=set)
+
+    def join(self, date: int) -> None:
+        """It shares a bridge with the client from ``date`` on; what was known before is no news."""
+        last = self.spans[-1] if self.spans else None
+        if last is None or (last.end is not None and date >= last.end):
+            self.spans.append(Span(date))
+
+    def part(self, date: int) -> None:
+        """It shares a bridge with the client no more, since ``date``."""
+        last = self.spans[-1] if self.spans else None
+        if last is not None and last.end is None and date >= last.start:
+            last.end = date
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it shares a bridge with the client now."""
+        return bool(self.spans) and self.spans[-1].end is None

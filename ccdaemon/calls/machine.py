@@ -13,12 +13,13 @@ from typing import Any
 from ccdaemon.calls import asking, ends, signals
 from ccdaemon.calls.call import Call, blame, follow, keep, reached, rung, tell, who
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.leg import Leg
+from ccdaemon.calls.leg import Leg, Span
 from ccdaemon.calls.model import Direction, LegView, State, StateTold
 from ccdaemon.calls.tables import (
     ANSWERED,
     ASKED,
     CLIENT,
+    HALVES,
     LADDER,
     LEG_LADDER,
     LEG_OF,
@@ -74,6 +75,7 @@ def _restore_leg(call: Call, seen: LegView) -> None:
     leg.sip, leg.phone, leg.channel = seen.sip, seen.phone, seen.channel
     leg.sent = seen.sent
     leg.ended, leg.up = seen.ended, seen.answered
+    leg.spans = [Span(start, end) for start, end in seen.spans]
     # Of a leg that was never born everything was told at once.
     leg.over = seen.ended is not None
     if leg.channel is not None:
@@ -101,31 +103,100 @@ def _started(call: Call, signal: signals.Started) -> list[StateTold]:
         return []
     call.known.add(signal.channel)
     call.channels.add(signal.channel)
-    if call.direction is Direction.OUTBOUND and call.client.channel is None:
-        return _client_started(call, signal)
+    if signal.name.startswith(HALVES):
+        call.local_turn = call.turn
+    is_outbound = call.direction is Direction.OUTBOUND
+    if is_outbound and (call.client.channel is None or _is_client_asked(call)):
+        _may_be_client(call, signal)
+        return []
     if signal.name.startswith(NO_PHONE):
         return []
     # A Local channel before the client's brings further channels, which are no leg either.
-    asked_for = call.widened or call.direction is Direction.INBOUND
+    asked_for = call.widened or not is_outbound or (call.bridges and call.talked)
     return asking.started(call, signal) if asked_for else []
 
 
-def _client_started(call: Call, signal: signals.Started) -> list[StateTold]:
+def _is_client_asked(call: Call) -> bool:
+    """Whether the client of an outbound call is asked just now, and which phone it is is open."""
+    return call.bridges and not call.talked and not call.widened
+
+
+def _may_be_client(call: Call, signal: signals.Started) -> None:
     # A channel beside the anchor is the client only after the dialplan said that it asks him.
     if not reached(call, State.CLIENT_CALLTO):
-        return []
-    call.client.channel, call.client.channel_name = signal.channel, signal.name
-    return []
+        return
+    if call.bridges and signal.name.startswith(NO_PHONE):
+        call.by_local = call.by_local or signal.name.startswith(HALVES)
+        return
+    if call.bridges:
+        call.candidates.append(signal.channel)
+        call.candidate_names[signal.channel] = signal.name
+    if call.client.channel is None or call.client.over:
+        _be_client(call, signal.channel, signal.name)
+
+
+def _be_client(call: Call, channel: str, name: str) -> None:
+    """The client is the phone behind this channel, and none that was tried before it."""
+    client = call.client
+    client.channel, client.channel_name = channel, name
+    client.over, client.ended, client.end, client.hung_up = False, None, None, False
 
 
 def _answered(call: Call, signal: signals.Answered) -> list[StateTold]:
     leg = call.leg_of(signal.channel)
+    if leg is None and signal.channel in call.candidates and not call.by_local:
+        _be_client(call, signal.channel, call.candidate_names[signal.channel])
+        leg = call.client
     if leg is None or leg.over:
+        return []
+    if leg is call.client and call.by_local:
+        # Whoever dialled it may answer by himself, to say that there is no such number.
         return []
     if leg is call.client or leg is call.legs[0]:
         wanted = ANSWERED.get((call.direction, leg.role))
         return _lift(call, wanted, signal.date) if wanted else []
     return asking.answered(call, leg, signal.date)
+
+
+def _joined(call: Call, signal: signals.Joined) -> list[StateTold]:
+    first = call.legs[0]
+    if call.direction is Direction.INBOUND or signal.channel != first.channel:
+        # Before the client is there somebody else may speak with the operator alone.
+        return asking.joined(call, signal) if _has_client(call) else []
+    if not call.talked and signal.linkedid in {*call.candidates} - {call.client.channel}:
+        _be_client(call, signal.linkedid, call.candidate_names[signal.linkedid])
+    first.join(signal.date)
+    follow(call)
+    return _lift(call, State.CLIENT_PICKUP, signal.date)
+
+
+def _has_client(call: Call) -> bool:
+    return call.direction is Direction.INBOUND or call.talked
+
+
+def _parted(call: Call, signal: signals.Parted) -> list[StateTold]:
+    leg = call.leg_of(signal.channel)
+    if leg is not None:
+        leg.part(signal.date)
+        follow(call)
+    return []
+
+
+def _gone(call: Call, signal: signals.Gone) -> list[StateTold]:
+    if not is_left(call):
+        return []
+    ended = call.client.ended or signal.date
+    for leg in call.operators:
+        if not leg.over:
+            leg.over, leg.ended = True, max(filter(None, (ended, leg.called, leg.answered)))
+    call.channels.clear()
+    return ends.over(call, ended)
+
+
+def is_left(call: Call) -> bool:
+    """Whether the client has gone, and nothing can come any more but the end."""
+    # Of one that was lost it is not known when; then the look that missed it ends the others, too.
+    return not call.final and call.client.ended is not None and _has_client(call)
 
 
 def _asked(call: Call, signal: signals.Asked) -> list[StateTold]:
@@ -154,16 +225,27 @@ def _hung_up(call: Call, signal: signals.HungUp) -> list[StateTold]:
 
 def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
     call.known.add(signal.channel)
-    if signal.channel not in call.channels:
-        return []
+    is_ours = signal.channel in call.channels
     call.channels.discard(signal.channel)
     leg = call.leg_of(signal.channel)
     told: list[StateTold] = []
-    if leg is not None:
+    # One that has joined from elsewhere is none of the call's own, and ends all the same.
+    if leg is not None and not leg.over and (is_ours or leg.answered is not None):
         leg.over, leg.end = True, signal
         leg.ended = max(filter(None, (signal.date, leg.called, leg.answered)))
+        for one in call.operators if leg is call.client else [leg]:
+            one.part(leg.ended)
         told = _let_go(call, leg)
-    return told if call.channels else [*told, *ends.over(call, signal.date)]
+    _ask_next_candidate(call, signal.channel)
+    return told if call.channels or not is_ours else [*told, *ends.over(call, signal.date)]
+
+
+def _ask_next_candidate(call: Call, ended: str) -> None:
+    """Another phone may be the client's, if the one that was taken for it has gone."""
+    if ended in call.candidates:
+        call.candidates.remove(ended)
+        if ended == call.client.channel and call.candidates and not call.talked:
+            _be_client(call, call.candidates[-1], call.candidate_names[call.candidates[-1]])
 
 
 def _let_go(call: Call, leg: Leg) -> list[StateTold]:
@@ -187,13 +269,14 @@ def _lost(call: Call, signal: signals.Lost) -> list[StateTold]:
     if call.originate_reason is not None and call.state is State.CALL:
         reason = f"Asterisk could not reach the operator (reason {call.originate_reason})"
         return refuse(call, Outcome.OFFLINE, f"no phone was asked: {reason}", signal.date)
+    is_ours = signal.channel in call.channels or not call.channels
     call.channels.discard(signal.channel)
     leg = call.leg_of(signal.channel)
     told: list[StateTold] = []
     if leg is not None:
         leg.over = True
         told = _let_go(call, leg) if leg.answered is not None else []
-    if call.channels:
+    if call.channels or not is_ours:
         return told
     call.lost = signal.words
     return [*told, *ends.over(call, signal.date)]
@@ -228,6 +311,9 @@ _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
     signals.Labelled: _of_others,
     signals.Started: _started,
     signals.Answered: _answered,
+    signals.Joined: _joined,
+    signals.Parted: _parted,
+    signals.Gone: _gone,
     signals.Entered: _of_others,
     signals.Left: _of_others,
     signals.Asked: _asked,

@@ -72,7 +72,8 @@ class LegView:
     when it was let go. ``talk_seconds`` is how long it talked with the other party, None if it
     never did. ``cause`` and ``detail`` say how an unanswered leg ended. ``channel`` is Asterisk's
     uniqueid of its channel, after which a recording made on it is named. ``sent`` is how ``phone``
-    was written, where that was otherwise.
+    was written, where that was otherwise. ``spans`` are the times in which it shared a bridge with
+    the client, the last without an end while it does.
     """
 
     name: str
@@ -86,6 +87,7 @@ class LegView:
     detail: str | None
     channel: str | None = None
     sent: str | None = None
+    spans: tuple[tuple[int, int | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

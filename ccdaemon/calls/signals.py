@@ -87,9 +87,31 @@ class Entered(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Left(Signal):
-    """The channel left a bridge."""
+    """The channel left a bridge, or is in none where that is empty."""
 
     bridge: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Signal):
+    """The phone behind the channel ``name`` talks with the call's client: they share a bridge.
+
+    Follows from ``Entered``; ``sip`` is the operator whose phone it is. ``linkedid`` is the
+    client's channel.
+    """
+
+    name: str
+    sip: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parted(Signal):
+    """The phone behind the channel talks with the call's client no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone(Signal):
+    """The client has been gone for a while, and the call goes on without them: it is over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,9 @@ class Topology:
 
     def _leave(self, signal: signals.Left) -> frozenset[str]:
         channel = self._channels.get(signal.channel)
-        if channel is None or signal.date < channel.moved or channel.bridge != signal.bridge:
+        if channel is None or signal.date < channel.moved or not channel.bridge:
+            return frozenset()
+        if signal.bridge not in ("", channel.bridge):
             return frozenset()
         channel.moved = signal.date
         before = self._circle(signal.channel)

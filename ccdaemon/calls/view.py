@@ -31,8 +31,15 @@ def seconds(call: Call, ended: int | None) -> tuple[float | None, float | None, 
 
 def _talk(call: Call, ended: int | None) -> float | None:
     """How long the client talked with anybody; None while he does, and if nobody saw the end."""
-    spans = [end - start for _, start, end in talks(call, ended) if end is not None]
-    return None if ended is None or not spans else sum(spans) / 1000
+    spans = [(start, end) for _, start, end in talks(call, ended) if end is not None]
+    if ended is None or not spans:
+        return None
+    talked, edge = 0, spans[0][0]
+    for start, end in spans:
+        # In a conference several talk with them at once.
+        talked += max(0, end - max(start, edge))
+        edge = max(edge, end)
+    return talked / 1000
 
 
 def view(call: Call) -> CallView:
@@ -79,11 +86,12 @@ def _said(call: Call) -> dict[str, int]:
 
 def _legs(call: Call, ended: int | None) -> Iterator[LegView]:
     """The phones that were asked, the client who called in among them."""
-    spans = {
-        leg.name: (end - start) / 1000 for leg, start, end in talks(call, ended) if end is not None
-    }
+    spans: dict[str, float] = {}
+    for leg, start, end in talks(call, ended):
+        if end is not None:
+            spans[leg.name] = spans.get(leg.name, 0) + (end - start) / 1000
     if spans:
-        spans[call.client.name] = sum(spans.values())
+        spans[call.client.name] = _talk(call, ended) or sum(spans.values())
     for leg in call.legs:
         called, answered = _times(call, leg)
         if called is not None or leg.told:
@@ -99,6 +107,7 @@ def _legs(call: Call, ended: int | None) -> Iterator[LegView]:
                 detail=leg.detail,
                 channel=leg.channel,
                 sent=leg.sent,
+                spans=tuple((span.start, span.end) for span in leg.spans),
             )
 
 

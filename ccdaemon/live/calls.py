@@ -18,7 +18,7 @@ from ccdaemon.asterisk.signals import from_event, moment
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.beginning import Opening, again, begin
-from ccdaemon.calls.board import Board, nobodys
+from ccdaemon.calls.board import GONE_AFTER, Board, Reached, nobodys
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action, CallView, Direction, State, StateTold
@@ -77,12 +77,15 @@ class LiveCalls:
         self._journal = journal
         self._sip_of = sip_of
         self._numbers = numbers
-        self._board = Board(sip_of)
+        # Until it is known what Asterisk tells us.
+        self._board = Board(sip_of, bridges=False)
         self._telling = Telling(journal, self._told)
         self._recordings = recordings
         self._clock = clock
         # The first channels of calls that are over: the log of channel events is read again.
         self._over: dict[str, int] = {}
+        # Calls that are to be over in a moment, since their clients have gone.
+        self._left: set[int] = set()
         self._unknown = UnknownCalls(journal, sip_of, is_phone)
         self.untold = 0
         self.given_up = GivenUp()
@@ -98,6 +101,15 @@ class LiveCalls:
         """The number of the live call that operator ``sip`` is on or being rung for, or None."""
         call = self._board.of_operator(sip)
         return call.call_id if call else None
+
+    @property
+    def bridges(self) -> bool:
+        """Whether Asterisk tells who is in a bridge with whom; else whoever is up talks."""
+        return self._board.bridges
+
+    @bridges.setter
+    def bridges(self, told: bool) -> None:
+        self._board.bridges = told
 
     # Opening a call
 
@@ -226,7 +238,10 @@ class LiveCalls:
 
         Dated by Asterisk where it says when that was (``timestampevents``), else now.
         """
-        return from_event(event, moment(event, self._now()))
+        signal = from_event(event, moment(event, self._now()))
+        if isinstance(signal, signals.Entered):
+            self.bridges = True
+        return signal
 
     def hear(self, signal: signals.Signal) -> None:
         """Give a signal to the call it belongs to, and have told what it adds to its chain.
@@ -244,17 +259,33 @@ class LiveCalls:
         if isinstance(signal, Opening):
             self._hear_of(signal)
             return
-        found = self._board.hear(signal)
-        if found is None:
-            self._hear_of_unknown(signal)
+        for reached in self._board.hear(signal):
+            self._tell_reached(reached, signal)
+        self._hear_of_unknown(signal)
+
+    def _tell_reached(self, reached: Reached, signal: signals.Signal) -> None:
+        call = reached.call
+        try:
+            if reached.error is not None:
+                raise reached.error
+            if isinstance(signal, signals.OriginateFailed) and call.state is State.CALL:
+                self._clock.callLater(BORN_WITHIN, self._end_unborn, call)
+            if reached.states:
+                self._telling.tell(call, reached.states)
+        except Exception as error:
+            self._give_up(signal, call, reached.told, error)
             return
-        call, states = found
-        if isinstance(signal, signals.OriginateFailed) and call.state is State.CALL:
-            self._clock.callLater(BORN_WITHIN, self._end_unborn, call)
-        if states:
-            self._telling.tell(call, states)
         if call.final:
             self._know_over(call.anchor, call.call_id)
+        elif self._board.is_left(call) and call.call_id not in self._left:
+            self._left.add(call.call_id)
+            self._clock.callLater(GONE_AFTER / 1000, self._end_left, call)
+
+    def _end_left(self, call: Call) -> None:
+        """The client has gone, and whatever goes on without them is this call's no more."""
+        self._left.discard(call.call_id)
+        gone = signals.Gone(call.client.channel or call.anchor, call.anchor, self._now())
+        self._tell_reached(self._board.settle(call), gone)
 
     def _give_up(
         self, signal: signals.Signal, call: Call | None, told: int, error: Exception
@@ -311,7 +342,8 @@ class LiveCalls:
 
     def _hear_of_unknown(self, signal: signals.Signal) -> None:
         """A channel of a call that the journal has lost: told again, once it says what it is."""
-        if not self.is_unknown(signal.channel):
+        is_heard = isinstance(signal, signals.Started | signals.Labelled)
+        if not is_heard or not self.is_unknown(signal.channel):
             return
         if isinstance(signal, signals.Started):
             self._unknown.add(signal)

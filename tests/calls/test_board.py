@@ -25,14 +25,13 @@ class BoardTests(SynchronousTestCase):
             signals.Started(ANCHOR, ANCHOR, T0, "PJSIP/1000-1"),
             signals.Answered(ANCHOR, "", T0),
         ):
-            found = self.board.hear(signal)
-            assert found is not None
-            self.assertIs(found[0], self.call)
-            self.assertEqual(len(found[1]), 1)
+            [reached] = self.board.hear(signal)
+            self.assertIs(reached.call, self.call)
+            self.assertEqual(len(reached.states), 1)
 
     def test_strangers_are_nobodys(self) -> None:
         """A channel of a call that is not ours is passed over."""
-        self.assertIsNone(self.board.hear(signals.Answered(CLIENT, CLIENT, T0)))
+        self.assertEqual(self.board.hear(signals.Answered(CLIENT, CLIENT, T0)), [])
 
     def test_gone_at_the_end(self) -> None:
         """Once the last state is told the call is off the board, its operator free."""
