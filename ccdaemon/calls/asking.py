@@ -71,7 +71,11 @@ def _pick_up(call: Call, leg: Leg, date: int | None = None) -> list[StateTold]:
     for one in pending(call):
         one.verdict = None
     assert leg.up is not None
-    return _climb(call, leg, State.OPERATOR_PICKUP, leg.up if date is None else date)
+    date = leg.up if date is None else date
+    if leg.hung_up:
+        # They were quicker than the bridge.
+        blame(call, OPERATOR.value, date)
+    return _climb(call, leg, State.OPERATOR_PICKUP, date)
 
 
 def ended(call: Call, leg: Leg) -> list[StateTold]:

@@ -33,7 +33,8 @@ def _talk(call: Call, ended: int | None) -> float | None:
     """How long the client talked with anybody; None while he does, and if nobody saw the end."""
     spans = [(start, end) for _, start, end in talks(call, ended) if end is not None]
     if ended is None or not spans:
-        return None
+        # Who answers and is gone before there is a bridge has talked for no time at all.
+        return 0.0 if ended is not None and call.bridges and call.talked else None
     talked, edge = 0, spans[0][0]
     for start, end in spans:
         # In a conference several talk with them at once.

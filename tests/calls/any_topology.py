@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from ccdaemon.calls import signals
+from ccdaemon.calls.beginning import begin
+from ccdaemon.calls.board import Board, nobodys
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.model import State
 from ccdaemon.calls.signals import Signal
 from ccdaemon.calls.topology import Topology
 
@@ -32,7 +36,7 @@ class Channel:
     name: str
     bridge: str = ""
     half: Channel | None = None
-    optimised: bool = False
+    linkedid: str = ""
 
     @property
     def is_party(self) -> bool:
@@ -45,7 +49,8 @@ class Model:
     """Asterisk, as far as channels and bridges go.
 
     What happens to one channel is told in its order; what happens to two may be told either way
-    round, for two threads tell it. ``told`` is the order in which it is told.
+    round, for two threads tell it. ``told`` is the order in which it is told; ``happened`` the one
+    in which it was, with what is true after each, if it is ``watched``.
     """
 
     random: Random
@@ -55,6 +60,8 @@ class Model:
     holding: set[str] = field(default_factory=set)
     waiting: dict[str, list[Signal]] = field(default_factory=dict)
     told: list[Signal] = field(default_factory=list)
+    happened: list[tuple[Signal, dict[str, frozenset[str]]]] = field(default_factory=list)
+    watched: bool = False
 
     # What happens
 
@@ -80,7 +87,9 @@ class Model:
 
     def _born(self, name: str) -> Channel:
         self.count += 1
-        channel = Channel(f"1795412687.{self.count}", name)
+        uniqueid = f"1795412687.{self.count}"
+        rung_by = self._any() if self.random.random() < 0.5 else None
+        channel = Channel(uniqueid, name, linkedid=rung_by.linkedid if rung_by else uniqueid)
         self.channels.append(channel)
         self._tell(channel, signals.Started, name)
         return channel
@@ -180,7 +189,9 @@ class Model:
     def _tell(self, channel: Channel, kind: type[Signal], *rest: object) -> None:
         # Two things may happen in one millisecond.
         self.date += self.random.choice((0, 0, 1, 1, 40, 1500))
-        signal = kind(channel.uniqueid, "linked", self.date, *rest)
+        signal = kind(channel.uniqueid, channel.linkedid, self.date, *rest)
+        if self.watched:
+            self.happened.append((signal, self.circles()))
         self.waiting.setdefault(channel.uniqueid, []).append(signal)
 
     def deliver(self) -> list[Signal]:
@@ -240,11 +251,79 @@ def differs(number: int) -> str | None:
     return None
 
 
+def call_differs(number: int) -> str | None:
+    """What an inbound call says wrong of whom its client talked with, and for how long."""
+    model = Model(Random(number), watched=True)
+    for _ in range(STEPS):
+        model.step()
+    board, call = Board(), None
+    truth: dict[str, list[list[int]]] = {}
+    for signal, circles in model.happened:
+        if call is None and isinstance(signal, signals.Started) and signal.name[:4] == "SIP/":
+            opening = signals.Incoming(
+                signal.channel, signal.linkedid, signal.date, signal.name, "380631234567", ""
+            )
+            call, _ = begin(1, opening, nobodys)
+            board.add(call)
+        board.hear(signal)
+        if call is None:
+            continue
+        if call.client.over:
+            break
+        now = circles.get(call.anchor, frozenset())
+        for one in now:
+            spans = truth.setdefault(one, [])
+            if not spans or spans[-1][1]:
+                spans.append([signal.date, 0])
+        for one, spans in truth.items():
+            if one not in now and not spans[-1][1]:
+                spans[-1][1] = signal.date
+        if (wrong := _said_wrong(call, now, truth)) is not None:
+            return f"run {number}, {signal}: {wrong}"
+    if call is not None and call.client.over:
+        board.settle(call)
+    if call is not None and call.client.over and not call.final:
+        return f"run {number}: the client has gone, and the call goes on"
+    return None
+
+
+def _said_wrong(
+    call: Call, now: frozenset[str], truth: Mapping[str, list[list[int]]]
+) -> str | None:
+    joined = {leg.channel for leg in call.operators if leg.is_joined}
+    if joined != now:
+        return f"with {joined} instead of {set(now)}"
+    talked = {leg.channel: leg for leg in call.operators if leg.spans}
+    if talked.keys() != truth.keys():
+        return f"talked with {set(talked)} instead of {set(truth)}"
+    for channel, leg in talked.items():
+        if State.OPERATOR_PICKUP not in leg.told:
+            return f"{channel} has talked, and it is not told"
+        spans = [[span.start, span.end or 0] for span in leg.spans]
+        if _merged(spans) != _merged(truth[channel or ""]):
+            return f"{channel} talked {spans} instead of {truth[channel or '']}"
+    picked_up = [told for told in call.states if told.state is State.OPERATOR_PICKUP]
+    if len(picked_up) != len(truth):
+        return f"{len(picked_up)} pickups are told instead of {len(truth)}"
+    return None
+
+
+def _merged(spans: list[list[int]]) -> list[list[int]]:
+    """The spans, those that follow at once as one, and without those that took no time."""
+    merged: list[list[int]] = []
+    for start, end in spans:
+        if merged and merged[-1][1] == start:
+            merged[-1][1] = end
+        else:
+            merged.append([start, end])
+    return [span for span in merged if span[0] != span[1]]
+
+
 def main(count: int, first: int) -> None:
     """Run as many, and say what is wrong."""
     began = time.monotonic()
     for number in range(first, first + count):
-        if (wrong := differs(number)) is not None:
+        if (wrong := differs(number) or call_differs(number)) is not None:
             sys.exit(wrong)
         if number % 10_000 == 0 and number > first:
             print(f"{number - first} runs in {time.monotonic() - began:.0f} s", flush=True)

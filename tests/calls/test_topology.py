@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls import signals, topology
 from ccdaemon.calls.topology import Topology, is_party
-from tests.calls.any_topology import differs
+from tests.calls.any_topology import call_differs, differs
 
 T0 = 1_795_412_687_000
 CLIENT, PHONE, OTHER = "PJSIP/trunk-1", "PJSIP/1000-2", "PJSIP/1001-3"
@@ -95,4 +95,9 @@ class TopologyTests(SynchronousTestCase):
     def test_any_topology(self) -> None:
         """Whatever Asterisk does, in whatever order it may be told."""
         wrong = [said for said in map(differs, range(500)) if said]
+        self.assertEqual(wrong, [])
+
+    def test_any_call(self) -> None:
+        """And whoever joins a call in it, or leaves it, is told of with their seconds."""
+        wrong = [said for said in map(call_differs, range(500)) if said]
         self.assertEqual(wrong, [])
