@@ -13,7 +13,6 @@ from ccdaemon.calls import signals
 from ccdaemon.calls.beginning import begin
 from ccdaemon.calls.board import Board
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.signals import Signal
 from tests.fake_asterisk import event
 
 FOLDER = Path(__file__).parent / "traces" / "any_dialplan"
@@ -56,8 +55,9 @@ def read(name: str, client: str) -> list[Call]:
         signal = from_event(event(headers["Event"], **words), at * 1000)
         if signal is None:
             continue
-        if _begins(signal, client):
-            opening = signals.Incoming(*_ids(signal), signal.name, words["CallerIDNum"], "")
+        if isinstance(signal, signals.Started) and _begins(signal, client):
+            ids = signal.channel, signal.linkedid, signal.date
+            opening = signals.Incoming(*ids, signal.name, words["CallerIDNum"], "")
             call, _ = begin(len(calls) + 1, opening, sip_of)
             board.add(call)
             calls.append(call)
@@ -65,13 +65,8 @@ def read(name: str, client: str) -> list[Call]:
     return calls
 
 
-def _begins(signal: Signal, client: str) -> bool:
-    is_first = isinstance(signal, signals.Started) and signal.channel == signal.linkedid
-    return is_first and signal.name.startswith(client)
-
-
-def _ids(signal: Signal) -> tuple[str, str, int]:
-    return signal.channel, signal.linkedid, signal.date
+def _begins(signal: signals.Started, client: str) -> bool:
+    return signal.channel == signal.linkedid and signal.name.startswith(client)
 
 
 def chain(call: Call) -> str:
