@@ -29,6 +29,8 @@ BY_API_WORDS = "hung up by the API"
 NOBODY_SAW = "nobody saw the operator's channel end"
 #: What is said where there was nobody to ask, and where everybody's end was told already.
 NO_REASON = "Asterisk ended the call and gave no reason"
+#: What is said where the operator picked up, and nothing was heard of the dialplan.
+NO_DIALPLAN = "Asterisk began no dialplan; has it reached maxcalls or maxload of asterisk.conf?"
 NOBODY_ASKED = "there was nobody to ask"
 NOBODY_ANSWERED = "nobody answered"
 
@@ -123,7 +125,8 @@ def _conclude_with(
     cause = causes.own(end.cause, dial_status)
     words = causes.words(cause, tech, dial_status)
     # As when it is told to end itself.
-    detail = words or (NO_REASON if outcome is Outcome.FAILED else None)
+    reason = NO_DIALPLAN if rung(call) is State.OPERATOR_PICKUP else NO_REASON
+    detail = words or (reason if outcome is Outcome.FAILED else None)
     return conclude(call, outcome, date, cause=cause, detail=detail)
 
 

@@ -149,6 +149,18 @@ class OutboundTests(SynchronousTestCase):
             last = told(in_turn(row)).states[-1]
             self.assertEqual((last.cause, last.detail), (cause, detail), row)
 
+    def test_an_asterisk_that_takes_no_more(self) -> None:
+        """Beyond its maxcalls the operator picks up and no dialplan runs: ERROR that says so."""
+        call = told(
+            [
+                signals.Started(ANCHOR, ANCHOR, T0 + 1000, OPERATOR_NAME),
+                signals.Answered(ANCHOR, ANCHOR, T0 + 3500),
+                signals.Ended(ANCHOR, ANCHOR, T0 + 3501, None, ""),
+            ]
+        )
+        self.assertIs(call.states[-1].state, State.ERROR)
+        self.assertIn("maxcalls", call.states[-1].detail or "")
+
     def test_seconds(self) -> None:
         """FINISH has ring, wait and talk seconds; so has the call."""
         times = {
