@@ -23,6 +23,7 @@ from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 
 from ccdaemon.calls.model import Direction
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.migrate import migrate
 from ccdaemon.history.pg_address import Address, look_up
 from ccdaemon.history.pg_link import Link
@@ -157,7 +158,7 @@ async def filled(url: str, calls: int) -> Queries:
     database = Database(
         IReactorFDSet(reactor),
         reactor,
-        reactor,
+        WallClock(reactor),
         Address(url),
         lambda host: deferToThread(look_up, host),
     )

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import LoopingCall, deferLater, react
 
 from ccdaemon.calls.model import CallView, Direction, State, StateTold
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.facts import StateFact
 from ccdaemon.history.journal import Journal
 
@@ -57,7 +58,7 @@ class Bench:
     """One journal under load."""
 
     def __init__(self, folder: Path) -> None:
-        self.journal = Journal(IReactorFromThreads(reactor), reactor, reactor, folder)
+        self.journal = Journal(IReactorFromThreads(reactor), reactor, WallClock(reactor), folder)
         self.latencies: list[float] = []
         self.blocked = 0.0
         self._last = 0.0

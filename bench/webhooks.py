@@ -26,6 +26,7 @@ from twisted.internet.task import deferLater, react
 
 from bench.journal import facts_of
 from ccdaemon.api.rendering import Format, render
+from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
 from ccdaemon.history.journal import Journal
 from ccdaemon.webhooks.sender import sender
@@ -76,12 +77,12 @@ class Bench:
     def __init__(self, folder: Path, port: int, form: str) -> None:
         self.folder = folder
         self.url = f"http://127.0.0.1:{port}/hook"
-        self.journal = Journal(IReactorFromThreads(reactor), reactor, reactor, folder)
+        self.journal = Journal(IReactorFromThreads(reactor), reactor, WallClock(reactor), folder)
         webhook = Webhook(url=self.url, secret=("whsec_MfKQ9r8GKYqrTwjUPD8I",), format=form)
         self.webhooks = Webhooks(
             IReactorFromThreads(reactor),
             reactor,
-            reactor,
+            WallClock(reactor),
             self.journal,
             folder,
             [webhook],

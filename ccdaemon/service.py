@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import time
 from dataclasses import replace
 from functools import partial
 from random import random
@@ -24,7 +23,6 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
-from zope.interface import implementer
 
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients
@@ -40,6 +38,7 @@ from ccdaemon.asterisk.looks import Endpoints, has_channel, tells_of_bridges
 from ccdaemon.asterisk.signals import EVENTS
 from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls.overdue import Longest
+from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.config.rules import with_backlog
 from ccdaemon.health.gauges import of_connections, of_streams
@@ -107,27 +106,6 @@ def make_service(config: Config, reactor: Any) -> Daemon:
         raise SystemExit(f"ccdaemon cannot start: {error}") from error
 
 
-@implementer(IReactorTime)
-class WallClock:
-    """The date from the wall's clock, and timers from the reactor.
-
-    Anybody may set the wall's clock: an hour that is put back would be an hour without any timer,
-    and one that is put forward an hour that every limit has waited. So two clocks are handed out.
-    ``clock`` is the reactor, which counts by a clock that nobody sets (``ccdaemon.tap`` sees to
-    that): for how long something takes or lasts. ``wall`` is this one: for dates, what is told,
-    kept or compared with Asterisk's. A part that needs dates and timers alone, and measures
-    nothing, has this one as its only clock.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self.callLater = reactor.callLater
-        self.getDelayedCalls = reactor.getDelayedCalls
-
-    def seconds(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
-
-
 class Threads(Service):
     """A few threads for what blocks.
 
@@ -161,7 +139,8 @@ class Daemon(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self._config = config
         self._reactor = reactor
-        clock, wall = reactor, WallClock(reactor)
+        clock: IReactorTime = reactor
+        wall = WallClock(clock)
         asterisk = config.asterisk
         numbers = Numbers(config.numbers.country, config.numbers.internal.text)
         trunks = Trunks(asterisk.client_channel, config.numbers, numbers)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
+from ccdaemon.clocks import WallClock
 
 HOUR = 3600.0
 
 
-@implementer(IReactorTime)
-class Wall:
+class Wall(WallClock):
     """Goes with a clock, ``ahead`` of it by so many seconds."""
 
     def __init__(self, clock: Any, ahead: float = 0.0) -> None:
+        super().__init__(clock)
         self._clock = clock
-        self.callLater = clock.callLater
-        self.getDelayedCalls = clock.getDelayedCalls
         self.ahead = ahead
 
     def seconds(self) -> float:

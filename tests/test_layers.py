@@ -25,7 +25,7 @@ LAYERS = [
     {"objects"},
     {"history", "asterisk"},
     {"calls", "operators", "limits"},
-    {"capped", "config", "errors", "log_masking", "numbers", "terminal", "tls"},
+    {"capped", "clocks", "config", "errors", "log_masking", "numbers", "terminal", "tls"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

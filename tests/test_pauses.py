@@ -22,6 +22,7 @@ from ccdaemon.history.rows import Chain
 from ccdaemon.live.pauses import LOOK_AGAIN, Pauses
 from ccdaemon.live.presence import Presence
 from ccdaemon.operators import WRAP_UP, OperatorChange, Operators, Status
+from tests.clocks import Wall
 from tests.history.parts import view
 
 
@@ -78,13 +79,13 @@ class PausesCase(SynchronousTestCase):
         self.operators = Operators()
         endpoints = Endpoints("PJSIP/{sip}", Pattern("[0-9]{4}"))
         self.presence = Presence(
-            endpoints, self.operators, self.journal.append, self.on_call.get, self.clock
+            endpoints, self.operators, self.journal.append, self.on_call.get, Wall(self.clock)
         )
         self.pauses = Pauses(
             self.operators,
             self.presence,
             self.journal,  # type: ignore[arg-type]
-            self.clock,
+            Wall(self.clock),
             self.wrap_up,
         )
         self.pauses.startService()

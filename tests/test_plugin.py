@@ -76,7 +76,7 @@ class PluginTests(SynchronousTestCase):
         script = (
             "import sys, time; real, back = time.time, [0]; time.time = lambda: real() - back[0]\n"
             "from twisted.internet import reactor\n"
-            "from ccdaemon.service import WallClock\n"
+            "from ccdaemon.clocks import WallClock\n"
             "from ccdaemon.tap import Options, makeService\n"
             "options = Options(); options.parseOptions(['--config', sys.argv[1]])\n"
             "makeService(options)\n"

@@ -13,6 +13,7 @@ from ccdaemon.history.facts import Fact, OperatorFact
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.live.presence import AFTER_RELOAD, LOOK_EVERY, Presence
 from ccdaemon.operators import Operators, Status
+from tests.clocks import Wall
 from tests.fake_asterisk import FakeAsterisk, event
 
 
@@ -39,7 +40,7 @@ class PresenceCase(SynchronousTestCase):
             Operators(),
             self.keep,
             {"1000": 12}.get,
-            self.clock,
+            Wall(self.clock),
         )
 
     def keep(self, facts: list[Fact]) -> Deferred[list[int]]:

@@ -17,11 +17,12 @@ from ccdaemon import service
 from ccdaemon.asterisk.ami_actions import Headers
 from ccdaemon.asterisk.ami_errors import LinkLost
 from ccdaemon.asterisk.wire import Message
+from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config, parse
 from ccdaemon.history.state_dir import StateDirLock
 from ccdaemon.history.tenancy import HeldBy
 from ccdaemon.live.catching_up import TOLD_WITHIN
-from ccdaemon.service import Threads, WallClock, make_service
+from ccdaemon.service import Threads, make_service
 from tests.fake_asterisk import FakeAsterisk
 
 

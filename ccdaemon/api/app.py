@@ -57,6 +57,7 @@ from ccdaemon.api.site import QuietSite
 from ccdaemon.api.submitted import Pairs, body_pairs, query_pairs
 from ccdaemon.api.waiting import Waiters
 from ccdaemon.api.watching import Counts, Watches, ready
+from ccdaemon.clocks import WallClock
 from ccdaemon.config.rules import Network
 from ccdaemon.errors import Code, Refused
 from ccdaemon.health.metrics import CONTENT_TYPE as METRICS_TYPE
@@ -110,7 +111,7 @@ class Api(Service):
         clients: Clients,
         patterns: Patterns,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         hosts: Sequence[str] = (),
         public_url: str | None = None,
         link_secret: str | None = None,
@@ -365,7 +366,7 @@ class _Gate(Resource):
         self,
         routes: IResource,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         origins: Origins,
         proxies: Proxies,
         counts: Counts,

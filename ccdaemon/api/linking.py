@@ -7,7 +7,6 @@ from enum import Enum
 from typing import Protocol
 
 import msgspec
-from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.api import declared as p
 from ccdaemon.api.clients import Permission
@@ -17,6 +16,7 @@ from ccdaemon.api.method import Asking, Method
 from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.api.ports import ReadsHistory
 from ccdaemon.api.rendering import Answer
+from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
 from ccdaemon.objects import by_date, iso
 from ccdaemon.recordings.recordings import NAME
@@ -46,7 +46,7 @@ class Linking(Protocol):
 
     links: Links
     history: ReadsHistory
-    wall: IReactorTime
+    wall: WallClock
 
 
 async def _record_link(methods: Linking, values: Values, asking: Asking) -> Answer:

@@ -33,6 +33,7 @@ from ccdaemon.api.ports import (
 from ccdaemon.api.rendering import Answer
 from ccdaemon.api.waiting import Waiters
 from ccdaemon.api.watching import HEALTH, Watches
+from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, not_ready
 from ccdaemon.history.rows import Chain, StateRow
 from ccdaemon.objects import (
@@ -67,7 +68,7 @@ class Methods:
         history: ReadsHistory,
         waiters: Waiters,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         control: ControlsCalls,
         webhooks: Delivers,
         entries: EntersOnCalls,

@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ccdaemon.clocks import WallClock
+
 #: Seconds between two looks at all parts.
 LOOK_EVERY = 1.0
 
@@ -80,11 +82,15 @@ class Watch(Service):
     log = Logger()
 
     def __init__(
-        self, probes: Mapping[str, Probe], needed: frozenset[str], clock: IReactorTime
+        self,
+        probes: Mapping[str, Probe],
+        needed: frozenset[str],
+        clock: IReactorTime,
+        wall: WallClock,
     ) -> None:
         self._probes = probes
         self._needed = needed
-        self._clock = clock
+        self._wall = wall
         self._began = self._now()
         self._known: dict[str, tuple[Condition, int]] = {}
         self._looks = LoopingCall(self.look)
@@ -141,4 +147,4 @@ class Watch(Service):
         self.log.error("health is not watched any more: {failure}", failure=failure)
 
     def _now(self) -> int:
-        return int(self._clock.seconds() * 1000)
+        return int(self._wall.seconds() * 1000)

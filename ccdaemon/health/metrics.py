@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
-from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.calls.causes import SILENT_WORDS
 from ccdaemon.calls.model import CallView
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.facts import Event, OperatorFact, RecordFact, StateFact
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -34,7 +34,7 @@ class Metrics:
     :param reads: what gives the numbers that are read when they are asked for.
     """
 
-    def __init__(self, clock: IReactorTime, reads: Sequence[Reads] = ()) -> None:
+    def __init__(self, clock: WallClock, reads: Sequence[Reads] = ()) -> None:
         self._clock = clock
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.asterisk.agi import FastAGIFactory
 from ccdaemon.asterisk.ami import AMIClient
+from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.health import gauges, probes
 from ccdaemon.health.disk import FolderWatch
@@ -62,7 +63,7 @@ class Observing(MultiService):
         config: Config,
         parts: Observed,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         in_thread: InThread,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -80,7 +81,7 @@ class Observing(MultiService):
             recordings = FolderWatch(config.asterisk.recordings_mount, in_thread, clock)
             looks["recordings"] = probes.recordings(recordings)
             folders.append(recordings)
-        self.watch = Watch(looks, NEEDED, wall)
+        self.watch = Watch(looks, NEEDED, clock, wall)
         self.metrics = Metrics(
             wall,
             (

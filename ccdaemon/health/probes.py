@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.asterisk.agi import FastAGIFactory
 from ccdaemon.asterisk.ami import AMIClient
+from ccdaemon.clocks import WallClock
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Condition, Probe, Seen
 from ccdaemon.history.journal import WAITING, Journal
@@ -69,7 +70,7 @@ def journal(kept: Journal, folder: FolderWatch) -> Probe:
     return probe
 
 
-def calls(live: LiveCalls, wall: IReactorTime) -> Probe:
+def calls(live: LiveCalls, wall: WallClock) -> Probe:
     """The calls that are followed."""
 
     def probe() -> Seen:
@@ -141,7 +142,7 @@ def recordings(folder: FolderWatch) -> Probe:
     return probe
 
 
-def webhooks(sent: Webhooks, clock: IReactorTime, wall: IReactorTime) -> Probe:
+def webhooks(sent: Webhooks, clock: IReactorTime, wall: WallClock) -> Probe:
     """All webhooks together, and the reader that serves them; the words name what is wrong."""
     lag = Lag(clock)
 

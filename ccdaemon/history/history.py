@@ -14,6 +14,7 @@ import psycopg2
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, history_away
 from ccdaemon.history.cursor import Cursor
 from ccdaemon.history.failures import JournalBroken
@@ -55,7 +56,7 @@ class History:
     def __init__(
         self,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         journal: Journal,
         database: Database,
         shipper: Shipper,

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReac
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.history import journal_writes as writes
 from ccdaemon.history.facts import Event, Fact, StateFact
 from ccdaemon.history.failures import JournalBroken, JournalDamaged, JournalFull, JournalTorn
@@ -87,7 +88,7 @@ class Journal(JournalReading, JournalFounding, Service):
         self,
         reactor: IReactorFromThreads,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         state_dir: Path,
         *,
         window: float = WINDOW,

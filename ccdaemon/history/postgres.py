@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succe
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.logger import Logger
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.pg_address import Address, Resolve
 from ccdaemon.history.pg_link import (
     Link,
@@ -80,7 +81,7 @@ class Database(Service):
         self,
         reactor: IReactorFDSet,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         address: Address,
         resolve: Resolve,
     ) -> None:

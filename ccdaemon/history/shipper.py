@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succe
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.history import founding
 from ccdaemon.history.facts import Event, Fact, kind_of
 from ccdaemon.history.failures import JournalBroken
@@ -78,7 +79,7 @@ class Shipper(Service):
     def __init__(
         self,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         journal: Journal,
         database: Database,
         tenancy: Tenancy,

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.calls.model import CallView
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.cursor import Cursor
 from ccdaemon.history.facts import Event, OperatorFact, RecordFact, StateFact
 from ccdaemon.history.failures import BelowFloor
@@ -54,7 +55,7 @@ class Told:
     def __init__(
         self,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         journal: Journal,
         database: Database,
         shipper: Shipper,

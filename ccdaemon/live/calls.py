@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,6 +22,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action, CallView, Direction, State, StateTold
 from ccdaemon.calls.view import view
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.facts import ActionFact, StateFact
 from ccdaemon.history.failures import CallKnown, KeyTaken, NoLease
 from ccdaemon.history.journal import Journal
@@ -55,7 +55,7 @@ class LiveCalls:
 
     :param journal: keeps every fact before anyone is told.
     :param recordings: waits for the recording of each talk; None where none is made.
-    :param clock: IReactorTime.
+    :param clock: says what time it is.
     :param sip_of: the operator whose channel has a name, None if it is nobody's.
     :param is_phone: whether a client may have this number.
     :param numbers: says what a number means.
@@ -69,7 +69,7 @@ class LiveCalls:
         self,
         journal: Journal,
         recordings: Recordings | None,
-        clock: IReactorTime,
+        clock: WallClock,
         sip_of: Callable[[str], str | None] = nobodys,
         is_phone: Callable[[str], bool] = lambda phone: True,
         numbers: Numbers = NO_HOME,

@@ -26,6 +26,7 @@ from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
+from ccdaemon.clocks import WallClock
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.channel_log import ChannelLog
 
@@ -54,13 +55,13 @@ class CatchingUp:
 
     :param channel_log: what Asterisk wrote down.
     :param clock: IReactorTime.
-    :param wall: IReactorTime that says what time it is.
+    :param wall: WallClock that says what time it is.
     """
 
     log = Logger()
 
     def __init__(
-        self, live: LiveCalls, channel_log: ChannelLog, clock: IReactorTime, wall: IReactorTime
+        self, live: LiveCalls, channel_log: ChannelLog, clock: IReactorTime, wall: WallClock
     ) -> None:
         self._live = live
         self._channel_log = channel_log

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from ccdaemon.asterisk import cel, cel_file
 from ccdaemon.asterisk.cel_file import Place
 from ccdaemon.calls.signals import Signal
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.history.journal import Journal
 
@@ -67,7 +68,7 @@ class ChannelLog:
     :param journal: keeps the place.
     :param run: runs a function in a thread.
     :param clock: IReactorTime.
-    :param wall: IReactorTime that says what time it is.
+    :param wall: WallClock that says what time it is.
     """
 
     log = Logger()
@@ -78,7 +79,7 @@ class ChannelLog:
         journal: Journal,
         run: Callable[..., Deferred[Any]],
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
     ) -> None:
         self._path = path
         self._journal = journal

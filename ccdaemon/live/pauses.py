@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ccdaemon.asterisk.ami_errors import AMIError
 from ccdaemon.calls.model import CallView
+from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
 from ccdaemon.history.facts import Event, OperatorFact, StateFact
 from ccdaemon.history.failures import JournalBroken, JournalFull
@@ -42,7 +43,7 @@ class Pauses(Service):
         operators: Operators,
         presence: Presence,
         journal: Journal,
-        clock: IReactorTime,
+        clock: WallClock,
         wrap_up: int,
     ) -> None:
         self._operators = operators

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,6 +18,7 @@ from ccdaemon.asterisk.ami_actions import AMIActions
 from ccdaemon.asterisk.ami_errors import AMIError
 from ccdaemon.asterisk.looks import Endpoints, look_at_operators, look_for_operator
 from ccdaemon.asterisk.wire import Message
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.facts import Fact, OperatorFact
 from ccdaemon.operators import OperatorChange, Operators, OperatorView, Status
 
@@ -34,7 +35,7 @@ class Presence:
     :param operators: what is known of them.
     :param tell: takes facts to the journal.
     :param call_of: the call an operator is on, None if he is on none.
-    :param clock: IReactorTime.
+    :param clock: says what time it is.
     """
 
     log = Logger()
@@ -45,7 +46,7 @@ class Presence:
         operators: Operators,
         tell: Callable[[list[Fact]], Deferred[list[int]]],
         call_of: Callable[[str], int | None],
-        clock: IReactorTime,
+        clock: WallClock,
     ) -> None:
         self._endpoints = endpoints
         self._operators = operators

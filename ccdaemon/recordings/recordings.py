@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from ccdaemon.calls.model import CallView, Direction, Record
 from ccdaemon.calls.pauses import Spans, pauses_of
+from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.facts import Fact, RecordFact
 from ccdaemon.history.failures import JournalBroken, JournalFull
@@ -139,7 +140,7 @@ class Recordings(Service):
         append: Callable[[Sequence[Fact]], Deferred[list[int]]],
         chain: Callable[[int], Deferred[Chain | None]],
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         in_thread: InThread,
         mp3: Mp3Cache,
         remove: Callable[[Sequence[tuple[str, str]]], Awaitable[object]],

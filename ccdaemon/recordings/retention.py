@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import psycopg2
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.config.keeping import Retention as Days
 from ccdaemon.errors import RETRY_AFTER, Code, Refused, history_away, not_ready
 from ccdaemon.history.failures import JournalBroken, JournalFull
@@ -71,7 +71,7 @@ class Retention(Service):
         files: RecordingFiles,
         elsewhere: Callable[[Sequence[int]], Awaitable[None]],
         unrecord: Callable[[Collection[int]], None],
-        clock: IReactorTime,
+        clock: WallClock,
     ) -> None:
         self._unrecord = unrecord
         self._elsewhere = elsewhere
@@ -165,7 +165,7 @@ class Retention(Service):
 
     async def _in_batches(self, remove: Callable[[], Awaitable[int]]) -> None:
         while await remove() == BATCH:
-            await deferLater(self._clock, PAUSE)
+            await self._clock.sleep(PAUSE)
 
     async def _old_records(self, before: int) -> int:
         records = await self._removals.old_records(before, BATCH, self._stuck)

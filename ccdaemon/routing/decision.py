@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ccdaemon.calls.causes import Outcome
+from ccdaemon.clocks import WallClock
 from ccdaemon.config import Asterisk
 from ccdaemon.config import Routing as Settings
 from ccdaemon.config.routing import FALLBACK, REJECT, Rounds
@@ -88,7 +89,7 @@ class Routing:
         last_operator: Callable[[str], Awaitable[str | None]],
         call_of: Callable[[str], int | None],
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         counters: RoutingCounters,
         numbers: Numbers = NO_HOME,
     ) -> None:

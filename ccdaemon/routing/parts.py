@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IReactorTime
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.numbers import NO_HOME, Numbers
 from ccdaemon.routing.advice import Reads
@@ -19,7 +19,7 @@ from ccdaemon.routing.decision import KnowsOperators, Routing
 def make_routing(
     config: Config,
     reactor: Any,
-    wall: IReactorTime,
+    wall: WallClock,
     operators: KnowsOperators,
     last_operator: Callable[[str], Awaitable[str | None]],
     call_of: Callable[[str], int | None],

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from twisted.internet.task import deferLater
-
 from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
@@ -82,7 +80,7 @@ class Control(Hand):
             if await self._hang_up_all(call) or call.final:
                 return
             # Asked for, and not born yet.
-            await deferLater(self._clock, HANG_UP_AGAIN)
+            await self._clock.sleep(HANG_UP_AGAIN)
         raise Refused(
             Code.ASTERISK_REFUSED, "Asterisk has no channel of this call", call_id=call.call_id
         )

@@ -12,11 +12,11 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import DeferredLock
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Action
+from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, not_ready
 from ccdaemon.history.facts import ATTACH_ORDER, SET_RESULT, ActionFact
 from ccdaemon.history.failures import JournalBroken, JournalFull
@@ -58,7 +58,7 @@ class Entries:
     log = Logger()
 
     def __init__(
-        self, journal: Journal, live: HasLiveCalls, history: FindsCalls, clock: IReactorTime
+        self, journal: Journal, live: HasLiveCalls, history: FindsCalls, clock: WallClock
     ) -> None:
         self._journal = journal
         self._live = live

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -20,6 +19,7 @@ from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.calls.model import Action
+from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.errors import RETRY_AFTER, Code, Refused, no_session, operator_unknown
 from ccdaemon.history.failures import JournalBroken, JournalFull
@@ -80,7 +80,7 @@ class Hand:
         switchboard: RefusesPhones,
         trunks: Trunks,
         past: Callable[[int], Awaitable[Chain | None]],
-        clock: IReactorTime,
+        clock: WallClock,
     ) -> None:
         self._config = config
         self._ami = ami

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, S
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +24,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.caller import ANONYMOUS
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action
+from ccdaemon.clocks import WallClock
 from ccdaemon.config import Asterisk
 from ccdaemon.errors import Refused
 from ccdaemon.history.facts import ActionFact, Fact
@@ -95,7 +95,7 @@ class Incoming:
     :param limits: knows what is dialled whatever limits there are.
     :param trunks: how a number is dialled.
     :param numbers: what a number means.
-    :param clock: IReactorTime.
+    :param clock: says what time it is.
     :param is_there: says, within a bounded time, whether Asterisk has a channel of this uniqueid
         and name; true where it cannot be asked.
     """
@@ -112,7 +112,7 @@ class Incoming:
         limits: Limits,
         trunks: Trunks,
         numbers: Numbers,
-        clock: IReactorTime,
+        clock: WallClock,
         is_there: Callable[[str, str], Awaitable[bool]],
     ) -> None:
         self._is_there = is_there

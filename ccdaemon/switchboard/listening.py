@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.calls.model import Action
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.facts import PLAY_RECORD, ActionFact, Fact
 
 #: Seconds for which further requests are the same listening: a player asks for piece after piece.
@@ -33,7 +34,7 @@ class Listening:
         self,
         append: Callable[[Sequence[Fact]], Deferred[list[int]]],
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
     ) -> None:
         self._append = append
         self._clock = clock

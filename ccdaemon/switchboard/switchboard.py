@@ -17,6 +17,7 @@ from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
+from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
 from ccdaemon.history.failures import JournalBroken, JournalFull, KeyTaken, NoLease
@@ -53,7 +54,7 @@ class Switchboard:
     :param limits: what may be dialled.
     :param trunks: how it is dialled.
     :param clock: IReactorTime.
-    :param wall: IReactorTime that says what time it is.
+    :param wall: WallClock that says what time it is.
     """
 
     log = Logger()
@@ -68,7 +69,7 @@ class Switchboard:
         limits: Limits,
         trunks: Trunks,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
     ) -> None:
         self._config = config
         self._ami = ami

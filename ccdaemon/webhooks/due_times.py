@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.webhooks import deliveries
 from ccdaemon.webhooks.delivery_file import DeliveryFile
 
@@ -22,13 +23,13 @@ class DueTimes:
     """The dates of all that is written into the table of deliveries.
 
     :param clock: IReactorTime that nobody sets.
-    :param wall: IReactorTime that says what time it is.
+    :param wall: WallClock that says what time it is.
     :ivar moved: ms by which the wall's clock has been set since the start.
     """
 
     _log = Logger()
 
-    def __init__(self, file: DeliveryFile, clock: IReactorTime, wall: IReactorTime) -> None:
+    def __init__(self, file: DeliveryFile, clock: IReactorTime, wall: WallClock) -> None:
         self._file = file
         self._clock = clock
         self._wall = wall

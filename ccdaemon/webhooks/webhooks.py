@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReac
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
 from ccdaemon.history.group_commit import WINDOW
 from ccdaemon.history.journal import Journal
@@ -73,7 +74,7 @@ class Webhooks(Service):
         self,
         reactor: IReactorFromThreads,
         clock: IReactorTime,
-        wall: IReactorTime,
+        wall: WallClock,
         journal: Journal,
         state_dir: Path,
         webhooks: Sequence[Webhook],

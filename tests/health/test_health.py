@@ -27,7 +27,9 @@ class WatchTests(SynchronousTestCase):
         self.clock.advance(100)
         self.seen = {"asterisk": Seen(OK), "journal": Seen(OK), "postgres": Seen(OK)}
         look = {name: (lambda name=name: self.seen[name]) for name in self.seen}
-        self.watch = Watch(look, frozenset({"asterisk", "journal"}), cast(Any, self.clock))
+        self.watch = Watch(
+            look, frozenset({"asterisk", "journal"}), cast(Any, self.clock), cast(Any, self.clock)
+        )
         self.said: list[str] = []
         self.patch(Watch, "log", Logger(observer=cast(Any, self._hear)))
 
@@ -83,7 +85,7 @@ class WatchTests(SynchronousTestCase):
             raise ZeroDivisionError("broken")
 
         parts = {"broken": broken, "well": lambda: Seen(OK)}
-        watch = Watch(parts, frozenset(), cast(Any, self.clock))
+        watch = Watch(parts, frozenset(), cast(Any, self.clock), cast(Any, self.clock))
         first, second = watch.look().parts
         self.assertEqual((first.seen.condition, second.seen.condition), (FAILING, OK))
         self.assertIn("broken", first.seen.detail or "")

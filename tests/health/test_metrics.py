@@ -100,7 +100,9 @@ class Numbers(SynchronousTestCase):
     def test_what_is_read(self) -> None:
         """Health and routing are read when they are asked for."""
         seen = Seen(Condition.DEGRADED, "far behind", 7, 31.0)
-        watch = Watch({"postgres": lambda: seen}, frozenset(), cast(Any, self.clock))
+        watch = Watch(
+            {"postgres": lambda: seen}, frozenset(), cast(Any, self.clock), cast(Any, self.clock)
+        )
         routed = RoutingCounters()
         routed.routes["crm", "dial"] += 2
         routed.crm["late"] += 1

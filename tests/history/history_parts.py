@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.history import History
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.postgres import Database
@@ -58,8 +59,8 @@ class HistoryCase(PostgresCase):
         journal = self.journal(state_dir)
         database = self.database(url)
         tenancy = Tenancy(asterisk, 5038)
-        shipper = Shipper(reactor, reactor, journal, database, tenancy)
-        history = History(reactor, reactor, journal, database, shipper)
+        shipper = Shipper(reactor, WallClock(reactor), journal, database, tenancy)
+        history = History(reactor, WallClock(reactor), journal, database, shipper)
         shipper.startService()
         self.addCleanup(lambda: shipper.stopService() if shipper.running else None)
         database.startService()

@@ -14,9 +14,11 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from ccdaemon.calls.model import CallView, Direction, Record, State, StateTold
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.facts import Event, OperatorFact, RecordFact, StateFact
 from ccdaemon.history.journal import Journal
 from ccdaemon.operators import OperatorChange, Status
+from tests.clocks import Wall
 
 E = TypeVar("E", bound=Exception)
 
@@ -93,14 +95,14 @@ class JournalCase(TestCase):
         self,
         state_dir: Path | None = None,
         clock: IReactorTime = reactor,
-        wall: IReactorTime | None = None,
+        wall: WallClock | None = None,
         **settings: float,
     ) -> Journal:
         """Open a journal, without waiting between commits; ``wall``: another than ``clock``."""
         made = Journal(
             IReactorFromThreads(reactor),
             clock,
-            wall or clock,
+            wall or Wall(clock),
             state_dir or self.state_dir,
             window=settings.pop("window", 0.0),
             retry=settings.pop("retry", 0.01),

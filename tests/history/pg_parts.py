@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.history.pg_address import Address, Resolve, look_up
 from ccdaemon.history.pg_link import Link, Rows
 from ccdaemon.history.postgres import Database
@@ -56,7 +57,7 @@ class PostgresCase(JournalCase):
     def database(self, url: str | None = None, resolve: Resolve = resolve) -> Database:
         """Make a database that is stopped at the end."""
         address = Address(url or self.url)
-        made = Database(IReactorFDSet(reactor), reactor, reactor, address, resolve)
+        made = Database(IReactorFDSet(reactor), reactor, WallClock(reactor), address, resolve)
         self.addCleanup(lambda: made.stopService() if made.running else None)
         return made
 

@@ -14,6 +14,7 @@ from ccdaemon.history.pg_pool import LINKS
 from ccdaemon.history.rows import EVERYTHING, Chain, Filter
 from ccdaemon.history.told import NOW
 from ccdaemon.switchboard.entries import FOUND_WITHIN, Entries
+from tests.clocks import Wall
 from tests.history.history_parts import ALL, Daemon, HistoryCase, begin
 from tests.history.parts import chain, recording, view
 from tests.history.pg_parts import until
@@ -30,7 +31,7 @@ class DeadlineCase(HistoryCase):
     async def told(self) -> tuple[Daemon, History, Clock]:
         """A daemon with a call that only Postgres has any more, and the history by a clock."""
         daemon, clock = await self.ready(), Clock()
-        history = History(clock, clock, daemon.journal, daemon.database, daemon.shipper)
+        history = History(clock, Wall(clock), daemon.journal, daemon.database, daemon.shipper)
         await daemon.journal.append([*chain(view(1, order_id="15")), recording(1)])
         await forget(daemon)
         await history.states_page(1, 10, ALL)
@@ -143,7 +144,7 @@ class SilentTests(DeadlineCase):
     async def test_who_wants_it_sooner(self) -> None:
         """Whoever has more to do for the same request gives up sooner, with the same words."""
         daemon, history, clock = await self.told()
-        entries = Entries(daemon.journal, LiveCalls(daemon.journal), history, clock)
+        entries = Entries(daemon.journal, LiveCalls(daemon.journal), history, Wall(clock))
         self.freeze()
         asked = begin(entries.set_result(call_id=1, result="sold", note=None, client="crm"))
         await until(clock.getDelayedCalls)

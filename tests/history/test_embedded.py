@@ -15,6 +15,7 @@ import psycopg2
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorFDSet, IReactorFromThreads
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.history import embedded
 from ccdaemon.history.embedded import Embedded, EmbeddedPostgres, NoPostgres
 from ccdaemon.history.pg_address import Address
@@ -198,7 +199,7 @@ class ServiceTests(EmbeddedCase):
         postgres = self.postgres()
         service = Embedded(IReactorFromThreads(reactor), reactor, postgres)
         address = Address(postgres.url)
-        database = Database(IReactorFDSet(reactor), reactor, reactor, address, resolve)
+        database = Database(IReactorFDSet(reactor), reactor, WallClock(reactor), address, resolve)
         service.startService()
         database.startService()
         await database.when_up()

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from ccdaemon.clocks import WallClock
 from ccdaemon.history import pg_link, pg_pool, postgres
 from ccdaemon.history.pg_address import Address, look_up
 from ccdaemon.history.pg_link import Link, LinkLost
@@ -144,7 +145,7 @@ class LifeTests(PostgresCase):
         database = Database(
             IReactorFDSet(reactor),
             reactor,
-            reactor,
+            WallClock(reactor),
             Address("postgresql://u@nowhere/d"),
             lambda host: fail(OSError("not known")),
         )

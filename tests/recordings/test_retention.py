@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls.model import Action, Direction, Record, State
+from ccdaemon.clocks import WallClock
 from ccdaemon.config.keeping import Retention as Days
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.facts import ActionFact, RecordFact
@@ -37,10 +38,8 @@ from tests.history.test_history import forget
 NOW = NOON + 100 * DAY
 
 
-class Later:
+class Later(WallClock):
     """The reactor's timers, in another time."""
-
-    callLater = reactor.callLater
 
     def seconds(self) -> float:
         """A hundred days after ``NOON``."""
@@ -75,7 +74,7 @@ class RetentionCase(HistoryCase):
 
         self.unrecorded: list[int] = []
         unrecord = self.unrecorded.extend
-        self.retention = Retention(days, removals, files, forget_sent, unrecord, Later())  # type: ignore[arg-type]
+        self.retention = Retention(days, removals, files, forget_sent, unrecord, Later(reactor))
         self.files = files
 
     async def add(self, call_id: int, age: int, **changes: Any) -> Path:
@@ -473,7 +472,7 @@ class ListeningTests(SynchronousTestCase):
             failed.errback(JournalFull("no room"))
             return failed
 
-        Listening(full, self.clock, self.clock).played(12, "cc-1", "crm")
+        Listening(full, self.clock, self.wall).played(12, "cc-1", "crm")
 
 
 class ListenLogTests(RetentionCase):

@@ -20,6 +20,7 @@ from ccdaemon.routing import Caller, Routing
 from ccdaemon.routing.advice import Advice, NotAnObject, Reads
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.switchboard.incoming import SETTINGS, Incoming
+from tests.clocks import Wall
 from tests.limits.parts import parts
 from tests.switchboard.test_incoming import CONFIG, NOW, Asterisk, FakeLive
 
@@ -101,7 +102,7 @@ class PlacesTests(SynchronousTestCase):
             nobody,
             lambda sip: None,
             clock,
-            clock,
+            Wall(clock),
             RoutingCounters(),
         )
         live = FakeLive()
@@ -120,7 +121,7 @@ class PlacesTests(SynchronousTestCase):
             append,
             lambda phone, sip, client: None,
             *parts(config),
-            clock,
+            Wall(clock),
             is_there,
         )
         asterisk = Asterisk(FastAGIFactory(incoming.scripts, clock, SETTINGS).buildProtocol(None))

@@ -35,7 +35,7 @@ class ControlCase(SwitchboardCase):
             self.switchboard,
             self.parts.trunks,
             self.past,
-            self.clock,
+            self.wall,
         )
 
     async def past(self, call_id: int) -> Chain | None:

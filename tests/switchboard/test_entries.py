@@ -12,6 +12,7 @@ from twisted.internet.task import Clock, deferLater
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Action, Direction, LegView, State
+from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.facts import ActionFact, StateFact
 from ccdaemon.history.failures import JournalFull
@@ -19,6 +20,7 @@ from ccdaemon.history.journal import Journal
 from ccdaemon.history.rows import Chain, Filter, StateRow
 from ccdaemon.objects import known_call
 from ccdaemon.switchboard.entries import FOUND_WITHIN, Entries
+from tests.clocks import Wall
 from tests.history.history_parts import ALL, Daemon, HistoryCase, begin
 from tests.history.parts import NOON, JournalCase, chain, recording, view
 from tests.history.test_history import forget
@@ -55,7 +57,7 @@ class EntriesCase(HistoryCase):
         self.daemon_: Daemon = await self.ready()
         self.journal_, self.history = self.daemon_.journal, self.daemon_.history
         self.live = LiveCalls(self.journal_)
-        self.entries = Entries(self.journal_, self.live, self.history, reactor)
+        self.entries = Entries(self.journal_, self.live, self.history, WallClock(reactor))
 
     async def attach(self, call_id: int, order_id: str, replace: bool = False) -> None:
         """Attach an order as a CRM does."""
@@ -194,7 +196,9 @@ class OrderTests(EntriesCase):
         await self.attach(1, "15")
         await forget(self.daemon_)
         other = await self.ready(self.folder(), asterisk="b")
-        entries = Entries(other.journal, LiveCalls(other.journal), other.history, reactor)
+        entries = Entries(
+            other.journal, LiveCalls(other.journal), other.history, WallClock(reactor)
+        )
         await entries.attach_order(call_id=1, order_id="16", replace=True, client="crm")
         await other.shipped()
         self.assertEqual([6, 6], (await self.seen_under("16"))[:2])
@@ -261,7 +265,7 @@ class SlowTests(JournalCase):
     async def attach(self, *calls: int) -> tuple[Clock, list[Deferred[Any]]]:
         """Attach orders to calls at once."""
         clock, journal = Clock(), await self.begun()
-        entries = Entries(journal, LiveCalls(journal), SlowHistory(clock), clock)
+        entries = Entries(journal, LiveCalls(journal), SlowHistory(clock), Wall(clock))
         attach = partial(entries.attach_order, replace=False, client="crm")
         return clock, [
             Deferred.fromCoroutine(attach(call_id=call_id, order_id="15")) for call_id in calls

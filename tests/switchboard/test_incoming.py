@@ -24,6 +24,7 @@ from ccdaemon.routing import Caller, Route
 from ccdaemon.routing.route import Passed
 from ccdaemon.switchboard.incoming import REFUSAL, SETTINGS, Incoming
 from tests.asterisk.far_end import FarEnd
+from tests.clocks import Wall
 from tests.limits.parts import parts
 
 CONFIG = """
@@ -145,7 +146,7 @@ class ScriptCase(SynchronousTestCase):
             self.append,
             self.refuse_phone,
             *parts(config),
-            self.clock,
+            Wall(self.clock),
             self.is_there,
         )
         self.factory = FastAGIFactory(incoming.scripts, self.clock, SETTINGS, refusal=REFUSAL)

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import deferLater
 
 from ccdaemon.calls.model import State
+from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
 from ccdaemon.history import journal_writes
 from ccdaemon.history.facts import Fact, StateFact
@@ -81,7 +82,7 @@ class WebhooksCase(JournalCase):
         made = Webhooks(
             IReactorFromThreads(reactor),
             reactor,
-            reactor,
+            WallClock(reactor),
             journal,
             self.state_dir,
             [Webhook(url="http://a", name=name, **soon) for name in names],
