@@ -296,8 +296,14 @@ def _parsed(text: str, region: str | None) -> PhoneNumber | None:
 
 
 def _is_possible(number: PhoneNumber) -> bool:
-    """Whether a number is as long as one of its country, with its area."""
-    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+    """Whether a number is as long as one of its country, with its area.
+
+    A zero that is left before it was meant to be a prefix, and the rest is too short.
+    """
+    return (
+        not number.italian_leading_zero
+        and phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+    )
 
 
 def _e164(number: PhoneNumber) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ccdaemon import numbers as number_forms
 from ccdaemon.config import rules as rules
 from ccdaemon.config.http import LOCAL, LOOPBACK, Client, Http, or_local
 from ccdaemon.config.keeping import Log, OperatorSettings, Retention
@@ -22,6 +23,7 @@ from ccdaemon.config.numbers import Numbers
 from ccdaemon.config.read import ConfigError, Problem, Reading, key, table, tables
 from ccdaemon.config.routing import Routing
 from ccdaemon.config.webhooks import Webhook, twins
+from ccdaemon.numbers import Dial
 
 __all__ = [
     "LOCAL",
@@ -222,6 +224,8 @@ def parse(content: str, file: str = "ccdaemon.toml") -> Config:
     _refuse_strangers(reading)
     if config is not None:
         _refuse_no_operators(reading, config)
+        _refuse_no_numbers(reading, config)
+        _refuse_two_plusses(reading, config)
         for number in twins(config.webhooks):
             reading.refuse(f"webhooks[{number}].name", "another webhook has it; give each its own")
     if config is None or reading.problems:
@@ -241,6 +245,34 @@ def _refuse_strangers(reading: Reading) -> None:
             "listens beyond loopback, but no [[clients]] says who may ask;"
             " add one, or interface=127.0.0.1",
         )
+
+
+def _refuse_no_numbers(reading: Reading, config: Config) -> None:
+    """With a home country a list has numbers, and beginnings of numbers, and nothing else."""
+    numbers = number_forms.Numbers(config.numbers.country, config.numbers.internal.text)
+    if numbers.country is None:
+        return
+    for where, entries in (
+        ("limits.do_not_call", config.limits.do_not_call),
+        ("routing.blacklist", config.routing.blacklist),
+    ):
+        for entry in entries:
+            is_word = re.search("[A-Za-z_#]", entry) is not None
+            if not entry.endswith("*") and not is_word and numbers.form(entry) is None:
+                reading.refuse(where, f"{entry} is no number, at home in {numbers.country} neither")
+
+
+def _refuse_two_plusses(reading: Reading, config: Config) -> None:
+    """After a plus comes a country code, and nothing of how a country dials."""
+    settings, channel = config.numbers, config.asterisk.client_channel
+    ways = [("numbers.dial", settings.how, channel)]
+    for number, trunk in enumerate(settings.trunks, start=1):
+        ways.append(
+            (f"numbers.trunks[{number}]", trunk.dial or settings.how, trunk.channel or channel)
+        )
+    for where, how, dialled in ways:
+        if "+{phone}" in dialled and how in (Dial.NATIONAL, Dial.INTERNATIONAL):
+            reading.refuse(where, f"{how.value} and the plus of {dialled} do not go together")
 
 
 def _refuse_no_operators(reading: Reading, config: Config) -> None:

@@ -28,7 +28,7 @@ def rates(value: object) -> tuple[tuple[str, int], ...]:
     if not isinstance(value, dict):
         raise Expected(what)
     for prefix, most in value.items():
-        if re.fullmatch(r"[0-9]{1,15}", prefix) is None:
+        if re.fullmatch(rules.PREFIX, prefix) is None:
             raise Expected(what, f"{prefix} are no digits")
         try:
             rules.whole(1, 10_000)(most)
@@ -64,7 +64,7 @@ class Limits:
         default=(),
         metadata=key(
             rules.several(
-                rules.text("a number", r"\+?[0-9]{1,20}\*?"),
+                rules.text("a number", r"\+?[0-9][0-9 ().\-/]{0,39}\*?"),
                 'numbers such as ["380441234567", "7900*"]',
             )
         ),

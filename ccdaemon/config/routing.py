@@ -125,7 +125,7 @@ class Routing:
         default=(),
         metadata=key(
             rules.several(
-                rules.text("a number", r"\+?[0-9A-Za-z_#]{1,40}\*?"),
+                rules.text("a number", r"\+?[0-9A-Za-z_#][0-9A-Za-z_# ().\-/]{0,39}\*?"),
                 'callers such as ["380441234567", "7900*", "anonymous"]',
             )
         ),

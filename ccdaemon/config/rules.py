@@ -183,7 +183,9 @@ def number_pattern(value: object) -> Pattern:
     return Pattern(value)
 
 
-prefixes = several(text("digits", r"[0-9]{1,15}"), 'number prefixes such as ["380", "7495"]')
+#: The beginning of a number, as somebody writes it.
+PREFIX = r"\+?[0-9]{1,15}"
+prefixes = several(text("digits", PREFIX), 'number prefixes such as ["380", "+7495"]')
 
 
 def channel(placeholder: str) -> Rule[str]:

@@ -37,7 +37,11 @@ class Trunks:
 
     def __init__(self, channel: str, settings: Settings, numbers: Numbers) -> None:
         self._numbers = numbers
-        ways = [(prefix, trunk) for trunk in settings.trunks for prefix in trunk.prefixes]
+        ways = [
+            (numbers.beginning(prefix), trunk)
+            for trunk in settings.trunks
+            for prefix in trunk.prefixes
+        ]
         # The longest comes first.
         self._ways = [
             (prefix, trunk.channel or channel, trunk.dial or settings.how)

@@ -129,7 +129,7 @@ WRONG = [
     ("fastagi.secret", f'"{"/" * 40}"', "fastagi.secret: expected 24 to 100 letters"),
     ("fastagi.networks", '["crm"]', "fastagi.networks: expected a list of networks such as"),
     ("limits.max_calls", "0", "limits.max_calls: expected a whole number 1…10000, got 0"),
-    ("limits.allowed_prefixes", '["+380"]', "expected a list of number prefixes"),
+    ("limits.allowed_prefixes", '["+"]', "expected a list of number prefixes"),
     ("limits.forbidden_prefixes", "380", "expected a list of number prefixes"),
     ("limits.countries", '["xx"]', "limits.countries: expected a list of countries such as"),
     ("limits.allowed_patterns", '["("]', "limits.allowed_patterns: expected a list of regular"),
@@ -137,7 +137,14 @@ WRONG = [
     ("limits.do_not_call_file", '"list.txt"', "expected an absolute path"),
     ("limits.operator_per_minute", "-1", "expected a whole number 0…10000, got -1"),
     ("limits.prefix_per_minute", "5", "limits.prefix_per_minute: expected calls a minute by"),
-    ("limits.prefix_per_minute", '{ "+1" = 5 }', "(+1 are no digits)"),
+    ("limits.prefix_per_minute", '{ "1x" = 5 }', "(1x are no digits)"),
+    ("limits.emergency", '["+112"]', "limits.emergency: expected a list of short numbers"),
+    ("numbers.country", '"UA"', "numbers.country: expected a country in two small letters"),
+    ("numbers.internal", '"["', "numbers.internal: expected a regular expression"),
+    ("numbers.dial", '"local"', 'numbers.dial: expected "as_sent" or "e164"'),
+    ("numbers.dial", '"national"', "numbers.dial: national needs a country"),
+    ("numbers.trunks", "[{}]", "numbers.trunks[1].prefixes: missing; expected a list of number"),
+    ("numbers.trunks", '[{prefixes = ["7"], dial = "e164"}]', "dial needs numbers.country"),
     ("limits.prefix_per_minute", '{ "1" = 0 }', "(a whole number 1…10000 for 1)"),
     ("limits.quiet_hours", '["9-18"]', "limits.quiet_hours: expected a list of times such as"),
     ("limits.quiet_hours", '["21:00-08:00"]', "limits.timezone: missing; whose clock are"),
@@ -505,6 +512,32 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(
             [(problem.line, problem.key) for problem in error.problems], [(1, "hooks"), (4, "mail")]
         )
+
+    def test_lists_have_numbers(self) -> None:
+        """With a home country what is no number there or elsewhere is refused in a list."""
+        text = f"""{SMALLEST}
+            [numbers]
+            country = "ua"
+            [limits]
+            do_not_call = ["067 123-45-67", "+7900*", "067123", "1001"]
+            [routing]
+            blacklist = ["anonymous", "0441234567", "044123456"]
+            """
+        error = self.assertRaises(ConfigError, parse, text)
+        self.assertEqual(
+            [(problem.key, problem.what.split(" is ")[0]) for problem in error.problems],
+            [("limits.do_not_call", "067123"), ("routing.blacklist", "044123456")],
+        )
+
+    def test_a_plus_before_a_national_number(self) -> None:
+        """The dial string's plus and a number without its country are no number together."""
+        text = SMALLEST.replace("PJSIP/{phone}", "PJSIP/+{phone}")
+        self.assertIn("+{phone}", text)
+        parse(f'{text}[numbers]\ncountry = "ua"')
+        error = self.assertRaises(
+            ConfigError, parse, f'{text}[numbers]\ncountry = "ua"\ndial = "national"'
+        )
+        self.assertEqual([problem.key for problem in error.problems], ["numbers.dial"])
 
     def test_beyond_loopback(self) -> None:
         """Who listens beyond loopback has to say who may ask; local sockets and loopback not."""
