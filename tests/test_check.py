@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from twisted.internet import reactor
@@ -27,9 +27,10 @@ from ccdaemon.check import show
 from ccdaemon.check.asterisk import system_name, try_asterisk
 from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level, fail, ok, warn
-from ccdaemon.check.http import try_http
+from ccdaemon.check.http import try_clients, try_http
 from ccdaemon.check.local import try_files
-from ccdaemon.config import Asterisk, Config, Database, FastAgi, Http, Limits
+from ccdaemon.config import Asterisk, Client, Config, Database, FastAgi, Http, Limits
+from ccdaemon.config.rules import network
 from tests.fake_asterisk import FakeAsterisk
 
 ROOT = Path(ccdaemon.__file__).parent.parent
@@ -239,6 +240,25 @@ class PortTests(TestCase):
     async def test_no_such_folder(self) -> None:
         """A socket in a folder that is not there is a failure."""
         self.assertEqual(await self.level("unix:/nowhere/socket"), Level.FAIL)
+
+
+class ClientTests(SynchronousTestCase):
+    """Clients whom any page's browser could be taken for."""
+
+    def test_table(self) -> None:
+        """Known by an address beyond this machine alone, and allowed to act by GET."""
+        office, here = (network("10.0.0.0/8"),), (network("127.0.0.1"), network("::1"))
+        for keys, is_told in (
+            ({"networks": office}, True),
+            ({"networks": (*here, *office), "permissions": ["read", "hangup"]}, True),
+            ({"networks": office, "permissions": ["read", "audit"]}, False),
+            ({"networks": office, "get": False}, False),
+            ({"networks": office, "key_sha256": "0" * 64}, False),
+            ({"networks": here}, False),
+            ({"key_sha256": "0" * 64}, False),
+        ):
+            found = list(try_clients([Client(name="crm", **cast(Any, keys))]))
+            self.assertEqual([each.level for each in found], [Level.WARN] * is_told, keys)
 
 
 class ReachingTests(TestCase):

@@ -262,7 +262,7 @@ class Api(Service):
         exchange.check_method(method.http_methods)
         if method.acts:
             self._refuse_browsers(exchange)
-        pairs = self._admit(exchange, method.permission)
+        pairs = self._admit(exchange, method.permission, acts=method.acts)
         values = read_values(pairs, method.required, method.optional, self._patterns)
         asking = Asking(
             client=exchange.client or "",
@@ -330,7 +330,7 @@ class Api(Service):
             return await self._history.call(call_id)
         return await self._history.by_recording(uniqueid)
 
-    def _admit(self, exchange: Exchange, permission: Permission) -> Pairs:
+    def _admit(self, exchange: Exchange, permission: Permission, *, acts: bool = False) -> Pairs:
         """Let a client in that may do this, and give what the request brings.
 
         Only then its body is read: a stranger's costs nothing.
@@ -346,6 +346,12 @@ class Api(Service):
         if permission.value not in client.permissions:
             raise Refused(
                 Code.FORBIDDEN, f"client {client.name} lacks the permission {permission.value}"
+            )
+        if acts and not client.get and not exchange.is_deliberate_post:
+            raise Refused(
+                Code.FORBIDDEN,
+                f"client {client.name} may do this by POST alone, with Content-Type:"
+                " application/json or X-Requested-With (get = false)",
             )
         sent = body_pairs(exchange.header("Content-Type"), exchange.form())
         if single(sent, "api_key"):

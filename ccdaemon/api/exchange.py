@@ -104,6 +104,13 @@ class Exchange:
         """Give a header of the request; None if it did not come."""
         return next(iter(self.headers(name)), None)
 
+    @property
+    def is_deliberate_post(self) -> bool:
+        """Whether it is a POST with a type or a header that no form of a page can send."""
+        marks = ("X-Requested-With", "Authorization")
+        is_marked = any(self.header(name) for name in marks)
+        return self.is_json_post or (self.http_method == "POST" and is_marked)
+
     def all_headers(self) -> Iterator[tuple[str, str]]:
         """Give every header of the request, as often as it came."""
         for name, values in self.request.requestHeaders.getAllRawHeaders():

@@ -17,7 +17,7 @@ from ccdaemon.check.asterisk import try_asterisk
 from ccdaemon.check.crm import try_crm
 from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level
-from ccdaemon.check.http import try_http
+from ccdaemon.check.http import try_clients, try_http
 from ccdaemon.check.local import try_files
 from ccdaemon.check.webhooks import try_webhook
 from ccdaemon.config import Config
@@ -31,6 +31,7 @@ async def find(config: Config, file: Path, reactor: object) -> list[Finding]:
     return [
         *try_files(config, file, os.geteuid()),
         *await try_http(config.http, reactor),
+        *try_clients(config.clients),
         try_database(config.database, config.state_dir),
         *await try_asterisk(config.asterisk, config.fastagi, reactor),
         *await try_crm(config, reactor),

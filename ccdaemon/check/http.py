@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
@@ -10,10 +11,21 @@ from twisted.internet.protocol import Factory
 from twisted.web.client import Agent, readBody
 
 from ccdaemon.check.findings import Finding, fail, ok, warn
-from ccdaemon.config import Http
+from ccdaemon.config import Client, Http
 
 #: Seconds until whoever has the port counts as silent.
 ANSWER_TIMEOUT = 3.0
+
+
+def try_clients(clients: Iterable[Client]) -> Iterator[Finding]:
+    """Name the clients whom any page's browser could be taken for."""
+    for client in clients:
+        if client.acts_by_address:
+            yield warn(
+                f"client {client.name}",
+                "its address alone lets it act, by a plain GET: give it a key_sha256, or get ="
+                " false once it sends POST",
+            )
 
 
 async def try_http(http: Http, reactor: Any) -> list[Finding]:

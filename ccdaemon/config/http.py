@@ -16,6 +16,8 @@ _PERMISSIONS = (
     *("hangup", "transfer", "hold", "mute", "listen", "whisper", "barge", "record"),
     *("attach", "result", "pause", "forget", "audit"),
 )
+#: Those that change nothing.
+_READING = frozenset({"read", "audit"})
 LOOPBACK = (rules.network("127.0.0.0/8"), rules.network("::1/128"))
 
 
@@ -92,6 +94,8 @@ class Client:
 
     ``networks`` empty: from anywhere (only with a key). ``key_sha256`` are the SHA-256 of keys in
     64 lower-case hexadecimal digits, each of which will do; none: the address alone is trusted.
+    ``get``: whether it may do something by GET, as it may read; else it takes a POST that no page's
+    form can send.
     """
 
     name: str = attrs.field(
@@ -114,6 +118,14 @@ class Client:
             rules.several(rules.one_of(*_PERMISSIONS), 'permissions such as ["call", "read"]')
         ),
     )
+
+    get: bool = attrs.field(default=True, metadata=key(rules.flag))
+
+    @property
+    def acts_by_address(self) -> bool:
+        """Whether a plain GET from another machine is enough to have something done."""
+        beyond = any(not network.is_loopback for network in self.networks)
+        return self.get and beyond and not self.key_sha256 and bool(self.permissions - _READING)
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Name the keys that do not go together, each with what to do."""

@@ -6,6 +6,7 @@ import ipaddress
 from hashlib import sha256
 from typing import Any
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -175,6 +176,24 @@ class OverHttp(SynchronousTestCase):
         """The switchboard is told the client's name."""
         self.ask(f"{MAKE}&api_key=k1", "8.8.8.8")
         self.assertEqual(self.world.calls.asked[0]["client"], "roaming")
+
+    def test_who_may_not_act_by_get(self) -> None:
+        """It acts by a POST that no form can send, and reads as it likes."""
+        only_post = attrs.evolve(client("crm", "10.0.0.9"), get=False)
+        self.world = World([only_post])
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        for options, status in (
+            ({}, 403),
+            ({"method": "POST"}, 403),
+            ({"method": "POST", "headers": form}, 403),
+            ({"method": "POST", "headers": {"Content-Type": "text/plain"}}, 403),
+            ({"headers": {"Content-Type": "application/json"}}, 403),
+            ({"method": "POST", "headers": {**form, "X-Requested-With": "crm"}}, 200),
+            ({"method": "POST", "headers": {"Content-Type": "application/json"}}, 200),
+        ):
+            asked: dict[str, Any] = {**options}
+            self.assertEqual(self.ask(MAKE, "10.0.0.9", **asked)[0], status, options)
+        self.assertEqual(self.ask("/api/sipList.json", "10.0.0.9"), (200, None))
 
     def test_health_is_for_everybody(self) -> None:
         """Whether the process lives is no secret."""
