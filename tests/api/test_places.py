@@ -21,6 +21,7 @@ from ccdaemon.api.methods import METHODS
 from ccdaemon.config import Client
 from ccdaemon.config.rules import network
 from tests.api.world import World
+from tests.depth import examples
 
 SOUND = {
     "sip": "1000",
@@ -101,7 +102,7 @@ class PlacesTests(SynchronousTestCase):
                 self.assertRegex(asked[name], place)
         return reply.status
 
-    @settings(max_examples=400)
+    @settings(max_examples=examples(400))
     @given(
         requests(),
         st.sampled_from(["json", "xml"]),

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.asterisk import cel_file
 from ccdaemon.asterisk.cel_file import CHUNK, Chunk, Place, end, read
+from tests.depth import examples
 
 #: A moment that every file of a test is younger than, and one that none is.
 BEFORE, AFTER = 0, 10**14
@@ -298,7 +299,7 @@ class TurnedTests(FileCase):
 class PropertyTests(SynchronousTestCase):
     """Whatever happens between two readings, every line is read once and in order."""
 
-    @settings(max_examples=60)
+    @settings(max_examples=examples(60))
     @given(
         st.lists(
             st.one_of(

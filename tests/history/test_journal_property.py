@@ -24,6 +24,7 @@ from ccdaemon.history.facts import (
 from ccdaemon.history.failures import KeyTaken
 from ccdaemon.history.journal import Journal
 from ccdaemon.operators import OperatorChange, Status
+from tests import depth
 from tests.history.parts import ANSWERED, JournalCase, chain, change, recording, view
 
 RESTART = "restart"
@@ -51,7 +52,7 @@ class MixtureTests(JournalCase):
         """After any mixture of appends and restarts, chains and the log are what was told."""
         examples: list[list[Any]] = []
 
-        @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=depth.examples(40), suppress_health_check=list(HealthCheck))
         @given(steps)
         def collect(example: list[Any]) -> None:
             examples.append(example)

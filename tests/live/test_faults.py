@@ -28,6 +28,8 @@ class FaultsTests(SynchronousTestCase):
     """A test for each row, which needs no other one."""
 
     each_alone = True
+    #: Seconds, about: a row is not over before its calls are.
+    lasts = 15.0
     longest = max(Row(fault.name, _TIMES, pace.SHORT, _SEED).within for fault in FAULTS)
 
     def row(self, name: str) -> None:

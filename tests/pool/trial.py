@@ -58,7 +58,9 @@ class Told:
 
 
 def words(why: object) -> str:
-    """A failure or a reason in a line, which has an end."""
+    """A failure, what ``sys.exc_info`` says or a reason, in a line, which has an end."""
+    if isinstance(why, tuple):
+        why = why[1]
     said = why.getErrorMessage() if isinstance(why, Failure) else str(why)
     return " ".join(said.split())[:LONGEST_WORDS]
 

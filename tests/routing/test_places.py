@@ -21,6 +21,7 @@ from ccdaemon.routing.advice import Advice, NotAnObject, Reads
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.switchboard.incoming import SETTINGS, Incoming
 from tests.clocks import Wall
+from tests.depth import examples
 from tests.limits.parts import parts
 from tests.switchboard.test_incoming import CONFIG, NOW, Asterisk, FakeLive
 
@@ -144,19 +145,19 @@ class PlacesTests(SynchronousTestCase):
             elif isinstance(fact, tuple) and fact[0] in ("note", "pass_over"):
                 self.assertTrue(fact[-1].isprintable(), fact)
 
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(answers)
     def test_whatever_the_crm_says(self, answer: object) -> None:
         """Nothing of it is in a dial string, the dialplan or a header that may not be there."""
         self.check(json.dumps(answer).encode())
 
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(st.binary(max_size=200))
     def test_whatever_bytes_it_sends(self, body: bytes) -> None:
         """Bytes of any kind route the call somehow."""
         self.check(body)
 
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(st.from_regex(r"[0-9A-Za-z*#_]{0,40}", fullmatch=True))
     def test_whoever_calls(self, phone: str) -> None:
         """The dialplan lets letters and digits through; with any of them the call is routed."""

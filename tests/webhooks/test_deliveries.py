@@ -20,6 +20,7 @@ from ccdaemon.webhooks.deliveries import SCHEMA, Due, Told
 from ccdaemon.webhooks.delivery_log import LogFilter
 from ccdaemon.webhooks.retrying import Attempt, DeliveryStatus, Verdict
 from ccdaemon.webhooks.upkeep import Backlog
+from tests.depth import examples
 
 DELIVERED = Verdict(DeliveryStatus.DELIVERED)
 FAILED = Verdict(DeliveryStatus.FAILED)
@@ -168,7 +169,7 @@ class Order(TableCase):
         self.take(told(3, 1), now=4)
         self.assertEqual([due.webhook_id for due in self.found(now=9, limit=2)], ["2-1", "3-1"])
 
-    @settings(max_examples=150)
+    @settings(max_examples=examples(150))
     @given(st.integers(0, 2**32), st.integers(1, 4))
     def test_any_failures(self, seed: int, parallel: int) -> None:
         """Whatever fails, is killed in the middle or sent anew: each call's order is kept."""

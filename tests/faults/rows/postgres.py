@@ -159,10 +159,11 @@ def postgres_wal_full(stage: Stage) -> Steps:
     yield 1.0
 
 
-#: More of the log than there is room for.
+#: More of the log than there is room for, also where a server that has had much to do has kept
+#: pieces of it for later.
 _MUCH = (
     "SELECT count(pg_logical_emit_message(false, 'much', repeat('x', 1000000)))"
-    " FROM generate_series(1, 100)"
+    " FROM generate_series(1, 300)"
 )
 
 
