@@ -17,6 +17,7 @@ from tests.history.parts import ANSWERED
 from tests.live.told_again import Again
 
 TRACE = Path(__file__).parent / "traces" / "22-pjsip" / "talk_client_hangs_up.cel"
+LEAVES = TRACE.with_name("both_leave_at_once.cel")
 TALK = [state.value for state in ANSWERED]
 LATER = 4_000_000_000_000
 
@@ -94,6 +95,23 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual(self.again.otherwise(self.folder), [])
         (self.folder / "journal.sqlite").unlink()
         self.tell(["CALL", "OPERATOR_CALLTO of another", "OPERATOR_OFFLINE of another", *TALK[1:]])
+        self.assertEqual(len(self.again.otherwise(self.folder)), 1)
+
+    def test_an_operator_who_leaves_at_once(self) -> None:
+        """Whom the dialplan was to call next it has told one of the two, and not the other."""
+        rows = [
+            row
+            for row in LEAVES.read_text("utf-8").splitlines(keepends=True)
+            if "trunk-" not in row and "ccdaemon-dial" not in row
+        ]
+        self.anchor = "cc-ba1c5b-21-o"
+        before = ["CALL", "OPERATOR_CALLTO", "OPERATOR_PICKUP"]
+        self.write("".join(rows))
+        for told in ([*before, "CLIENT_CALLTO", "OPERATOR_BUSY"], [*before, "OPERATOR_BUSY"]):
+            self.tell(told, by="operator")
+            self.assertEqual(self.again.otherwise(self.folder), [])
+            (self.folder / "journal.sqlite").unlink()
+        self.tell([*before, "CLIENT_CALLTO", "CLIENT_BUSY"], by="operator")
         self.assertEqual(len(self.again.otherwise(self.folder)), 1)
 
     def test_not_written_yet(self) -> None:
