@@ -88,6 +88,15 @@ class AgainTests(SynchronousTestCase):
         self.write(self.rows)
         self.assertEqual(self.again.otherwise(self.folder), [])
 
+    def test_the_end_while_the_client_rings(self) -> None:
+        """The same, before anybody has answered."""
+        rows = LEAVES.read_text("utf-8").splitlines(keepends=True)
+        self.anchor = "cc-ba1c5b-21-o"
+        self.write("".join(row for row in rows if '"AppDial"' not in row and "BRIDGE" not in row))
+        before = ["CALL", "OPERATOR_CALLTO", "OPERATOR_PICKUP", "CLIENT_CALLTO"]
+        self.tell([*before, "CLIENT_NOANSWER"], by="api")
+        self.assertEqual(self.again.otherwise(self.folder), [])
+
     def test_who_was_passed_over(self) -> None:
         """Whoever was not rung is not in the log, and did not have to be; who was, does."""
         self.tell(["CALL", "OPERATOR_OFFLINE of another", *TALK[1:]])

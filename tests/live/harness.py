@@ -99,16 +99,38 @@ def _say(line: str) -> None:
 
 
 class _Shared:
-    """The daemon that the tests of one class share, one class at a time."""
+    """The daemon that the tests of one class share, and of those after it with the same group.
+
+    ``tables``: how it was configured when it was made; one that a class has left otherwise is not
+    for the next.
+    """
 
     owner: type | None = None
+    group: str = ""
     daemon: Daemon | None = None
+    tables: str = ""
+
+    @classmethod
+    def of(cls, owner: type[LiveTestCase], make: Callable[[], Daemon]) -> Daemon:
+        group = owner.daemon_group()
+        if cls.owner is not owner and (cls.group != group or cls._has_changed()):
+            cls.end()
+        if cls.daemon is None:
+            cls.daemon = make()
+            cls.tables = repr(cls.daemon.tables)
+        cls.owner, cls.group = owner, group
+        return cls.daemon
+
+    @classmethod
+    def _has_changed(cls) -> bool:
+        return cls.daemon is not None and repr(cls.daemon.tables) != cls.tables
 
     @classmethod
     def end(cls) -> None:
         if cls.daemon is not None:
             cls.daemon.stop()
         cls.owner = cls.daemon = None
+        cls.group = cls.tables = ""
 
 
 atexit.register(_Shared.end)
@@ -117,6 +139,7 @@ atexit.register(_Shared.end)
 class LiveTestCase(TestCase):
     """A test with a lab and a daemon of its own, or one for the class (``shared``).
 
+    ``with_others``: also one that another class has used, if it is configured alike.
     ``tables`` is laid over the daemon's configuration: ``{"asterisk": {"client_timeout": 5}}``.
     ``starts_daemon`` False: the test starts ``self.daemon`` itself. ``dialplan`` is laid over the
     administrator's globals in Asterisk's dialplan. ``tells_again``: afterwards each call that is
@@ -127,6 +150,7 @@ class LiveTestCase(TestCase):
     flavour: ClassVar[Flavour] = "pjsip"
     tables: ClassVar[Mapping[str, Table]] = {}
     shared: ClassVar[bool] = True
+    with_others: ClassVar[bool] = False
     starts_daemon: ClassVar[bool] = True
     tells_again: ClassVar[bool] = True
     dialplan: ClassVar[Mapping[str, str]] = {}
@@ -149,16 +173,18 @@ class LiveTestCase(TestCase):
         if not self.shared:
             self.daemon = self.new_daemon()
             self.addCleanup(self.daemon.stop)
-        elif _Shared.owner is not type(self):
-            _Shared.end()
-            self.daemon = self.new_daemon()
-            _Shared.owner, _Shared.daemon = type(self), self.daemon
         else:
-            assert _Shared.daemon is not None
-            self.daemon = _Shared.daemon
+            self.daemon = _Shared.of(type(self), self.new_daemon)
         self.set_globals()
         if self.starts_daemon and self.daemon.pid is None:
             self.daemon.start()
+
+    @classmethod
+    def daemon_group(cls) -> str:
+        """The same for classes whose tests may share a daemon."""
+        if not (cls.shared and cls.with_others):
+            return f"{cls.__module__}.{cls.__qualname__}"
+        return f"{cls.suite} {cls.flavour} {cls.new_daemon.__qualname__} {cls.tables!r}"
 
     def run(self, result: Any = None) -> Any:
         """Run, and print the daemon's log if the test failed."""

@@ -50,6 +50,8 @@ ALL = (
 class HearingCase(LiveTestCase):
     """A test with phones that are played by hand."""
 
+    with_others = True
+
     tables = {
         "asterisk": {"operator_timeout": 6, "client_timeout": 6},
         "clients": [{"name": "crm", "networks": ["127.0.0.0/8"], "permissions": ALL}],  # type: ignore[dict-item]

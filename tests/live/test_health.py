@@ -202,6 +202,8 @@ class Unwell(HealthCase):
 class Overdue(HealthCase):
     """A daemon that has little patience with calls."""
 
+    lasts = 13.0
+
     tables = {
         "asterisk": {"operator_timeout": 30, "client_timeout": 30},
         "limits": {"longest_ringing": 3, "longest_talk": 4},

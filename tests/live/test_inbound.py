@@ -30,6 +30,7 @@ class InboundRowsTestCase(LiveTestCase):
     rounds: ClassVar[int] = rounds(2)
     tables: ClassVar[Mapping[str, Any]] = ASKS_CRM
     timeout = 300
+    lasts = 1.0
 
     _taken: ClassVar[dict[type, dict[str, list[Taken]] | BaseException]] = {}
 

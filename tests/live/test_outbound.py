@@ -30,6 +30,7 @@ class RowsTestCase(LiveTestCase):
     copies: ClassVar[int] = 1
     tables: ClassVar[Mapping[str, Any]] = {"asterisk": LIMITS}
     timeout = 300
+    lasts = 0.5
 
     _told: ClassVar[dict[type, dict[str, list[Told]] | BaseException]] = {}
 

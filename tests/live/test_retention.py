@@ -45,6 +45,7 @@ class Due(DeskTestCase, HealthCase):
 
     shared = False
     timeout = 240
+    lasts = 20.0
     tables: ClassVar[Mapping[str, Any]] = {
         **DeskTestCase.tables,
         "clients": [

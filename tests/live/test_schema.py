@@ -22,6 +22,7 @@ class SchemaTests(LiveTestCase):
 
     tables = schema.TABLES
     timeout = 420
+    lasts = 25.0
 
     async def test_as_described(self) -> None:
         """Thousands of requests, every operation; nothing is found, and the daemon is at work."""

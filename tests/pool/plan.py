@@ -110,7 +110,9 @@ def _live_job(name: str, tests: Sequence[Any], memory: Memory) -> Job:
     kind = ON_16 if getattr(tests[0], "suite", None) == "bullseye" else ON_22
     within = _LAB + sum(map(longest, tests))
     ids = tuple(test.id() for test in tests)
-    return Job(name, kind, Tests(ids), memory.seconds.get(name, declared), within)
+    lasts = memory.seconds.get(name, declared)
+    grouped = getattr(tests[0], "daemon_group", lambda: "")
+    return Job(name, kind, Tests(ids), lasts, within, grouped())
 
 
 def again(tests: Iterable[str], kinds: Mapping[str, str]) -> list[Job]:

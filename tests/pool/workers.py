@@ -44,13 +44,17 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """Something to do. ``lasts``: seconds, about; ``within``: it is ended after so many."""
+    """Something to do. ``lasts``: seconds, about; ``within``: it is ended after so many.
+
+    ``group``: others of it are done sooner by whoever has just done this one.
+    """
 
     name: str
     kind: str
     work: Work
     lasts: float
     within: float
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Worker:
     since: float = field(default_factory=monotonic)
     why: str = "its process ended"
     said: int = 0
+    group: str = ""
 
     @property
     def log(self) -> Path:
@@ -190,10 +195,12 @@ class Workers:
 
     def _hand_out(self, worker: Worker) -> None:
         mine = [job for job in self.waiting if job.kind == worker.kind]
+        mine = [job for job in mine if worker.group and job.group == worker.group] or mine
         worker.job = mine[-1] if mine else None
         worker.since = monotonic()
         if worker.job is not None:
             self.waiting.remove(worker.job)
+            worker.group = worker.job.group
             worker.said = worker.log.stat().st_size if worker.log.exists() else 0
         with suppress(OSError):
             worker.pipe.send(worker.job)
