@@ -31,13 +31,13 @@ from ccdaemon.asterisk.agi_wire import (
     AGIMessage,
     AGIParser,
     AGIWireError,
+    BadCommand,
     Environment,
     HungUp,
     NotAGI,
     Reply,
     encode_command,
 )
-from ccdaemon.asterisk.wire import BadHeader
 
 #: Talks to one call. When it returns or raises, the dialplan goes on.
 Script = Callable[["FastAGIProtocol"], Coroutine[Any, Any, None]]
@@ -121,7 +121,7 @@ class FastAGIProtocol(Protocol, AGICommands):
             return fail(AGIBusy(f"{verb}: {len(self._commands)} commands are without reply"))
         try:
             data = encode_command(verb, *arguments)
-        except BadHeader:
+        except BadCommand:
             return fail()
         command = _Command(verb, data, self.settings.reply_timeout if timeout is None else timeout)
         command.reply = Deferred(lambda _: self._forget(command))

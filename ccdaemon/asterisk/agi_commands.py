@@ -73,7 +73,7 @@ class AGICommands(ABC):
         :param timeout: to the reply, ``AGISettings.reply_timeout`` if None.
         :returns: the reply. Fails with ``AGICommandFailure`` for any code but 200 and for a result
             of -1 or less, with ``AGITimeout``, ``AGIClosed``, or, with nothing written,
-            ``AGIBusy`` or ``wire.BadHeader``.
+            ``AGIBusy`` or ``BadCommand``.
         """
 
     def answer(self) -> Deferred[Reply]:

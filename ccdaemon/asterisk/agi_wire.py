@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from ccdaemon.asterisk.wire import BadHeader
-
 #: A command with its line feed. Asterisk 16 cuts a longer one and runs the rest as the next
 #: command, so that every later reply answers the wrong one; 22 does so past 8,191.
 COMMAND_BYTES: Final = 2047
@@ -36,6 +34,19 @@ _HANGUP = "HANGUP"
 
 class AGIWireError(Exception):
     """What the peer sent cannot be FastAGI; nothing after it can be trusted."""
+
+
+class BadCommand(ValueError):
+    """A command may not be sent; the arguments themselves are not repeated here.
+
+    :param verb: the command's name.
+    :param problem: what is wrong with it.
+    """
+
+    def __init__(self, verb: str, problem: str) -> None:
+        super().__init__(f"{verb!r} {problem}")
+        self.verb = verb
+        self.problem = problem
 
 
 class NotAGI(AGIWireError):
@@ -202,24 +213,24 @@ def encode_command(verb: str, *arguments: str) -> bytes:
     """The bytes of one command; every argument is quoted, so that Asterisk reads back just it.
 
     :param verb: such as ``SET VARIABLE``.
-    :raises BadHeader: for what Asterisk would cut in two, or die of.
+    :raises BadCommand: for what Asterisk would cut in two, or die of.
     """
     if not _VERB.fullmatch(verb):
-        raise BadHeader(verb, "is no AGI command")
+        raise BadCommand(verb, "is no AGI command")
     if len(verb.split()) + len(arguments) > MOST_WORDS:
-        raise BadHeader(verb, f"has {len(arguments)} arguments")
+        raise BadCommand(verb, f"has {len(arguments)} arguments")
     words = [verb]
     for argument in arguments:
         if _BREAKS.search(argument):
-            raise BadHeader(verb, "has an argument with CR, LF or NUL")
+            raise BadCommand(verb, "has an argument with CR, LF or NUL")
         escaped = argument.replace("\\", "\\\\").replace('"', '\\"')
         words.append(f'"{escaped}"')
     try:
         line = " ".join(words).encode() + b"\n"
     except UnicodeEncodeError:
-        raise BadHeader(verb, "has an argument that UTF-8 cannot spell") from None
+        raise BadCommand(verb, "has an argument that UTF-8 cannot spell") from None
     if len(line) > COMMAND_BYTES:
-        raise BadHeader(verb, f"makes a line of {len(line)} bytes, Asterisk takes {COMMAND_BYTES}")
+        raise BadCommand(verb, f"makes a line of {len(line)} bytes, Asterisk takes {COMMAND_BYTES}")
     return line
 
 

@@ -16,7 +16,7 @@ from ccdaemon.asterisk.agi_commands import (
     Digits,
     Played,
 )
-from ccdaemon.asterisk.wire import BadHeader
+from ccdaemon.asterisk.agi_wire import BadCommand
 from tests.asterisk.server_case import SETTINGS, ServerCase
 
 
@@ -73,7 +73,7 @@ class CommandTests(ServerCase):
     def test_bad_argument(self) -> None:
         """What may not be sent is not sent."""
         done = self.agi.setVariable("A", "x\nHANGUP")
-        self.failureResultOf(done, BadHeader)
+        self.failureResultOf(done, BadCommand)
         self.assertEqual(self.call.heard(), "")
 
     def test_too_many(self) -> None:

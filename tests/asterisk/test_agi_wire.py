@@ -11,13 +11,13 @@ from ccdaemon.asterisk.agi_wire import (
     AGIMessage,
     AGIParser,
     AGITooLarge,
+    BadCommand,
     Environment,
     HungUp,
     NotAGI,
     Reply,
     encode_command,
 )
-from ccdaemon.asterisk.wire import BadHeader
 from tests.asterisk.streams import cut
 
 ENVIRONMENT = (
@@ -310,27 +310,27 @@ class EncodeTests(SynchronousTestCase):
     def test_breaks_are_refused(self) -> None:
         """CR, LF and NUL in an argument are refused; the value is not repeated."""
         for bad in ("a\rb", "a\nb", "a\0b"):
-            error = self.assertRaises(BadHeader, encode_command, "SET VARIABLE", "A", bad)
-            self.assertEqual(error.field, "SET VARIABLE")
+            error = self.assertRaises(BadCommand, encode_command, "SET VARIABLE", "A", bad)
+            self.assertEqual(error.verb, "SET VARIABLE")
             self.assertNotIn(bad, str(error))
 
     def test_verbs_that_are_none(self) -> None:
         """A verb is words of capital letters."""
         for verb in ("", "answer", "ANSWER ", "ANSWER\nHANGUP", "EXEC  X", 'A"'):
-            self.assertRaises(BadHeader, encode_command, verb)
+            self.assertRaises(BadCommand, encode_command, verb)
 
     def test_what_utf8_cannot_spell(self) -> None:
         """Half a surrogate pair is refused."""
-        self.assertRaises(BadHeader, encode_command, "NOOP", "\ud800")
+        self.assertRaises(BadCommand, encode_command, "NOOP", "\ud800")
 
     def test_longest_command(self) -> None:
         """2,047 bytes with the line feed are the longest command Asterisk 16 reads whole."""
         fits = "é" * ((2047 - len('NOOP ""\n') - 1) // 2) + "x"
         self.assertEqual(len(encode_command("NOOP", fits)), 2047)
-        error = self.assertRaises(BadHeader, encode_command, "NOOP", fits + "x")
+        error = self.assertRaises(BadCommand, encode_command, "NOOP", fits + "x")
         self.assertIn("2048 bytes", error.problem)
 
     def test_most_words(self) -> None:
         """100 words are taken; of 129 Asterisk itself dies."""
         self.assertEqual(len(as_asterisk_reads(encode_command("EXEC", *["x"] * 99))), 100)
-        self.assertRaises(BadHeader, encode_command, "EXEC", *["x"] * 100)
+        self.assertRaises(BadCommand, encode_command, "EXEC", *["x"] * 100)

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.asterisk.agi import FastAGIFactory, FastAGIProtocol
 from ccdaemon.asterisk.agi_commands import AGICommandFailure
+from ccdaemon.asterisk.agi_wire import BadCommand
 from ccdaemon.asterisk.ami import AMIClient
 from ccdaemon.asterisk.ami_errors import ActionTimeout, LinkLost, NotConnected
 from ccdaemon.asterisk.ami_session import AMIProtocol
@@ -228,5 +229,5 @@ class FastAGIFaults(SynchronousTestCase):
         protocol = FastAGIProtocol(Clock(), lambda path: None)
         far_end = FarEnd(protocol)
         done = protocol.setVariable("A", "x\nEXEC System reboot")
-        self.failureResultOf(done, BadHeader)
+        self.failureResultOf(done, BadCommand)
         self.assertEqual(far_end.heard(), "")
