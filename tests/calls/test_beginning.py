@@ -13,6 +13,7 @@ from ccdaemon.calls.beginning import again, begin
 from ccdaemon.calls.caller import did_of, phone_of
 from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.view import view
+from ccdaemon.numbers import Numbers
 from tests.calls import inbound_streams as inbound
 from tests.calls import streams
 from tests.calls.streams import T0, unshuffled
@@ -55,6 +56,25 @@ class BeginningTests(SynchronousTestCase):
             [State.CALL, State.OPERATOR_CALLTO, State.OPERATOR_PICKUP],
         )
         self.assertEqual((call.direction, call.sip), (Direction.OUTBOUND, "1000"))
+
+    def test_one_number_in_one_form(self) -> None:
+        """What the trunk or the phone sent is kept beside what it means."""
+        numbers = Numbers("ua")
+        for sent, phone, kept in (
+            ("0441112233", "380441112233", "0441112233"),
+            ("+380441112233", "380441112233", "+380441112233"),
+            ("380441112233", "380441112233", None),
+            ("1001", "1001", None),
+            ("0441112", "0441112", None),
+            ("Ivan", "anonymous", None),
+        ):
+            for signal in (
+                signals.Incoming("1.1", "1.1", T0, "PJSIP/trunk-1", sent, "044"),
+                signals.DialledOut("1.1", "1.1", T0, "PJSIP/1000-1", sent),
+            ):
+                call, _ = begin(7, signal, lambda name: None, numbers)
+                self.assertEqual((call.phone, call.sent), (phone, kept))
+                self.assertEqual((call.client.phone, call.client.sent), (phone, kept))
 
     def test_who_calls(self) -> None:
         """Digits are shown; anything else is anonymous, and unknown if it was dialled."""

@@ -291,3 +291,146 @@ class AlarmTests(LimitsCase):
             for n in range(2 * MANY):
                 alarms.refuse("operator", str(n), "words", NOW)
         self.assertEqual(len(alarms._last), MANY)
+
+
+class HomeTests(LimitsCase):
+    """Limits of a house that is at home somewhere: they judge the number, not its spelling."""
+
+    def home(self, text: str, *do_not_call: str, channel: str = "PJSIP/{phone}@trunk") -> Limits:
+        """Limits of a configuration with a home country."""
+        config = CONFIG.replace("PJSIP/{phone}@trunk", channel).replace("[limits]", "")
+        return parts(parse(config + text), *do_not_call).limits
+
+    UA = '[numbers]\ncountry = "ua"\n[limits]\n'
+    SPELLINGS = ("380441234567", "0441234567", "00380441234567", "+38 (044) 123-45-67")
+
+    def test_forbidden(self) -> None:
+        """By a prefix, however it and the number are written."""
+        asked = self.home(f'{self.UA}forbidden_prefixes = ["0044"]')
+        self.assertEqual(self.code(asked, "+442071234567"), (Code.PHONE_NOT_ALLOWED, None))
+        for prefix in ("38044", "+38044", "0038044", "044"):
+            asked = self.home(f'{self.UA}forbidden_prefixes = ["{prefix}"]')
+            for phone in self.SPELLINGS:
+                self.assertEqual(self.code(asked, phone), (Code.PHONE_NOT_ALLOWED, None), phone)
+            self.assertIsNone(self.code(asked, "0501234567"))
+
+    def test_forbidden_pattern(self) -> None:
+        """A pattern is asked about the form, and about what was sent, too."""
+        asked = self.home(f"{self.UA}forbidden_patterns = ['38044.*', '050.*']")
+        for phone in (*self.SPELLINGS, "0501234567"):
+            self.assertEqual(self.code(asked, phone), (Code.PHONE_NOT_ALLOWED, None), phone)
+
+    def test_do_not_call(self) -> None:
+        """Under each spelling in the list and in the call."""
+        for entry in (*self.SPELLINGS, "044*", "+38044*"):
+            asked = self.home(self.UA, entry)
+            for phone in self.SPELLINGS:
+                self.assertEqual(self.code(asked, phone), (Code.DO_NOT_CALL, None), (entry, phone))
+
+    def test_prefix_per_minute(self) -> None:
+        """Each spelling counts."""
+        for prefix in ("38044", "044"):
+            asked = self.home(f'{self.UA}prefix_per_minute = {{ "{prefix}" = 4 }}')
+            for phone in self.SPELLINGS:
+                self.assertIsNone(self.code(asked, phone))
+            code, _ = self.code(asked, "0447654321") or (None, None)
+            self.assertEqual(code, Code.TOO_MANY_CALLS)
+
+    def test_countries(self) -> None:
+        """What the home country's people mean is judged: never a number of another country."""
+        asked = self.home('[numbers]\ncountry = "us"\n[limits]\ncountries = ["us"]')
+        for phone, may in [
+            ("2125550100", True),
+            ("+12125550100", True),
+            ("9607712345", False),
+            ("+3215551234", False),
+            ("3215551234", True),
+            ("8765551234", False),
+            ("8821612345678", False),
+            ("101", False),
+        ]:
+            self.assertEqual(self.code(asked, phone) is None, may, phone)
+
+    def test_what_is_dialled_in_the_end(self) -> None:
+        """The plus of a dial string makes another number of it: that one is judged."""
+        asked = self.home('[limits]\ncountries = ["us"]', channel="PJSIP/+{phone}@trunk")
+        self.assertEqual(self.code(asked, "9607712345"), (Code.PHONE_NOT_ALLOWED, None))
+        self.assertEqual(self.code(asked, "2125550100"), (Code.PHONE_NOT_ALLOWED, None))
+        self.assertIsNone(self.code(asked, "12125550100"))
+        # As it is sent it is a number of Florida, as it is meant one of Belgium.
+        sent = self.home(
+            '[numbers]\ncountry = "us"\ndial = "as_sent"\n[limits]\ncountries = ["be"]'
+        )
+        self.assertEqual(self.code(sent, "+3215551234"), (Code.PHONE_NOT_ALLOWED, None))
+
+    def test_internal(self) -> None:
+        """No trunk dials an internal number, unless a pattern has it."""
+        asked = self.home(self.UA)
+        self.assertEqual(self.code(asked, "105"), (Code.PHONE_NOT_ALLOWED, None))
+        self.assertIsNone(self.code(asked, "0501234567"))
+        asked = self.home(f"{self.UA}allowed_patterns = ['105', '380.*']")
+        self.assertIsNone(self.code(asked, "105"))
+        self.assertIsNone(self.code(asked, "0501234567"))
+        self.assertEqual(self.code(asked, "106"), (Code.PHONE_NOT_ALLOWED, None))
+
+    def test_emergency(self) -> None:
+        """The country's own and those of the list, digit by digit."""
+        asked = self.home(f'{self.UA}emergency = ["02"]')
+        for digits, is_one in (("112", True), ("103", True), ("02", True), ("+112", False)):
+            self.assertEqual(asked.is_emergency(digits), is_one, digits)
+        for digits in ("", "1120", "911", "380441234567"):
+            self.assertFalse(asked.is_emergency(digits), digits)
+        self.assertTrue(limits().is_emergency("112"))
+        self.assertFalse(limits().is_emergency("103"))
+        self.assertTrue(limits('countries = ["ua"]').is_emergency("103"))
+
+
+class TrunkTests(SynchronousTestCase):
+    """How a number is dialled."""
+
+    def test_by_prefix(self) -> None:
+        """The longest beginning that fits says how, and by which trunk."""
+        made = parts(
+            parse(
+                CONFIG.replace("[limits]", "")
+                + """
+                [numbers]
+                country = "ua"
+                [[numbers.trunks]]
+                prefixes = ["+7", "375"]
+                dial = "+e164"
+                channel = "SIP/east/{phone}"
+                [[numbers.trunks]]
+                prefixes = ["067", "77"]
+                dial = "national"
+                """
+            )
+        )
+        for phone, channel in [
+            ("+7 495 123-45-67", "SIP/east/+74951234567"),
+            ("375291234567", "SIP/east/+375291234567"),
+            ("+77011234567", "PJSIP/0077011234567@trunk"),
+            ("380671234567", "PJSIP/0671234567@trunk"),
+            ("0441234567", "PJSIP/380441234567@trunk"),
+            ("1001", "PJSIP/1001@trunk"),
+        ]:
+            dialled = made.trunks.dial(made.read(phone))
+            self.assertEqual(dialled.channel, channel)
+            self.assertEqual(dialled.ends, made.read(phone).form)
+        self.assertEqual(made.trunks.emergency("112"), "PJSIP/112@trunk")
+
+    def test_no_home(self) -> None:
+        """Digits are dialled as they were sent; a plus of the dial string says what rings."""
+        plain, plus = (
+            parts(parse(CONFIG.replace("PJSIP/{phone}", channel)))
+            for channel in ("PJSIP/{phone}", "PJSIP/+{phone}")
+        )
+        for made, phone, channel, ends in [
+            (plain, "0441234567", "PJSIP/0441234567@trunk", None),
+            (plain, "+38 (044) 123-45-67", "PJSIP/380441234567@trunk", None),
+            (plain, "00380441234567", "PJSIP/00380441234567@trunk", "380441234567"),
+            (plus, "380441234567", "PJSIP/+380441234567@trunk", "380441234567"),
+        ]:
+            dialled = made.trunks.dial(made.read(phone))
+            self.assertEqual((dialled.channel, dialled.ends), (channel, ends))
+        self.assertEqual(plus.trunks.emergency("112"), "PJSIP/112@trunk")

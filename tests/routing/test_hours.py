@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.config import parse
 from ccdaemon.config.routing import Routing
+from ccdaemon.numbers import Numbers
 from ccdaemon.routing.callers import Blacklist
 from ccdaemon.routing.hours import why_closed
 
@@ -155,6 +156,15 @@ class BlacklistTests(SynchronousTestCase):
         ]:
             with self.subTest(phone=phone):
                 self.assertEqual(blacklist.entry_of(phone), entry)
+
+    def test_one_number_in_one_form(self) -> None:
+        """However the list and the trunk write it."""
+        for entry in ("380441234567", "044 123-45-67", "+38 (044) 123-45-67", "044*", "+38044*"):
+            blacklist = Blacklist([entry], Numbers("ua"))
+            for phone in ("380441234567", "0441234567", "00380441234567", "+380441234567"):
+                self.assertIsNotNone(blacklist.entry_of(phone), (entry, phone))
+            for phone in ("0501234567", "", "044", "anonymous"):
+                self.assertIsNone(Blacklist(["0441234567"], Numbers("ua")).entry_of(phone), phone)
 
     @given(st.text(max_size=80))
     def test_nobody(self, phone: str) -> None:

@@ -136,7 +136,7 @@ class ScriptCase(SynchronousTestCase):
         self.clock.advance(NOW)
         self.kept: Deferred[list[int]] = succeed([1])
         self.live, self.routing = FakeLive(), StaticRouting(self.route)
-        config = parse(CONFIG % self.record)
+        config = parse(CONFIG % self.record + '[limits]\nemergency = ["112", "02"]\n')
         self.looks: list[tuple[str, str]] = []
         self.there: Deferred[bool] = succeed(True)
         incoming = Incoming(
@@ -407,6 +407,14 @@ class DialoutTests(ScriptCase):
                 channel, channel, int(NOW * 1000) - 500, "PJSIP/t-1", "380631234567"
             ),
         )
+
+    def test_emergency(self) -> None:
+        """It is dialled as it is, whatever the limits and the pattern are."""
+        self.forbidden = True
+        for number in ("112", "02"):
+            asterisk = self.ask("dialout", number)
+            self.assertEqual(asterisk.set["CC_DIAL"], f"PJSIP/{number}@trunk")
+            self.assertEqual(asterisk.set["CC_ROUTE"], "dial")
 
     def test_no_number(self) -> None:
         """What the pattern does not allow is not dialled, and the chain says why."""

@@ -335,6 +335,24 @@ class MakeCallTests(SwitchboardCase):
         self.assertEqual((await self.refused(phone="38044")).code, Code.PHONE_NOT_ALLOWED)
         await self.make_call()
 
+    async def test_a_colleague_is_no_client(self) -> None:
+        """No trunk is asked for an operator's number; one that is nobody's is a number."""
+        error = await self.refused(phone="1003")
+        self.assertEqual((error.code, error.field), (Code.PHONE_NOT_ALLOWED, "phone"))
+        self.assertIsNone(error.call_id)
+        await self.make_call(phone="1099")
+
+    async def test_a_number_as_people_write_it(self) -> None:
+        """It is dialled as the trunk wants it, told in its form, and kept as it was sent."""
+        home = CONFIG.replace("[limits]", '[numbers]\ncountry = "ua"\ndial = "+e164"\n[limits]')
+        await self.start(self.log, parse(home))
+        call_id = await self.make_call(phone="(063) 992-00-00")
+        (asked,) = self.asterisk.originated()
+        self.assertIn("CC_DIAL=PJSIP/+380639920000@trunk", " ".join(asked["Variable"]))
+        call = self.live.call(call_id)
+        assert call is not None
+        self.assertEqual((call.phone, call.sent), ("380639920000", "(063) 992-00-00"))
+
     async def test_a_ceiling(self) -> None:
         """Beyond limits.max_calls: refused, with a time to try again."""
         config = parse(CONFIG.replace("max_calls = 3", "max_calls = 1"))
