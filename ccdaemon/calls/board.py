@@ -22,19 +22,15 @@ GONE_AFTER = 1000
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A call that a signal has reached; ``told``: how many states it had told before.
+    """A call that a signal has reached: ``states`` it adds to the ``told`` ones before.
 
     ``error``: it could not take the signal, and what it told then is to be doubted.
     """
 
     call: Call
     told: int
+    states: list[StateTold]
     error: Exception | None = None
-
-    @property
-    def states(self) -> list[StateTold]:
-        """The states that it adds."""
-        return self.call.states[self.told :]
 
 
 def nobodys(name: str) -> str | None:
@@ -152,8 +148,8 @@ class Board:
         try:
             step()
         except Exception as error:
-            return Reached(call, told, error)
-        return Reached(call, told)
+            return Reached(call, told, call.states[told:], error)
+        return Reached(call, told, call.states[told:])
 
     def _advance(self, call: Call, signal: signals.Signal) -> None:
         machine.advance(call, signal)

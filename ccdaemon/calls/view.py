@@ -74,6 +74,7 @@ def view(call: Call) -> CallView:
         anchor=call.anchor,
         legs=tuple(_legs(call, seen)),
         said=tuple(sorted(_said(call).items())),
+        recordings=tuple(call.recordings),
     )
 
 
@@ -90,7 +91,7 @@ def _legs(call: Call, ended: int | None) -> Iterator[LegView]:
     spans: dict[str, float] = {}
     for leg, start, end in talks(call, ended):
         if end is not None:
-            spans[leg.name] = spans.get(leg.name, 0) + (end - start) / 1000
+            spans[leg.name] = round(spans.get(leg.name, 0) + (end - start) / 1000, 3)
     if spans:
         spans[call.client.name] = _talk(call, ended) or sum(spans.values())
     for leg in call.legs:
