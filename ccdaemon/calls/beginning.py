@@ -57,6 +57,7 @@ def again(was: CallView, states: Sequence[StateTold], anchor: str) -> Call:
         caller_name=was.caller_name,
         note=was.note,
     )
+    call.recordings = list(was.recordings)
     call.said_before = None if was.said is None else dict(was.said)
     machine.restore(call, states, was.legs)
     return call

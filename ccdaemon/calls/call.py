@@ -38,6 +38,7 @@ class Call:
     asked by way of a Local channel, whose answer is nobody's; ``candidates`` are the phones of
     which one may be theirs then. ``local_turn``: the last turn in which somebody was asked by way
     of one. ``actions``: how often somebody has acted on it or written something on it.
+    ``recordings`` are those that Asterisk has told of, each with its channel.
     """
 
     call_id: int
@@ -78,6 +79,7 @@ class Call:
     rejected: str | None = None
     noted: list[str] = field(default_factory=list)
     actions: int = 0
+    recordings: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Put the two phones up that every call has, in the order in which they are asked."""

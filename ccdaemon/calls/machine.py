@@ -29,6 +29,8 @@ from ccdaemon.calls.tables import (
 
 #: As many notes wait for a state that can carry them.
 MOST_NOTES = 20
+#: As many recordings of a call are known.
+MOST_RECORDINGS = 50
 
 
 def open_call(call: Call, date: int) -> list[StateTold]:
@@ -295,6 +297,13 @@ def _noted(call: Call, signal: signals.Noted) -> list[StateTold]:
     return []
 
 
+def _recorded(call: Call, signal: signals.Recorded) -> list[StateTold]:
+    told = signal.channel, signal.file
+    if told not in call.recordings and len(call.recordings) < MOST_RECORDINGS:
+        call.recordings.append(told)
+    return []
+
+
 def _cancelled(call: Call, signal: signals.Cancelled) -> list[StateTold]:
     blame(call, "api", signal.date)
     return []
@@ -320,6 +329,7 @@ _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
     signals.Asking: asking.ask,
     signals.Tried: asking.tried,
     signals.Outcome: _outcome,
+    signals.Recorded: _recorded,
     signals.HungUp: _hung_up,
     signals.Ended: _ended,
     signals.OriginateFailed: _originate_failed,

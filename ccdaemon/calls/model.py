@@ -103,6 +103,8 @@ class CallView:
     calls the caller, ``note`` what makeCall was given, ``anchor`` the uniqueid of the channel that
     the call began with, ``legs`` its phones in the order in which they were asked. ``said``: how
     far each channel's dialplan had counted what it said of asking; None: that was not kept.
+    ``recordings``: what Asterisk said that it records, each with the channel, in Asterisk's own
+    names of files.
     """
 
     call_id: int
@@ -128,6 +130,7 @@ class CallView:
     anchor: str | None = None
     legs: tuple[LegView, ...] = ()
     said: tuple[tuple[str, int], ...] | None = None
+    recordings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,13 @@ class Outcome(Signal):
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded(Signal):
+    """What the channel hears and says is recorded from now on, in ``file`` as Asterisk names it."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class HungUp(Signal):
     """The phone behind the channel asked to hang up (or refused the call)."""
 
