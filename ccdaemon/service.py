@@ -59,6 +59,7 @@ from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.catching_up import CatchingUp
 from ccdaemon.live.channel_log import ChannelLog
+from ccdaemon.live.looking_anew import LookingAnew
 from ccdaemon.live.overdue import CallWatchdog
 from ccdaemon.live.pauses import Pauses
 from ccdaemon.live.presence import Presence
@@ -217,6 +218,9 @@ class Daemon(MultiService):
             on_up=self._session_up,
             on_down=self._session_down,
         )
+        self._looking_anew = LookingAnew(
+            (self._catching_up.look_anew, self._presence.look_anew), clock
+        )
         limits = config.limits
         do_not_call = DoNotCall(
             limits.do_not_call, limits.do_not_call_file, threads.run, clock, numbers
@@ -274,6 +278,8 @@ class Daemon(MultiService):
             config,
             Observed(
                 ami=self._ami,
+                in_doubt=lambda: self._looking_anew.in_doubt,
+                channel_log=self._channel_log,
                 agi=agi,
                 journal=self._journal,
                 database=database,
@@ -355,6 +361,7 @@ class Daemon(MultiService):
         self._ami.registerEvent("UserEvent", Pausing(self._ami).heard)
         self._ami.registerEvent("DeviceStateChange", self._device_changed)
         self._ami.registerEvent("Reload", self._reloaded)
+        self._ami.on_forged = self._looking_anew.forged
 
     # Beginning
 
@@ -419,6 +426,7 @@ class Daemon(MultiService):
 
     def _session_down(self, why: BaseException) -> None:
         self._switchboard.down()
+        self._looking_anew.end()
         self._catching_up.down()
         if self.running:
             self._presence.down(f"no session with Asterisk: {why}")

@@ -26,9 +26,11 @@ from zope.interface import implementer
 from ccdaemon.api.methods import BY_NAME
 from ccdaemon.asterisk import cel, cel_file
 from ccdaemon.asterisk.agi import FastAGIFactory, FastAGIProtocol
-from ccdaemon.asterisk.agi_wire import AGILimits, AGIParser
+from ccdaemon.asterisk.agi_wire import AGILimits, AGIParser, Environment
+from ccdaemon.asterisk.dialplan_words import HEADERS
 from ccdaemon.asterisk.signals import EVENTS, from_event
-from ccdaemon.asterisk.wire import Limits, MessageParser
+from ccdaemon.asterisk.spelling import SPELLED, Judge
+from ccdaemon.asterisk.wire import Kind, Limits, MessageParser
 from tests.api.world import World
 from tests.asterisk.server_case import Call
 from tests.derived import derive
@@ -264,6 +266,77 @@ def parameters(dice: Dice, data: bytes) -> None:
     http(dice, head.encode())
 
 
+#: Where Asterisk puts what a phone sends: into an event, the environment, and a row.
+AMI_PLACES = ("CallerIDNum", "CallerIDName", "ConnectedLineNum", "ConnectedLineName", "Exten")
+AGI_PLACES = ("agi_callerid", "agi_calleridname", "agi_dnid", "agi_rdnis", "agi_extension")
+CEL_PLACES = ("cidnum", "exten", "appdata")
+#: A channel that no phone here has, and words that would speak of it.
+VICTIM = "9.9"
+FORGERIES = (
+    b"Event: Hangup\r\nPrivilege: call,all\r\nUniqueid: 9.9\r\nCause: 16\r\n\r\n",
+    b"Event: UserEvent\r\nUserEvent: ccdaemon-paused\r\nUniqueid: 9.9\r\n",
+    b"Event: DeviceStateChange\r\nPrivilege: call,all\r\nDevice: 9.9\r\nState: INUSE\r\n",
+    *(b"Uniqueid: 9.9\r\n", b"Linkedid: 9.9\r\n", b"Channel: 9.9\r\n", b"\r\n", b"\n", b"\r\n\r\n"),
+    *(
+        b"agi_network_script: 9.9\n",
+        b"agi_channel: 9.9\n",
+        b"agi_arg_1: 9.9\n",
+        b"agi_arg_4: 9.9\n",
+    ),
+    *(b"HANGUP,1795412687.1,9.9,9.9,9.9,,,,,,,,,,\n", b'","', b'"', b'\n"HANGUP","1","9.9","9.9",'),
+)
+
+
+def sip(dice: Dice, data: bytes) -> None:
+    """What phones say in SIP headers, as Asterisk hands it on: nothing of it is a fact."""
+    parts = [*(dice.choice(FORGERIES) for _ in range(dice.randint(1, 6))), data[:40]]
+    dice.shuffle(parts)
+    words = b"".join(parts).replace(b"\0", b"")[: dice.choice((79, 255, 511))]
+    _forged_event(dice, words)
+    _forged_environment(dice, words)
+    _forged_row(dice, words.decode("utf-8", "replace"))
+
+
+def _forged_event(dice: Dice, words: bytes) -> None:
+    name = dice.choice(("Newchannel", "Newstate", "HangupRequest", "Hangup"))
+    place = dice.choice(AMI_PLACES)
+    lines = [b"Event: " + name.encode()]
+    for header in SPELLED[name]:
+        value = words if header == place else b"1.1"
+        lines.append(header.rstrip("?").encode() + b": " + value)
+    stream = b"Asterisk Call Manager/11.0.0\r\n" + b"\r\n".join([*lines, b"", b""])
+    judge, parser = Judge(HEADERS), MessageParser(dice.choice((WANTED, None)), strange=True)
+    believed = []
+    for piece in pieces(dice, stream) if dice.random() < 0.3 else [stream]:
+        believed += judge.judge(parser.feed(piece)).believed
+    for message in (*believed, *judge.settle().believed):
+        is_response = message.kind is Kind.RESPONSE
+        if not is_response and VICTIM in (message.get("Uniqueid"), message.get("Device")):
+            raise Broken(f"{message} is believed of {words!r} in {place}")
+
+
+def _forged_environment(dice: Dice, words: bytes) -> None:
+    place = dice.choice(AGI_PLACES)
+    names = ("agi_network", "agi_network_script", "agi_channel", "agi_uniqueid", *AGI_PLACES)
+    lines = [name.encode() + b": " + (words if name == place else b"1") for name in names]
+    lines += [b"agi_arg_%d: 1" % number for number in (1, 2, 3)]
+    for message in AGIParser().feed(b"\n".join([*lines, b"", b""])):
+        if isinstance(message, Environment):
+            facts = {message.script, message.get("agi_channel"), *message.arguments[:3]}
+            if VICTIM in facts and message.get("agi_arg_3"):
+                raise Broken(f"{message} is believed of {words!r} in {place}")
+
+
+def _forged_row(dice: Dice, words: str) -> None:
+    place = dice.choice(CEL_PLACES)
+    known = {"eventtype": "CHAN_START", "eventtime": "1795412687.1", "eventextra": ""}
+    values = (words if name == place else known.get(name, "1.1") for name in cel.COLUMNS)
+    row = ",".join('"{}"'.format(value.replace('"', '""')) for value in values)
+    for signal in cel.from_rows(f"{row}\n".split("\n")):
+        if signal.channel != "1.1":
+            raise Broken(f"{signal} is believed of {words!r} in {place}")
+
+
 Target = tuple[Callable[[Dice, bytes], None], Callable[[], list[bytes]]]
 
 
@@ -277,6 +350,7 @@ TARGETS: dict[str, Target] = {
     "agi_server": (agi_server, lambda: list(AGI_SEEDS)),
     "cel": (rows, lambda: [each for each in _recorded("cel") if each]),
     "cel_file": (log_file, lambda: [each for each in _recorded("cel") if each]),
+    "sip": (sip, lambda: list(TOKENS)),
     "http": (http, requests),
     "parameters": (parameters, lambda: list(TOKENS)),
 }

@@ -431,7 +431,7 @@ class TroubleTests(GapCase):
         self.write(["1,2,3\n", "4,5,6\n"])
         self.catching_up.down()
         await self.session_up()
-        self.assertIn("2 of 2 lines have not the columns", self.warned[-1])
+        self.assertIn("2 of 2 lines are no rows", self.warned[-1])
 
     async def test_turned_twice_and_compressed(self) -> None:
         """A part that is gone is said to be gone."""

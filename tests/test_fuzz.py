@@ -49,7 +49,7 @@ class FuzzTests(SynchronousTestCase):
         """A few hundred inputs for every target, and nothing is wrong."""
         status, said = self.run_it("-m", "tests.fuzz", "3")
         self.assertEqual(status, 0, said)
-        for target in ("ami", "agi", "agi_server", "cel", "cel_file", "http", "parameters"):
+        for target in ("ami", "agi", "agi_server", "cel", "cel_file", "sip", "http", "parameters"):
             self.assertRegex(said, rf"\b{target} [1-9]")
 
     def test_something_wrong(self) -> None:

@@ -56,6 +56,8 @@ class AMIClient(Service, AMIActions):
     :param on_down: called once for each session whose ``on_up`` had returned.
     :param jitter: a number from 0 to 1.
     :ivar session: the session, if one is up.
+    :ivar on_forged: told the channel of each event that was dropped since it is not spelled as
+        Asterisk's are.
     :ivar counters: since the client was made.
     """
 
@@ -77,6 +79,7 @@ class AMIClient(Service, AMIActions):
         self.counters = Counters()
         self.on_up = on_up
         self.on_down = on_down
+        self.on_forged: Callable[[str], object] = lambda channel: None
         self._endpoint = endpoint
         self._clock = clock
         self._credentials = credentials
@@ -149,7 +152,7 @@ class AMIClient(Service, AMIActions):
 
         (ClientService has a hook for logins, but it cannot bear a link that is lost within it.)
         """
-        session = AMIProtocol(self._clock, self.settings, self.events, self.counters)
+        session = AMIProtocol(self._clock, self.settings, self.events, self.counters, self._forged)
         try:
             once = Factory.forProtocol(lambda: session)
             once.noisy = False
@@ -177,6 +180,9 @@ class AMIClient(Service, AMIActions):
 
         session.when_lost(lost)
         return link
+
+    def _forged(self, channel: str) -> None:
+        self.on_forged(channel)
 
     async def _prepare(self, session: AMIProtocol) -> None:
         await session.login(self._credentials)

@@ -31,6 +31,8 @@ from ccdaemon.asterisk.ami_errors import (
 from ccdaemon.asterisk.ami_events import Subscriber, Subscriptions
 from ccdaemon.asterisk.ami_pending import Answer, Happening, PendingActions
 from ccdaemon.asterisk.ami_settings import Counters, Credentials, Settings
+from ccdaemon.asterisk.dialplan_words import HEADERS
+from ccdaemon.asterisk.spelling import Judge, Judged, is_listed
 from ccdaemon.asterisk.wire import BadHeader, Message, MessageParser, encode_action
 
 
@@ -39,6 +41,8 @@ class AMIProtocol(Protocol, AMIActions):
 
     :param events: who wants which events; may be shared with other sessions.
     :param counters: counted up; may be shared too.
+    :param on_forged: told the channel of an event that is not spelled as Asterisk's are; it is
+        told to nobody else.
     :ivar booted_at: when Asterisk started, in the clock's seconds to about one; None until
         FullyBooted was seen. Asterisk counts its uptime by the clock on its own wall.
     :ivar why_lost: why the link is gone or going, None while it stands.
@@ -52,6 +56,7 @@ class AMIProtocol(Protocol, AMIActions):
         settings: Settings | None = None,
         events: Subscriptions | None = None,
         counters: Counters | None = None,
+        on_forged: Callable[[str], object] = lambda channel: None,
     ) -> None:
         self.settings = settings or Settings()
         self.events = events or Subscriptions()
@@ -59,13 +64,16 @@ class AMIProtocol(Protocol, AMIActions):
         self.booted_at: float | None = None
         self.why_lost: BaseException | None = None
         self._clock = clock
-        self._parser = MessageParser(limits=self.settings.limits)
+        self._on_forged = on_forged
+        self._parser = MessageParser(limits=self.settings.limits, strange=True)
+        self._judge = Judge(HEADERS)
         self._pending = PendingActions(clock, self.settings, self.counters)
         self._greeted = Happening("greeting", clock)
         self._booted = Happening("FullyBooted", clock)
         self._gave_up_booting = False
         self._began = clock.seconds()
         self._garbled: IDelayedCall | None = None
+        self._settling: IDelayedCall | None = None
         self._pinging = LoopingCall(self._ping)
         self._pinging.clock = clock
         self._watchers: list[Callable[[], object]] = []
@@ -154,14 +162,15 @@ class AMIProtocol(Protocol, AMIActions):
             return
         parser, counters = self._parser, self.counters
         parser.wanted = self.events.wanted
-        skipped, strange = parser.skipped, parser.strange
-        messages = parser.feed(data)
+        skipped, nuls = parser.skipped, parser.nuls
+        judged = self._judge.judge(parser.feed(data))
         counters.unwanted += parser.skipped - skipped
         if parser.version is not None and not self._greeted.happened:
             self._greeted.happen()
-        for message in messages:
-            self._take(message)
-        if parser.strange > strange:
+        self._tell(judged)
+        if self._judge.waits and self._settling is None:
+            self._settling = self._clock.callLater(self.settings.settled_after, self._settle)
+        if judged.strange or parser.nuls > nuls:
             self._doubt()
         if parser.error is not None:
             counters.garbage += 1
@@ -174,8 +183,9 @@ class AMIProtocol(Protocol, AMIActions):
         self.why_lost = why
         if self._pinging.running:
             self._pinging.stop()
-        if self._garbled is not None and self._garbled.active():
-            self._garbled.cancel()
+        for timer in (self._garbled, self._settling):
+            if timer is not None and timer.active():
+                timer.cancel()
         self._pending.lose(why)
         self._greeted.lose(why)
         self._booted.lose(why)
@@ -206,8 +216,20 @@ class AMIProtocol(Protocol, AMIActions):
             why = Garbled("the peer sent what is no AMI")
             self._garbled = self._clock.callLater(max(0.0, wait), self.abort, why)
 
+    def _settle(self) -> None:
+        self._settling = None
+        if self.why_lost is None:
+            self._tell(self._judge.settle())
+
+    def _tell(self, judged: Judged) -> None:
+        for message in judged.believed:
+            self._take(message)
+        for channel in judged.forged:
+            self.counters.forged += 1
+            self._on_forged(channel)
+
     def _take(self, message: Message) -> None:
-        if self._pending.take(message):
+        if self._pending.take(message) or is_listed(message):
             return
         self.counters.events += 1
         if message.name == "FullyBooted":

@@ -43,6 +43,8 @@ class Settings:
     #: From the login to the end of a session in which something came that is no AMI, at least:
     #: whoever can put such a thing into a call's events ends no more than so many sessions.
     garbled_after: float = 10.0
+    #: From an event that a phone has cut to the end of its rest, which Asterisk sends with it.
+    settled_after: float = 0.1
     #: From the stop of the service to the end of a link that does not close by itself.
     stop_timeout: float = 2.0
     #: First and longest pause between two tries to connect; jitter of up to a second comes on top.
@@ -69,7 +71,7 @@ class Counters:
     """What a client has seen since it was made; read by the metrics, never reset.
 
     ``events`` were parsed, ``unwanted`` passed over or told to nobody; ``unmatched`` responses
-    came too late, or for no action of ours.
+    came too late, or for no action of ours. ``forged`` events were not spelled as Asterisk's are.
     """
 
     sessions: int = 0
@@ -84,3 +86,4 @@ class Counters:
     refused_actions: int = 0
     timeouts: int = 0
     subscriber_errors: int = 0
+    forged: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -45,6 +46,9 @@ COLUMNS = (
 
 #: The first moment that cannot be a row's, in ms: the year 10000. A damaged line may have any.
 NO_DATE = 253_402_300_800_000
+
+_CELL = r'"[^"]*(?:""[^"]*)*"'
+_QUOTED = re.compile(rf"{_CELL}(?:,{_CELL})*")
 
 
 class BadRow(ValueError):
@@ -101,9 +105,21 @@ def read_rows(lines: Iterable[str]) -> Iterator[Row | None]:
     for line in lines:
         try:
             # One line at a time: in a torn one a quote is left open, and would swallow the next.
-            yield parse_row(next(csv.reader([line]), []))
+            yield parse_row(_cells(line))
         except (BadRow, csv.Error):
             yield None
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line, each of which has to be quoted as ``CSV_QUOTE`` does it.
+
+    A line feed that a phone sends ends a line within a cell; what stands behind it has no quote
+    that is not doubled, and so cannot be a row.
+    """
+    row = line.removesuffix("\n")
+    if not _QUOTED.fullmatch(row):
+        raise BadRow("a cell is not quoted")
+    return next(csv.reader([row]), [])
 
 
 def date_of(line: str) -> int | None:

@@ -7,7 +7,7 @@ them in the same order, joined by ``|``. Both run on the channel that is spoken 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ccdaemon.calls import signals
@@ -92,4 +92,11 @@ SAYINGS: dict[str, Saying] = {
     "ccdaemon-ask": Saying(("Sip", "Phone", "Nr"), _ask),
     "ccdaemon-asked": Saying(("DialStatus", "Tech", "Source", "Nr"), _asked),
     "ccdaemon-silent": Saying(("Leg",), _silent),
+}
+#: What the dialplan says to the daemon alone: a recording begins while it is paused.
+PAUSED = "ccdaemon-paused"
+#: The headers of every UserEvent of ours.
+HEADERS: Mapping[str, tuple[str, ...]] = {
+    PAUSED: (),
+    **{name: saying.headers for name, saying in SAYINGS.items()},
 }

@@ -66,6 +66,8 @@ class Kind(Enum):
 
     EVENT = "event"
     RESPONSE = "response"
+    #: Neither of them.
+    STRANGE = "strange"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Message:
     """One message from Asterisk, its headers in Asterisk's own spelling and order.
 
     :param kind: event, or response to an action. OriginateResponse is an event.
-    :param name: the value of the ``Event:`` or ``Response:`` header.
+    :param name: the value of the ``Event:`` or ``Response:`` header; of what is neither, nothing.
     :param headers: all of them, the repeated ones too.
     """
 
@@ -102,21 +104,28 @@ class MessageParser:
 
     :param wanted: names of the events to parse, None for all. An event with an ``ActionID`` answers
         an action and is always parsed. May be replaced between two feeds.
+    :param strange: return what is neither event nor response, too, in its place.
     :ivar version: what the greeting says after the slash, None before it came.
     :ivar skipped: events passed over because nobody wants them.
-    :ivar strange: messages that were neither event nor response, and pieces with a NUL, which
-        Asterisk cannot say: what came with them may be lost.
+    :ivar strange: messages that were neither event nor response: what came with them may be lost.
+    :ivar nuls: pieces with a NUL, which Asterisk cannot say; the same goes for them.
     """
 
     def __init__(
-        self, wanted: frozenset[bytes] | None = None, limits: Limits | None = None
+        self,
+        wanted: frozenset[bytes] | None = None,
+        limits: Limits | None = None,
+        *,
+        strange: bool = False,
     ) -> None:
         self.wanted = wanted
         self.version: str | None = None
         self.error: WireError | None = None
         self.skipped = 0
         self.strange = 0
+        self.nuls = 0
         self._limits = limits or Limits()
+        self._keeps_strange = strange
         self._buffer = bytearray()
         self._searched = 0
 
@@ -128,7 +137,7 @@ class MessageParser:
         if self.version is None and not self._greeted():
             return []
         block = self._whole()
-        self.strange += b"\0" in block
+        self.nuls += b"\0" in block
         messages = list(self._messages(block)) if block else []
         # At most a line break before the message and most of its end are not part of it: so the
         # verdict does not depend on how the stream was cut.
@@ -172,13 +181,16 @@ class MessageParser:
                 name = raw[len(_EVENT) : end] if end > 0 else raw[len(_EVENT) :]
                 if wanted is not None and name not in wanted and _ACTION_ID not in raw:
                     self.skipped += 1
-                    continue
+                    if not self._keeps_strange or not _is_cut(raw):
+                        continue
             if raw:
                 message = _message(raw)
                 if message is not None:
                     yield message
                 else:
                     self.strange += 1
+                    if self._keeps_strange:
+                        yield Message(Kind.STRANGE, "", _headers(raw))
 
     def _fail(self, error: WireError) -> None:
         self.error = error
@@ -219,6 +231,11 @@ def _line(header: str, value: str) -> bytes:
     if len(line) > LINE_BYTES:
         raise BadHeader(header, f"makes a line of {len(line)} bytes, Asterisk takes {LINE_BYTES}")
     return line
+
+
+def _is_cut(raw: bytes) -> bool:
+    """Whether the end of an event about a channel is missing, whatever event it is."""
+    return b"\r\nUniqueid: " not in raw and b"\r\nChannelState: " in raw
 
 
 def _message(raw: bytes) -> Message | None:

@@ -19,6 +19,7 @@ from ccdaemon.history.journal import Journal
 from ccdaemon.history.shipper import Shipper
 from ccdaemon.limits.counters import KINDS, Alarms
 from ccdaemon.live.calls import LiveCalls
+from ccdaemon.live.channel_log import ChannelLog
 from ccdaemon.live.overdue import CallWatchdog
 from ccdaemon.live.presence import Presence
 from ccdaemon.operators import Status
@@ -39,6 +40,7 @@ _AMI = {
     "refused_actions": "Actions that Asterisk refused",
     "timeouts": "Actions that were never answered",
     "garbage": "Messages that could not be read",
+    "forged": "Events into which a phone had written, dropped",
     "sessions": "Sessions begun",
     "reconnects": "Sessions begun after another one was lost",
     "failed_connects": "Tries for a session that failed",
@@ -140,13 +142,15 @@ def of_operators(presence: Presence, recordings: Recordings) -> Read:
     return read
 
 
-def of_asterisk(ami: AMIClient, agi: FastAGIFactory) -> Read:
+def of_asterisk(ami: AMIClient, agi: FastAGIFactory, channel_log: ChannelLog) -> Read:
     """The session, and who asks for a decision."""
 
     def read() -> Iterable[Metric]:
         yield gauge("ami_up", "1: there is a session with Asterisk", ami.session is not None)
         for name, about in _AMI.items():
             yield counter(f"ami_{name}", about, getattr(ami.counters, name))
+        about = "Lines of the channel log that were no rows of ours"
+        yield counter("cel_refused", about, channel_log.refused)
         yield gauge("fastagi_waiting", "Calls that wait for a decision", len(agi.sessions))
         for name, about in _AGI.items():
             yield counter(f"fastagi_{name}", about, getattr(agi.counters, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.application.service import MultiService
@@ -20,6 +21,7 @@ from ccdaemon.history.postgres import Database
 from ccdaemon.history.shipper import Shipper
 from ccdaemon.limits.counters import Alarms
 from ccdaemon.live.calls import LiveCalls
+from ccdaemon.live.channel_log import ChannelLog
 from ccdaemon.live.overdue import CallWatchdog
 from ccdaemon.live.presence import Presence
 from ccdaemon.recordings.mp3 import InThread
@@ -37,6 +39,8 @@ class Observed:
     """The parts that have something to show."""
 
     ami: AMIClient
+    in_doubt: Callable[[], bool]
+    channel_log: ChannelLog
     agi: FastAGIFactory
     journal: Journal
     database: Database
@@ -69,7 +73,7 @@ class Observing(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         state = FolderWatch(config.state_dir, in_thread, clock)
         looks = {
-            "asterisk": probes.asterisk(parts.ami),
+            "asterisk": probes.asterisk(parts.ami, parts.in_doubt),
             "journal": probes.journal(parts.journal, state),
             "fastagi": probes.fastagi(parts.agi),
             "calls": probes.calls(parts.live, wall),
@@ -88,7 +92,7 @@ class Observing(MultiService):
                 gauges.of_health(self.watch),
                 gauges.of_calls(parts.live, parts.overdue),
                 gauges.of_operators(parts.presence, parts.recordings),
-                gauges.of_asterisk(parts.ami, parts.agi),
+                gauges.of_asterisk(parts.ami, parts.agi, parts.channel_log),
                 gauges.of_history(parts.journal, parts.shipper),
                 gauges.of_webhooks(parts.webhooks),
                 gauges.of_routing(parts.routing),

@@ -5,7 +5,7 @@ Pure functions over what the parts show; each makes the probe that ``ccdaemon.he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -32,10 +32,15 @@ TOLD_FOR = 3600.0
 FEW_NUMBERS = 1_000
 
 
-def asterisk(ami: AMIClient) -> Probe:
-    """The session with Asterisk."""
+def asterisk(ami: AMIClient, in_doubt: Callable[[], bool] = lambda: False) -> Probe:
+    """The session with Asterisk.
+
+    :param in_doubt: whether somebody writes into its events just now.
+    """
 
     def probe() -> Seen:
+        if ami.session is not None and in_doubt():
+            return Seen(DEGRADED, "somebody's phone writes into its events: see docs/security.md")
         if ami.session is not None:
             return Seen(OK)
         why = ami.trouble

@@ -68,6 +68,8 @@ class CatchingUp:
         self._clock = clock
         self._wall = wall
         self._looks: list[LoopingCall] = []
+        self._session: AMIActions | None = None
+        self._looking = False
         self._under_way: list[Deferred[None]] = []
         #: What was heard before its turn; None once everything is given as it comes.
         self._held: list[Signal] | None = []
@@ -111,6 +113,7 @@ class CatchingUp:
         seen = await self._see(session)
         self._release()
         missing = self._compare(expected, seen)
+        self._session = session
         self._every(LOOK_EVERY, lambda: self._look_again(session))
         self._every(TELL_EVERY, self._tell_the_untold)
         self._begin(self._settle(session, _calls(missing)))
@@ -154,7 +157,7 @@ class CatchingUp:
         """The session is over; live calls go on in Asterisk."""
         if self._held is None:
             self._last_sign = self._now()
-        self._held, self._too_much = [], False
+        self._held, self._too_much, self._session = [], False, None
         while self._looks:
             looking = self._looks.pop()
             if looking.running:
@@ -244,7 +247,21 @@ class CatchingUp:
         for channel in sorted(channels):
             self._live.hear(signals.Lost(channel, call.anchor, date, words))
 
+    def look_anew(self) -> None:
+        """Compare all live calls with Asterisk now; nothing where no session stands."""
+        if self._session is not None:
+            self._begin(self._look_again(self._session))
+
     async def _look_again(self, session: AMIActions) -> None:
+        if self._looking:
+            return
+        self._looking = True
+        try:
+            await self._look_once(session)
+        finally:
+            self._looking = False
+
+    async def _look_once(self, session: AMIActions) -> None:
         if self._live.untold == self._untold:
             await self._channel_log.move_on(self._live.numbers())
         missing = await self._look(session, self._live.asked()) if len(self._live) else []

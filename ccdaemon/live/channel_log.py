@@ -69,6 +69,7 @@ class ChannelLog:
     :param run: runs a function in a thread.
     :param clock: IReactorTime.
     :param wall: WallClock that says what time it is.
+    :ivar refused: lines that were no rows of ours, as often as they were read.
     """
 
     log = Logger()
@@ -96,6 +97,7 @@ class ChannelLog:
         self._begun = False
         self._hanging = False
         self._trouble: str | None = None
+        self.refused = 0
 
     async def begin(self) -> None:
         """Take up the place that is kept.
@@ -148,6 +150,7 @@ class ChannelLog:
             if found is None:
                 return False
             count, bad = count + len(found.chunk.lines), bad + found.bad
+            self.refused += found.bad
             await self._give(found, hear)
             if not found.chunk.lines:
                 self._judge(found, count, bad)
@@ -172,7 +175,7 @@ class ChannelLog:
         if not found.there:
             self._say("is not there; Asterisk makes it with the first call, if CEL is set up")
         elif bad:
-            self._say(f"{bad} of {count} lines have not the columns of cel_custom_ccdaemon.conf")
+            self._say(f"{bad} of {count} lines are no rows of cel_custom_ccdaemon.conf")
         else:
             self._trouble = None
 

@@ -138,6 +138,11 @@ class Presence:
         if self._session is not None:
             self._plan(AFTER_RELOAD, search=True)
 
+    def look_anew(self) -> None:
+        """What was told may not be so: look at everybody now, if Asterisk can be asked."""
+        if self._session is not None:
+            self._plan(0, search=False)
+
     def _plan(self, seconds: float, *, search: bool) -> None:
         if self._next is not None and self._next.active():
             self._next.cancel()

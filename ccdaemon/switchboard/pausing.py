@@ -12,10 +12,11 @@ from twisted.logger import Logger
 
 from ccdaemon.asterisk.ami_actions import AMIActions
 from ccdaemon.asterisk.ami_errors import AMIError
+from ccdaemon.asterisk.dialplan_words import PAUSED as BEGUN
 from ccdaemon.asterisk.wire import Message
 
-#: What the dialplan says, and what it waits for.
-BEGUN, SILENT = "ccdaemon-paused", "CC_SILENT"
+#: What it waits for, and what is set on a channel whose recordings are to be silence.
+SILENT, PAUSED = "CC_SILENT", "CC_PAUSED"
 
 
 class Pausing:
@@ -32,8 +33,14 @@ class Pausing:
             Deferred.fromCoroutine(self.silence(event.get("Uniqueid")))
 
     async def silence(self, channel: str) -> None:
-        """Have silence recorded on a channel, and say there that it is."""
+        """Have silence recorded on a channel, and say there that it is.
+
+        Only on one that says itself that it is paused: an event alone silences nobody.
+        """
         try:
+            if await self._ami.getVar(channel, PAUSED) != "1":
+                self.log.warn("{channel} is not paused and stays as it is", channel=channel)
+                return
             await self._ami.mixMonitorMute(channel, True)
             await self._ami.setVar(channel, SILENT, "1")
         except AMIError as error:

@@ -173,7 +173,11 @@ class ActionTests(SessionCase):
         done = self.session.originate("PJSIP/1", application="Wait")
         action_id = self.far_end.answer()["ActionID"]
         self.successResultOf(done)
-        self.far_end.say(f"Event: OriginateResponse\nActionID: {action_id}\n\n")
+        self.far_end.say(
+            f"Event: OriginateResponse\nPrivilege: call,all\nActionID: {action_id}\n"
+            "Response: Failure\nChannel: PJSIP/1\nContext: \nExten: \nReason: 0\n"
+            "Uniqueid: <null>\nCallerIDNum: <unknown>\nCallerIDName: <unknown>\n\n"
+        )
         self.assertEqual([event.get("ActionID") for event in events], [action_id])
 
     def test_response_to_nobody(self) -> None:

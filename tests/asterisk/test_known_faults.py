@@ -137,7 +137,9 @@ class SessionFaults(SynchronousTestCase):
         done = self.session.ping()
         action_id = self.far_end.action()["ActionID"]
         self.far_end.say(
-            f"Event: OriginateResponse\nActionID: {action_id}\nResponse: Failure\nReason: 0\n\n"
+            f"Event: OriginateResponse\nPrivilege: call,all\nActionID: {action_id}\n"
+            "Response: Failure\nChannel: PJSIP/1\nContext: \nExten: \nReason: 0\n"
+            "Uniqueid: <null>\nCallerIDNum: <unknown>\nCallerIDName: <unknown>\n\n"
         )
         self.assertEqual(self.heard[0].get("Response"), "Failure")
         self.assertNoResult(done)

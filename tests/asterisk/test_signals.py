@@ -232,6 +232,10 @@ class CelTests(SynchronousTestCase):
             row("ANSWER", extra="{torn"),
             row("ANSWER", extra="[" * 50_000),
             row("ANSWER", extra="[1]"),
+            f"HANGUP,1795412687.123456,{CALL},{CALL},x,,,,,,,,,,",
+            f'""HANGUP"",""1795412687.123456"",""{CALL}"",""{CALL}""' + ',""x""' * 11,
+            row("ANSWER").replace('""', "", 1),
+            row("ANSWER") + ' ""',
         ]
         self.assertEqual(list(cel.from_rows([*bad, row("ANSWER")])), [signals.Answered(*AT)])
 

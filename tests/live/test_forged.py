@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
@@ -11,6 +12,13 @@ from lab.stack import SOFT_HOST
 from tests.live.harness import LiveTestCase
 
 #: How a line break, or the end of a text, is spelled in an address.
+TALKING = [
+    "CALL",
+    "OPERATOR_CALLTO",
+    "OPERATOR_PICKUP",
+    "CLIENT_CALLTO",
+    "CLIENT_PICKUP",
+]
 BREAKS = ("%0A", "%0D%0A", "%00", "%0D")
 
 
@@ -28,8 +36,9 @@ class ForgingTestCase(LiveTestCase):
 
     def dialled_by_hand(self, number: str, **more: Any) -> int:
         """What comes of it when an operator dials."""
-        account = {"account": "1058", "password": self.lab.asterisk.phone_password}
-        return self.operator.call(Invite(number, "1058", **account, **more))
+        password = self.lab.asterisk.phone_password
+        invite = Invite(number, "1058", account="1058", password=password, **more)
+        return self.operator.call(invite)
 
     @property
     def fallback(self) -> int:
@@ -94,6 +103,75 @@ class FastAgiTests(ForgingTestCase):
 
 
 class FastAgi16Tests(FastAgiTests):
+    """The same with chan_sip."""
+
+    suite = "bullseye"
+    flavour = "chan_sip"
+
+
+class EventTests(ForgingTestCase):
+    """Events and rows of the channel log."""
+
+    tables = {
+        "routing": {"operators": ["1050"]},
+        "clients": [  # type: ignore[dict-item]
+            {"name": "crm", "networks": ["127.0.0.0/8"], "permissions": ["call", "read", "hangup"]}
+        ],
+    }
+    # The log has no row of a caller whose own number ends its lines.
+    tells_again = False
+
+    async def test_forged(self) -> None:
+        """Nobody goes offline, nothing ends, no call appears, and the session stands."""
+        technology = self.lab.asterisk.operator_channel.partition("/")[0]
+        call_id = await self.make_call("1041", "380660000100")
+
+        async def talks() -> bool:
+            return (await self.chain(call_id))[-1] == "CLIENT_PICKUP"
+
+        await self.wait_for(talks, 10.0, "the talk")
+        shown = self.lab.asterisk.rx("core show channels concise")
+        [channel] = re.findall(rf"cc-\w+-{call_id}-o", shown)[:1]
+        for end in ("%0D%0A", "%0A", "%0D%0A%00"):
+            two = end + end
+            for words in (
+                f"{two}Event:%20Hangup{end}Uniqueid:%20{channel}{end}Cause:%2016{two}",
+                f"{end}Uniqueid:%20{channel}{end}Linkedid:%20{channel}",
+                f"{two}Event:%20DeviceStateChange{end}Device:%20{technology}%2F1041"
+                f"{end}State:%20UNAVAILABLE{two}",
+                f"{two}Event:%20Newchannel{end}Uniqueid:%2077.7{end}Channel:%20x{two}",
+                two,
+                f"{end}HANGUP,1796052086.5,{channel},{channel},x,,,,,,,,,,{end}",
+                f'{end}"HANGUP","1796052086.5","{channel}"{end}',
+            ):
+                spelled = words.replace(":%20", "%3A%20").replace('"', "%22").replace(",", "%2C")
+                asserted = (("P-Asserted-Identity", f"<sip:380641234567{spelled}@x>"),)
+                self.trunk.call(Invite("380450000001", f"380641234567{spelled}"), ring=0.0)
+                self.trunk.call(Invite(f"380450000001{spelled}", "380641234568"), ring=0.0)
+                self.trunk.call(Invite("380450000001", "380641234569", extra=asserted), ring=0.0)
+
+        def is_said() -> bool:
+            return "a phone has written into them" in self.daemon.tail(400)
+
+        await self.wait_for(is_said, 10.0, "a line that says so")
+        await self.sleep(1.0)
+        self.assertEqual(await self.chain(call_id), TALKING)
+        [operator] = [
+            each
+            for each in (await self.ask("sipList", per_page=1000))["data"]
+            if each["sip"] == "1041"
+        ]
+        self.assertEqual((operator["status"], operator["call_id"]), ("inuse", call_id))
+        _, _, body = await self.request("/metrics")
+        found = dict(re.findall(r"^(ccdaemon_\w+) (\S+)$", body.decode(), re.MULTILINE))
+        self.assertGreater(float(found["ccdaemon_ami_forged_total"]), 3)
+        self.assertEqual(float(found["ccdaemon_ami_sessions_total"]), 1)
+        self.assertEqual(float(found["ccdaemon_ami_garbage_total"]), 0)
+        await self.ask("hangup", call_id=call_id)
+        self.assertEqual((await self.finished(call_id))[-1]["state"], "FINISH")
+
+
+class Event16Tests(EventTests):
     """The same with chan_sip."""
 
     suite = "bullseye"
