@@ -18,6 +18,7 @@ from ccdaemon.history import shipper as shipper_module
 from ccdaemon.history.facts import FORGET_ORDER, ActionFact, RecordFact
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.history.founding import GAP
+from ccdaemon.history.migrate import migrate
 from ccdaemon.history.postgres import DatabaseDown
 from ccdaemon.history.shipper import Behind
 from ccdaemon.operators import Status
@@ -84,8 +85,8 @@ class FirstStartTests(HistoryCase):
 
     async def test_a_database_older_than_its_leases(self) -> None:
         """Numbers that are in use are not granted again by a database that was restored."""
-        self.daemon()
-        await until(lambda: self.sql("SELECT to_regclass('call_id_lease')") != [(None,)])
+        # No daemon is there that takes one of its own meanwhile.
+        await migrate(await self.link())
         self.assertEqual([(1, 10_000)], self.sql("SELECT * FROM take_lease(0)"))
         self.assertEqual([(30_001, 40_000)], self.sql("SELECT * FROM take_lease(25000)"))
         self.assertEqual([(40_001, 50_000)], self.sql("SELECT * FROM take_lease(40000)"))
@@ -106,9 +107,8 @@ class LeaseTests(HistoryCase):
 
     async def test_two_at_once(self) -> None:
         """The second waits for the first, whatever the sequence of before says."""
-        self.daemon()
-        await until(lambda: self.sql("SELECT to_regclass('lease')") != [(None,)])
         one, two = await self.link(), await self.link()
+        await migrate(one)
         await one.query("BEGIN")
         take = "SELECT lo, hi FROM take_lease(500000)"
         ((lo, _),) = await one.query(take)
