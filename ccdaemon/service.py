@@ -51,6 +51,7 @@ from ccdaemon.history.journal import Journal
 from ccdaemon.history.pg_address import Address, look_up
 from ccdaemon.history.postgres import Database
 from ccdaemon.history.removals import Removals
+from ccdaemon.history.renumbering import Renumbering
 from ccdaemon.history.shipper import Shipper
 from ccdaemon.history.tenancy import HeldBy, Tenancy
 from ccdaemon.limits.dialling import Limits
@@ -177,6 +178,9 @@ class Daemon(MultiService):
             threads.run,
             mp3,
             files.remove,
+        )
+        renumbering = Renumbering(
+            database, numbers, config.numbers.internal.text, self._journal, clock
         )
         retention = Retention(
             config.retention,
@@ -336,6 +340,7 @@ class Daemon(MultiService):
             *([Embedded(reactor, reactor, embedded)] if embedded else []),
             database,
             shipper,
+            renumbering,
             self._pauses,
             retention,
             webhooks,
