@@ -87,7 +87,7 @@ class Renumbering(Service):
             except (DatabaseDown, Error) as error:
                 self.log.warn("numbers of the history wait for their form: {error}", error=error)
                 pause = AGAIN
-            await deferLater(self._clock, pause)  # type: ignore[arg-type]
+            await deferLater(self._clock, pause)
 
     async def _step(self, transaction: Transaction) -> bool:
         """Look at the next numbers; say whether there are none."""
@@ -137,7 +137,7 @@ class Renumbering(Service):
             "INSERT INTO renumbered VALUES (%s, %s) ON CONFLICT DO NOTHING", (node, form)
         )
         await transaction.query("SELECT close_missed(%s)", (form,))
-        return changed < STEP
+        return bool(changed < STEP)
 
     async def _end(self, transaction: Transaction, node: str) -> None:
         await transaction.query("DELETE FROM renumbered WHERE node = %s", (node,))

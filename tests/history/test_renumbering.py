@@ -8,6 +8,7 @@ from twisted.internet import reactor
 
 from ccdaemon.calls.model import CallView, Direction, LegView, State
 from ccdaemon.history import renumbering
+from ccdaemon.history.queries import Queries
 from ccdaemon.history.renumbering import Renumbering
 from ccdaemon.history.rows import Filter
 from ccdaemon.numbers import INTERNAL, Numbers
@@ -80,8 +81,11 @@ class RenumberingTests(HistoryCase):
         self.assertEqual({row.state.call_id for row in found.rows}, {1, 2, 3})
         page = await daemon.history.missed_page(1, 9, Filter(open=True))
         self.assertEqual([row.call.call_id for row in page.rows], [5])
-        [[leg]] = [row[0] for row in self.sql("SELECT legs FROM call WHERE call_id = 1")]
-        self.assertEqual((leg["phone"], leg["sent"]), (FULL, NATIONAL))
+        kept = "SELECT legs -> 0 ->> 'phone', legs -> 0 ->> 'sent' FROM call WHERE call_id = 1"
+        self.assertEqual(self.sql(kept), [(FULL, NATIONAL)])
+        past = await Queries(daemon.database).call(1)
+        assert past is not None
+        self.assertEqual((past.call.phone, past.call.legs[0].sent), (FULL, NATIONAL))
         self.assertEqual(self.sql("SELECT * FROM renumbered"), [])
 
     async def test_totals_stay_right(self) -> None:

@@ -348,7 +348,8 @@ class MakeCallTests(SwitchboardCase):
         await self.start(self.log, parse(home))
         call_id = await self.make_call(phone="(063) 992-00-00")
         (asked,) = self.asterisk.originated()
-        self.assertIn("CC_DIAL=PJSIP/+380639920000@trunk", " ".join(asked["Variable"]))
+        variables = " ".join(asked["Variable"])  # type: ignore[arg-type]
+        self.assertIn("CC_DIAL=PJSIP/+380639920000@trunk", variables)
         call = self.live.call(call_id)
         assert call is not None
         self.assertEqual((call.phone, call.sent), ("380639920000", "(063) 992-00-00"))
