@@ -10,6 +10,7 @@ import atexit
 import os
 from dataclasses import replace
 from functools import partial
+from pathlib import PurePosixPath
 from random import random
 from threading import Thread
 from typing import Any
@@ -61,6 +62,7 @@ from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.catching_up import CatchingUp
 from ccdaemon.live.channel_log import ChannelLog
 from ccdaemon.live.looking_anew import LookingAnew
+from ccdaemon.live.monitors import Monitors
 from ccdaemon.live.overdue import CallWatchdog
 from ccdaemon.live.pauses import Pauses
 from ccdaemon.live.presence import Presence
@@ -193,11 +195,13 @@ class Daemon(MultiService):
         endpoints = Endpoints(asterisk.operator_channel, asterisk.operator_pattern)
         self._live = LiveCalls(
             self._journal,
-            recordings if asterisk.record else None,
+            recordings,
             wall,
             endpoints.sip_of_channel,
             asterisk.phone_pattern.matches,
             numbers,
+            records=asterisk.record,
+            recordings_dir=PurePosixPath(asterisk.recordings_dir),
         )
         self._channel_log = ChannelLog(
             asterisk.cel_file, self._journal, log_thread.run, clock, wall
@@ -364,6 +368,7 @@ class Daemon(MultiService):
         for name in EVENTS:
             self._ami.registerEvent(name, self._catching_up.heard)
         self._ami.registerEvent("UserEvent", Pausing(self._ami).heard)
+        self._ami.registerEvent("MixMonitorStart", Monitors(self._ami, self._live).heard)
         self._ami.registerEvent("DeviceStateChange", self._device_changed)
         self._ami.registerEvent("Reload", self._reloaded)
         self._ami.on_forged = self._looking_anew.forged

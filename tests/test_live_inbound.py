@@ -294,7 +294,7 @@ class FollowingTests(InboundCase):
         self.ends(client)
         await self.wait_until(lambda: self.recordings.expected)
         [expected] = self.recordings.expected
-        self.assertEqual(expected[1:], (leg["Uniqueid"], "2026/11/23/pbx-17.41.wav"))
+        self.assertEqual(expected[1:], ("pbx-17.41", "2026/11/23/pbx-17.41.wav"))
         self.recordings.expected.clear()
         await self.restart()
         self.assertEqual(self.recordings.expected, [expected])

@@ -46,6 +46,8 @@ COLUMNS = (
 
 #: The first moment that cannot be a row's, in ms: the year 10000. A damaged line may have any.
 NO_DATE = 253_402_300_800_000
+#: The application that records.
+MIXMONITOR = "MixMonitor"
 
 _CELL = r'"[^"]*(?:""[^"]*)*"'
 _QUOTED = re.compile(rf"{_CELL}(?:,{_CELL})*")
@@ -66,6 +68,8 @@ class Row:
     channel: str
     extra: dict[str, object]
     label: str = ""
+    app: str = ""
+    data: str = ""
 
     @property
     def ids(self) -> tuple[str, str, int]:
@@ -97,7 +101,8 @@ def parse_row(cells: list[str]) -> Row:
     # Asterisk puts a user's event type into either column, as the version pleases.
     event = value["userdeftype"] or value["eventtype"]
     ids = value["uniqueid"], value["linkedid"]
-    return Row(event, date, *ids, value["channame"], extra, value["userfield"])
+    app = value["appname"], value["appdata"]
+    return Row(event, date, *ids, value["channame"], extra, value["userfield"], *app)
 
 
 def read_rows(lines: Iterable[str]) -> Iterator[Row | None]:
@@ -177,6 +182,12 @@ def _bridge_exit(row: Row) -> Iterator[Signal]:
         yield signals.Left(*row.ids, bridge)
 
 
+def _app_start(row: Row) -> Iterator[Signal]:
+    # Its first argument is the file; one without a folder is in Asterisk's own.
+    if row.app == MIXMONITOR and (file := row.data.partition(",")[0]):
+        yield signals.Recorded(*row.ids, file)
+
+
 def _hangup(row: Row) -> Iterator[Signal]:
     if row.word("hangupsource") == row.channel:
         yield signals.HungUp(*row.ids)
@@ -194,6 +205,7 @@ EVENTS: dict[str, Callable[[Row], Iterator[Signal]]] = {
     "ANSWER": _answer,
     "BRIDGE_ENTER": _bridge_enter,
     "BRIDGE_EXIT": _bridge_exit,
+    "APP_START": _app_start,
     "HANGUP": _hangup,
     "LINKEDID_END": _linkedid_end,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -34,9 +35,7 @@ from ccdaemon.live.unknown_calls import UnknownCalls
 from ccdaemon.numbers import NO_HOME, Number, Numbers
 from ccdaemon.recordings.recordings import (
     Recordings,
-    channels_recorded,
-    recording_name,
-    relative_path,
+    recordings_of,
 )
 
 #: Seconds within which a channel's birth is told after Asterisk said that its originate failed.
@@ -59,6 +58,8 @@ class LiveCalls:
     :param sip_of: the operator whose channel has a name, None if it is nobody's.
     :param is_phone: whether a client may have this number.
     :param numbers: says what a number means.
+    :param records: whether our own dialplan records.
+    :param recordings_dir: the recordings folder as Asterisk sees it.
     :ivar untold: calls that came in or were dialled by hand and could not be told.
     :ivar given_up: calls that could not be followed to their end.
     """
@@ -73,6 +74,9 @@ class LiveCalls:
         sip_of: Callable[[str], str | None] = nobodys,
         is_phone: Callable[[str], bool] = lambda phone: True,
         numbers: Numbers = NO_HOME,
+        *,
+        records: bool = True,
+        recordings_dir: PurePosixPath | None = None,
     ) -> None:
         self._journal = journal
         self._sip_of = sip_of
@@ -81,6 +85,8 @@ class LiveCalls:
         self._board = Board(sip_of, bridges=False)
         self._telling = Telling(journal, self._told)
         self._recordings = recordings
+        self._records = records
+        self._recordings_dir = recordings_dir
         self._clock = clock
         # The first channels of calls that are over: the log of channel events is read again.
         self._over: dict[str, int] = {}
@@ -238,10 +244,14 @@ class LiveCalls:
 
         Dated by Asterisk where it says when that was (``timestampevents``), else now.
         """
-        signal = from_event(event, moment(event, self._now()))
+        signal = from_event(event, self.moment(event))
         if isinstance(signal, signals.Entered):
             self.bridges = True
         return signal
+
+    def moment(self, event: Message) -> int:
+        """When an event was, in ms."""
+        return moment(event, self._now())
 
     def hear(self, signal: signals.Signal) -> None:
         """Give a signal to the call it belongs to, and have told what it adds to its chain.
@@ -433,8 +443,8 @@ class LiveCalls:
             self.lose(call, call.anchor, "its channel was never born")
 
     def _told(self, call: Call, states: Sequence[StateTold]) -> None:
-        if states[-1].state is State.FINISH and call.recorded:
-            self._expect_recordings(view(call), set())
+        if states[-1].state is State.FINISH:
+            self._expect_recordings(view(call), set(), ours=call.recorded)
 
     def _know_over(self, anchor: str, call_id: int) -> None:
         self._over[anchor] = call_id
@@ -473,20 +483,11 @@ class LiveCalls:
             named = replace(call, anchor=call.anchor or self._anchor(call_id))
             self._expect_recordings(named, before.recorded.get(call_id, set()))
 
-    def _expect_recordings(self, call: CallView, known: set[str]) -> None:
-        for channel in channels_recorded(call):
-            if self._recordings is None:
-                continue
-            try:
-                path = relative_path(channel, call.date)
-                is_known = recording_name(channel) in known
-            except ValueError as error:
-                self.log.error(
-                    "call_id={call_id} has no recording: {error}", call_id=call.call_id, error=error
-                )
-                continue
-            if not is_known:
-                self._recordings.expect(call.call_id, channel, path)
+    def _expect_recordings(self, call: CallView, known: set[str], *, ours: bool = True) -> None:
+        ours = ours and self._records
+        for uniqueid, path in recordings_of(call, self._recordings_dir, ours=ours):
+            if self._recordings is not None and uniqueid not in known:
+                self._recordings.expect(call.call_id, uniqueid, path)
 
     def _anchor(self, call_id: int) -> str:
         return f"cc-{self._journal.node}-{call_id}-o"

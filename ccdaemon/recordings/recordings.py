@@ -6,12 +6,13 @@ it writes.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from twisted.application.service import Service
@@ -29,8 +30,9 @@ from ccdaemon.history.facts import Fact, RecordFact
 from ccdaemon.history.failures import JournalBroken, JournalFull
 from ccdaemon.history.rows import Chain
 from ccdaemon.recordings.mp3 import InThread, Mp3Cache
+from ccdaemon.recordings.sound import ENDS, Sound, listen
 from ccdaemon.recordings.stereo import drop_sides, join_sides
-from ccdaemon.recordings.wav import NotComplete, NotSupported, Wav, measure
+from ccdaemon.recordings.wav import NotComplete, NotSupported
 
 #: For how many seconds after the talk a recording is looked at by itself. A network file system may
 #: show a file's end a minute late.
@@ -42,6 +44,11 @@ LATE_EVERY, LATE_FOR = 60.0, 86_400.0
 SIDES_WITHIN = 60.0
 #: How many seconds lie between two looks at a file: at first, and later on.
 FIRST_LOOK, LAST_LOOK = 0.2, 5.0
+#: After how many seconds a file that is not in its place is looked for elsewhere, and how many lie
+#: between two searches; among no more files than that, and how long its name has to be.
+MOVED_AFTER, SEARCH_EVERY = 10.0, 60.0
+MOST_LOOKED_AT = 200_000
+LEAST_STEM = 8
 #: After how many seconds the journal is asked again to keep a recording.
 KEEP_AGAIN = 5.0
 #: How many recordings are looked at by themselves at once, and how many in rounds.
@@ -102,13 +109,45 @@ def channels_recorded(call: CallView) -> list[str]:
     ]
 
 
-def recordings_of(call: CallView) -> list[tuple[str, str]]:
-    """Name the recordings of a call's talks, each by its uniqueid and path."""
-    found = []
-    for channel in channels_recorded(call):
-        with suppress(ValueError):
-            found.append((recording_name(channel), relative_path(channel, call.date)))
-    return found
+def recordings_of(
+    call: CallView, folder: PurePosixPath | None = None, *, ours: bool = True
+) -> list[tuple[str, str]]:
+    """Name the recordings of a call's talks, each by its uniqueid and path.
+
+    What Asterisk has said that it records counts, whoever began it. Where it said nothing of an
+    inbound call, it is taken to be what our own dialplan does.
+
+    :param folder: the recordings folder as Asterisk sees it; of files elsewhere nothing is known.
+    :param ours: whether our own dialplan records the call.
+    """
+    found: dict[str, str] = {}
+    if ours and (call.direction is Direction.OUTBOUND or not call.recordings):
+        for channel in channels_recorded(call):
+            with suppress(ValueError):
+                found[relative_path(channel, call.date)] = recording_name(channel)
+    for channel, file in call.recordings:
+        path = _below(folder, file)
+        if path is not None and path not in found:
+            with suppress(ValueError):
+                found[path] = _unused(recording_name(channel), found.values())
+    return [(uniqueid, path) for path, uniqueid in found.items()]
+
+
+def _below(folder: PurePosixPath | None, file: str) -> str | None:
+    """The path below the recordings folder of a file of Asterisk's; None if it is elsewhere."""
+    path = PurePosixPath(file)
+    if ".." in path.parts or not file.isprintable():
+        return None
+    if not path.is_absolute():
+        return str(path)
+    is_below = folder is not None and path.is_relative_to(folder)
+    return str(path.relative_to(folder)) if folder is not None and is_below else None
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    """A channel may be recorded into several files at a time: what none of them is called yet."""
+    names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 2)))
+    return next(one for one in names if one not in taken)
 
 
 def call_id_of(uniqueid: str) -> int | None:
@@ -122,6 +161,14 @@ class _Expected:
     call_id: int
     uniqueid: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A whole recording: where it is below the folder, and what it holds."""
+
+    path: str
+    sound: Sound
 
 
 class Recordings(Service):
@@ -233,6 +280,8 @@ class Recordings(Service):
         found = await self.wav(record)
         if _NAME.fullmatch(record.uniqueid) is None:
             raise Refused(Code.RECORD_UNKNOWN, "no file can be named after this recording")
+        if found.suffix == ".mp3":
+            return found
         return await self._mp3.get(record.uniqueid, found)
 
     def _over(self, expected: _Expected) -> None:
@@ -242,28 +291,28 @@ class Recordings(Service):
 
     async def _register(self, expected: _Expected) -> None:
         began = self._clock.seconds()
-        wav = await self._complete(expected, began)
+        seen = await self._complete(expected, began)
         if expected in self._unwanted:
             await self._discard(expected)
-        elif wav is None:
+        elif seen is None:
             self._put_off(expected, began)
         else:
-            await self._found(expected, wav)
+            await self._found(expected, seen)
 
     async def _discard(self, expected: _Expected) -> None:
         await self._remove([(recording_name(expected.uniqueid), expected.path)])
         _log.info("Recording of call {call_id} is removed", call_id=expected.call_id)
 
-    async def _found(self, expected: _Expected, wav: Wav) -> None:
+    async def _found(self, expected: _Expected, seen: _Seen) -> None:
         record = Record(
             call_id=expected.call_id,
             uniqueid=recording_name(expected.uniqueid),
-            path=expected.path,
-            format="wav",
-            size=wav.size,
-            duration=wav.duration,
+            path=seen.path,
+            format=seen.sound.format,
+            size=seen.sound.size,
+            duration=seen.sound.duration,
             date=int(self._wall.seconds() * 1000),
-            pauses=await self._pauses(expected, wav.duration),
+            pauses=await self._pauses(expected, seen.sound.duration),
         )
         if await self._keep(expected, RecordFact(record)):
             _log.info(
@@ -312,10 +361,10 @@ class Recordings(Service):
         for expected, began in tuple(self._late.items()):
             waited = self._clock.seconds() - began
             try:
-                seen = await self._in_thread(self._look, expected.path, waited < SIDES_WITHIN)
+                seen = await self._in_thread(self._look, expected.path, False, False)
                 if expected in self._unwanted:
                     await self._discard(expected)
-                elif isinstance(seen, Wav):
+                elif isinstance(seen, _Seen):
                     await self._found(expected, seen)
                 elif waited >= LATE_FOR:
                     self._give_up(expected, seen)
@@ -338,15 +387,17 @@ class Recordings(Service):
             reason=reason,
         )
 
-    async def _complete(self, expected: _Expected, began: float) -> Wav | None:
+    async def _complete(self, expected: _Expected, began: float) -> _Seen | None:
         """Look at the file until it is complete; None if it takes too long."""
-        pause = FIRST_LOOK
+        pause, search_after = FIRST_LOOK, MOVED_AFTER
         while True:
             waited = self._clock.seconds() - began
-            seen: Wav | str = await self._in_thread(
-                self._look, expected.path, waited < SIDES_WITHIN
+            is_moved = waited >= search_after
+            search_after += SEARCH_EVERY if is_moved else 0
+            seen: _Seen | str = await self._in_thread(
+                self._look, expected.path, waited < SIDES_WITHIN, is_moved
             )
-            if isinstance(seen, Wav):
+            if isinstance(seen, _Seen):
                 return seen
             if waited >= COMPLETE_WITHIN and expected in self._unwanted:
                 return None
@@ -395,27 +446,52 @@ class Recordings(Service):
             return None
         return found if inside else None
 
-    def _look(self, path: str, want_sides: bool) -> Wav | str:
+    def _look(self, path: str, want_sides: bool, is_moved: bool) -> _Seen | str:
         """Measure the file, or say what is wrong with it in words for an administrator.
 
-        Makes it a stereo file first if its two sides lie beside it.
+        Makes it a stereo file first if its two sides lie beside it. A script may have made another
+        format of it, or moved it.
         """
         found = self._locate(path)
+        if found is None:
+            path = self._elsewhere(path, is_moved) or path
+            found = self._locate(path)
         if found is None:
             return (
                 "is not there; does recordings_mount name the folder that Asterisk knows as"
                 " recordings_dir, and may Asterisk write there?"
             )
         try:
-            measure(found)
-            self._join(found, want_sides)
-            return measure(found)
+            sound = listen(found)
+            if sound.format == "wav":
+                self._join(found, want_sides)
+                sound = listen(found)
+            return _Seen(path, sound)
         except OSError as error:
             return f"cannot be read: {error.strerror}; may the daemon's user read it?"
         except NotComplete as error:
             return f"is not complete: {error}; did Asterisk crash, or is its disk full?"
         except NotSupported as error:
             return f"cannot be used: {error}"
+
+    def _elsewhere(self, path: str, is_moved: bool) -> str | None:
+        """The same recording in another format, in its place or anywhere below the folder."""
+        here = PurePosixPath(path)
+        for end in ENDS:
+            other = str(here.with_suffix(f".{end}"))
+            if self._locate(other) is not None:
+                return other
+        if not is_moved or len(here.stem) < LEAST_STEM:
+            return None
+        seen = 0
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                if PurePosixPath(name).stem == here.stem and name.rpartition(".")[2] in ENDS:
+                    return str((Path(folder) / name).relative_to(self._root))
+            seen += len(names)
+            if seen > MOST_LOOKED_AT:
+                break
+        return None
 
     def _join(self, file: Path, want_sides: bool) -> None:
         """Make a stereo file of the two sides; without them the file stays as it is."""

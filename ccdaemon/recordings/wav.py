@@ -68,6 +68,32 @@ def measure(path: Path) -> Wav:
         return _chunks(file, size)
 
 
+def riff_data(path: Path) -> tuple[int, int, int]:
+    """The format's tag, the bytes of sound and the bytes of a whole wav file, whatever it holds.
+
+    :raises OSError, NotComplete, NotSupported: as :func:`measure` does.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(4096)
+    if len(head) < 44:
+        raise NotComplete(f"{len(head)} bytes, not even a header")
+    riff, riff_size, wave = unpack("<4sI4s", head[:12])
+    if riff != b"RIFF" or wave != b"WAVE":
+        raise NotSupported("it is no wav file")
+    if riff_size != size - 8:
+        raise NotComplete(f"its header speaks of {riff_size + 8} bytes, the file has {size}")
+    tag, position = 0, 12
+    while position + 10 <= len(head):
+        name, length = unpack("<4sI", head[position : position + 8])
+        if name == b"fmt ":
+            (tag,) = unpack("<H", head[position + 8 : position + 10])
+        elif name == b"data":
+            return tag, min(length, size - position - 8), size
+        position += 8 + length + length % 2
+    raise NotSupported("it has no data where they should be")
+
+
 def _chunks(file: BinaryIO, size: int) -> Wav:
     shape: tuple[int, int] | None = None
     position = 12

@@ -115,6 +115,8 @@ def row(
     user: str = "",
     time: str = "1795412687.123456",
     label: str = "",
+    app: str = "",
+    data: str = "",
 ) -> str:
     """One line of the CEL file."""
     cells = dict.fromkeys(cel.COLUMNS, "")
@@ -127,6 +129,8 @@ def row(
         "userdeftype": user,
         "eventextra": extra,
         "userfield": label,
+        "appname": app,
+        "appdata": data,
     }
     return ",".join('"{}"'.format(cell.replace('"', '""')) for cell in cells.values()) + "\n"
 
@@ -201,6 +205,12 @@ class CelTests(SynchronousTestCase):
                 [signals.Entered(*AT, "PJSIP/t-1", "b", holding=True)],
             ),
             (row("BRIDGE_EXIT", '{"bridge_id":"b"}'), [signals.Left(*AT, "b")]),
+            (
+                row("APP_START", app="MixMonitor", data="/tmp/1.wav,b"),
+                [signals.Recorded(*AT, "/tmp/1.wav")],
+            ),
+            (row("APP_START", app="Dial", data="PJSIP/1000,20"), []),
+            (row("APP_START", app="MixMonitor"), []),
         ):
             self.assertEqual(list(cel.from_rows([line])), expected, line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,51 @@ class Expecting(RecordingsTestCase):
 
     def test_a_file_of_another_kind(self) -> None:
         """It says so and names what it found."""
-        self.write(wav(tone(0.1), tag=49, bits=0))
-        self.assertIn("GSM (wav49)", self.put_off())
+        self.write(wav(tone(0.1), tag=6, bits=8))
+        self.assertIn("A-law", self.put_off())
+
+    def test_another_format(self) -> None:
+        """What a script has made of it meanwhile, or moved elsewhere, is found."""
+        for end, content, format, seconds in (
+            ("WAV", wav(bytes(1625), tag=49, bits=0), "wav49", 1.0),
+            ("gsm", bytes(3300), "gsm", 2.0),
+            ("ulaw", bytes(4000), "ulaw", 0.5),
+            ("mp3", bytes.fromhex("fff344c4") + bytes(7996), "mp3", 2.0),
+        ):
+            file = self.write(content, PATH.replace(".wav", f".{end}"))
+            os.utime(file, (1, 1))
+            self.recordings.expect(12, NAME, PATH)
+            record = self.registered()
+            self.assertEqual((record.format, record.duration), (format, seconds), end)
+            self.assertEqual(record.path, PATH.replace(".wav", f".{end}"))
+            file.unlink()
+
+    def test_moved(self) -> None:
+        """It is looked for below the whole folder, once in a while."""
+        moved = f"archive/2026/{NAME}.mp3"
+        os.utime(self.write(bytes.fromhex("fff344c4") + bytes(7996), moved), (1, 1))
+        self.recordings.expect(12, NAME, PATH)
+        self.pass_time(5)
+        self.assertEqual(self.kept, [])
+        self.pass_time(10)
+        self.assertEqual(self.registered().path, moved)
+
+    def test_just_written(self) -> None:
+        """What has no lengths in it is whole once nobody writes to it."""
+        file = self.write(bytes(3300), PATH.replace(".wav", ".gsm"))
+        self.recordings.expect(12, NAME, PATH)
+        self.pass_time(2)
+        self.assertEqual(self.kept, [])
+        os.utime(file, (1, 1))
+        self.pass_time(2)
+        self.assertEqual(self.registered().format, "gsm")
+
+    def registered(self) -> Record:
+        """The one recording that is registered now; none is from now on."""
+        [fact] = self.kept
+        assert isinstance(fact, RecordFact)
+        self.kept.clear()
+        return fact.record
 
     def test_a_file_that_may_not_be_read(self) -> None:
         """It says so and asks about the daemon's user."""
@@ -183,7 +227,7 @@ class Expecting(RecordingsTestCase):
         def may_not(path: Path) -> Any:
             raise PermissionError(13, "Permission denied")
 
-        self.patch(module, "measure", may_not)
+        self.patch(module, "listen", may_not)
         self.assertIn("Permission denied; may the daemon's user read it?", self.put_off())
 
     def test_a_journal_that_cannot_write(self) -> None:

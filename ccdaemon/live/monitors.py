@@ -1,0 +1,55 @@
+"""What Asterisk records, asked for when it begins: whoever began it, and wherever to.
+
+``MixMonitorStart`` has the channel and no file; that is in a variable of the channel. What is not
+heard or not answered is in the log of channel events.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ccdaemon.asterisk.ami_actions import AMIActions
+from ccdaemon.asterisk.ami_errors import AMIError
+from ccdaemon.asterisk.wire import Message
+from ccdaemon.calls import signals
+from ccdaemon.live.calls import LiveCalls
+
+#: The variable that says where a channel was begun to be recorded to last.
+FILE = "MIXMONITOR_FILENAME"
+#: As many answers are waited for at a time; what begins meanwhile is read from the log.
+MOST_ASKED = 500
+
+
+class Monitors:
+    """Asks where recordings go."""
+
+    log = Logger()
+
+    def __init__(self, ami: AMIActions, live: LiveCalls) -> None:
+        self._ami = ami
+        self._live = live
+        self._asked = 0
+
+    def heard(self, session: object, event: Message) -> None:
+        """A MixMonitorStart was heard."""
+        channel, linkedid = event.get("Uniqueid"), event.get("Linkedid")
+        signal = signals.Recorded(channel, linkedid or channel, self._live.moment(event), "")
+        if channel and self._live.whose(signal) is not None and self._asked < MOST_ASKED:
+            self._asked += 1
+            asked = Deferred.fromCoroutine(self._ask(signal))
+            asked.addErrback(lambda failure: self.log.failure("a recording is not known", failure))
+            asked.addBoth(self._answered)
+
+    async def _ask(self, signal: signals.Recorded) -> None:
+        try:
+            file = await self._ami.getVar(signal.channel, FILE)
+        except AMIError as error:
+            self.log.debug("where {of} is recorded to: {error}", of=signal.channel, error=error)
+            return
+        if file:
+            ids = signal.channel, signal.linkedid, signal.date
+            self._live.hear(signals.Recorded(*ids, file))
+
+    def _answered(self, _: object) -> None:
+        self._asked -= 1
