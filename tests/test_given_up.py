@@ -211,7 +211,10 @@ class RowTests(SynchronousTestCase):
 
         self.patch(cel, "EVENTS", {**cel.EVENTS, "ANSWER": spell})
         row = ["", "1795412687.1", "17.1", "17.1", "PJSIP/1", *[""] * 10]
-        lines = [",".join([event, *row[1:]]) for event in ("CHAN_START", "ANSWER", "HANGUP")]
+        lines = [
+            ",".join(f'"{cell}"' for cell in [event, *row[1:]])
+            for event in ("CHAN_START", "ANSWER", "HANGUP")
+        ]
         spelled = [cel.from_line(line) for line in lines]
         self.assertEqual([each is None for each in spelled], [False, True, False])
         self.assertIsNone(cel.from_line("torn"))
