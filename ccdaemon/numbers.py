@@ -124,12 +124,21 @@ class Numbers:
         self._region = country.upper() if country else None
         self._internal = re.compile(internal, re.ASCII)
         self._home = _Home.of(self._region) if self._region else None
-        self.form = lru_cache(REMEMBERED)(self._form)
-        self.place = lru_cache(REMEMBERED)(self._place)
+        self._forms = lru_cache(REMEMBERED)(self._form)
+        self._places = lru_cache(REMEMBERED)(self._place)
 
     def is_internal(self, form: str) -> bool:
         """Whether a number is dialled within the house, or is a service of the network."""
         return self._internal.fullmatch(form) is not None
+
+    def form(self, text: str) -> str | None:
+        """The form of the number that a text is; None if it is none."""
+        # What is too long is not even remembered.
+        return self._forms(text) if len(text) <= LONGEST else None
+
+    def place(self, form: str) -> Place:
+        """Where a number rings."""
+        return self._places(form) if len(form) <= LONGEST else Place(None, Kind.UNKNOWN)
 
     def read(self, text: str) -> Number | None:
         """What a text means; None if it is no number."""

@@ -143,8 +143,17 @@ class FormTests(SynchronousTestCase):
         numbers = Numbers("ua")
         numbers.form("0671234567")
         numbers.form("0671234567")
-        self.assertEqual(numbers.form.cache_info().hits, 1)
-        self.assertIsNotNone(numbers.form.cache_info().maxsize)
+        self.assertEqual(numbers._forms.cache_info().hits, 1)
+        self.assertIsNotNone(numbers._forms.cache_info().maxsize)
+
+    def test_what_is_too_long_is_not_remembered(self) -> None:
+        """Whoever sends long texts fills no memory."""
+        numbers = Numbers("ua")
+        for text in ("1" * 65_536, "+" + "1" * 65_536, "(" * (LONGEST + 1)):
+            self.assertIsNone(numbers.form(text))
+            self.assertEqual(numbers.place(text).kind, Kind.UNKNOWN)
+        self.assertEqual(numbers._forms.cache_info().currsize, 0)
+        self.assertEqual(numbers._places.cache_info().currsize, 0)
 
 
 class BeginningTests(SynchronousTestCase):
