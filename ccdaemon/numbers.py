@@ -51,7 +51,7 @@ class Kind(Enum):
 
     ORDINARY = "ordinary"
     PREMIUM = "premium"
-    SHARED_COST = "shared cost"
+    SHARED_COST = "shared_cost"
     PERSONAL = "personal"
     PAGER = "pager"
     SATELLITE = "satellite"

@@ -14,6 +14,7 @@ from ccdaemon.config import rules
 from ccdaemon.config.numbers import country
 from ccdaemon.config.read import key
 from ccdaemon.config.rules import Expected
+from ccdaemon.numbers import Kind
 
 #: How often something may be done in a minute; 0: as often as one likes.
 _rate = rules.whole(0, 10_000)
@@ -37,11 +38,24 @@ def rates(value: object) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(value.items(), key=lambda pair: (-len(pair[0]), pair[0])))
 
 
+#: What a country has; what is internal or unknown is none of it.
+_KINDS = [one for one in Kind if one not in (Kind.INTERNAL, Kind.UNKNOWN)]
+
+
+def kind(value: object) -> Kind:
+    """A kind of numbers, as far as their price goes."""
+    for one in _KINDS:
+        if value == one.value:
+            return one
+    words = " ".join(one.value for one in _KINDS)
+    raise Expected("kinds of numbers", f"one of {words}")
+
+
 @attrs.frozen(kw_only=True)
 class Limits:
     """What may be dialled, when, how often and how much at once.
 
-    A number may be dialled if it is of one of ``countries``, begins with one of
+    A number may be dialled if it is one of ``kinds`` of one of ``countries``, begins with one of
     ``allowed_prefixes`` or matches one of ``allowed_patterns`` (all three empty: every number that
     matches ``asterisk.phone_pattern``), and nothing forbids it. ``emergency`` numbers, and those of
     the country, may be dialled by hand whatever limits there are. ``quiet_hours`` are every day's,
@@ -55,6 +69,9 @@ class Limits:
     countries: tuple[str, ...] = attrs.field(
         default=(),
         metadata=key(rules.several(country, 'countries such as ["ua", "pl"] (ISO 3166)')),
+    )
+    kinds: tuple[Kind, ...] = attrs.field(
+        default=(Kind.ORDINARY,), metadata=key(rules.several(kind, "kinds of numbers"))
     )
     allowed_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(rules.prefixes))
     allowed_patterns: tuple[rules.Pattern, ...] = attrs.field(default=(), metadata=key(_patterns))

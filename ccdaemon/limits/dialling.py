@@ -130,9 +130,9 @@ class Limits:
         if not self._allowed and not countries:
             return True
         place = self._numbers.place(form)
-        if place.kind in _COSTS_EXTRA and place.country in _all_of(countries):
+        if self._costs_extra(place, countries):
             return False
-        return self._allowed.has(form) or self._is_ordinary(place)
+        return self._allowed.has(form) or self._is_one_of(place)
 
     def _is_allowed_anywhere(self, dialled: Dialled) -> bool:
         """Whether digits may be dialled that are a number in some country that is allowed."""
@@ -142,17 +142,21 @@ class Limits:
         if dialled.ends is not None:
             place = place_abroad(dialled.ends)
             listed = self._allowed.has(dialled.digits.removeprefix("+"))
-            return listed or self._is_ordinary(place)
+            return listed or self._is_one_of(place)
         places = {country: place_by(country, dialled.digits) for country in countries}
-        if any(
-            place.kind in _COSTS_EXTRA and place.country in _all_of([country])
-            for country, place in places.items()
-        ):
+        if any(self._costs_extra(place, [country]) for country, place in places.items()):
             return False
-        return self._allowed.has(dialled.digits) or any(map(self._is_ordinary, places.values()))
+        return self._allowed.has(dialled.digits) or any(map(self._is_one_of, places.values()))
 
-    def _is_ordinary(self, place: Place) -> bool:
-        return place.kind is Kind.ORDINARY and place.country in _all_of(self._settings.countries)
+    def _costs_extra(self, place: Place, countries: Iterable[str]) -> bool:
+        """Whether a number costs more than the numbers of these countries that may be dialled."""
+        may = place.kind not in _COSTS_EXTRA or place.kind in self._settings.kinds
+        return not may and place.country in _all_of(countries)
+
+    def _is_one_of(self, place: Place) -> bool:
+        """Whether a number is of a kind and a country that may be dialled; satellites have none."""
+        is_at_home = place.country in _all_of(self._settings.countries)
+        return place.kind in self._settings.kinds and (is_at_home or place.kind is Kind.SATELLITE)
 
     def take(self, phone: Number, sip: str | None, client: str | None, up: int, now: float) -> None:
         """Count a call that is about to be made, if there is room for it.

@@ -138,6 +138,7 @@ WRONG = [
     ("limits.operator_per_minute", "-1", "expected a whole number 0…10000, got -1"),
     ("limits.prefix_per_minute", "5", "limits.prefix_per_minute: expected calls a minute by"),
     ("limits.prefix_per_minute", '{ "1x" = 5 }', "(1x are no digits)"),
+    ("limits.kinds", '["internal"]', "(one of ordinary premium shared_cost personal pager"),
     ("limits.emergency", '["+112"]', "limits.emergency: expected a list of short numbers"),
     ("numbers.country", '"UA"', "numbers.country: expected a country in two small letters"),
     ("numbers.internal", '"["', "numbers.internal: expected a regular expression"),

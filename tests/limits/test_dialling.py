@@ -363,6 +363,27 @@ class HomeTests(LimitsCase):
         )
         self.assertEqual(self.code(sent, "+3215551234"), (Code.PHONE_NOT_ALLOWED, None))
 
+    def test_kinds(self) -> None:
+        """What costs extra may be dialled where its kind is named; satellites are of no country."""
+        more = 'kinds = ["ordinary", "shared_cost", "satellite"]'
+        for text, shared, premium, satellite in [
+            ('countries = ["de"]', False, False, False),
+            (f'countries = ["de"]\n{more}', True, False, True),
+            (f'countries = ["ua"]\n{more}', False, False, True),
+            ('countries = ["de"]\nallowed_prefixes = ["49", "88"]', False, False, True),
+        ]:
+            for home in ("", '[numbers]\ncountry = "de"\n'):
+                asked = self.home(f"{home}[limits]\n{text}")
+                for phone, may in [
+                    ("00491805123456", shared),
+                    ("00499001234567", premium),
+                    ("00881612345678", satellite),
+                ]:
+                    if not home and phone.startswith("0088") and "prefixes" in text:
+                        # Without a home what is allowed is about the digits as they are sent.
+                        may = False
+                    self.assertEqual(self.code(asked, phone) is None, may, (text, home, phone))
+
     def test_internal(self) -> None:
         """No trunk dials an internal number, unless a pattern has it."""
         asked = self.home(self.UA)
