@@ -256,9 +256,14 @@ def _in(country: str) -> Numbers:
     return Numbers(country, internal=_NONE)
 
 
+def form_by(country: str, text: str) -> str | None:
+    """The form of a number that is dialled in a country, whatever country is home."""
+    return _in(country).form(text)
+
+
 def place_by(country: str, text: str) -> Place:
     """Where a number rings that is dialled in a country, whatever country is home."""
-    form = _in(country).form(text)
+    form = form_by(country, text)
     return Place(None, Kind.UNKNOWN) if form is None else place_abroad(form)
 
 

@@ -17,7 +17,16 @@ from ccdaemon.errors import RETRY_AFTER, Code, Refused
 from ccdaemon.limits.counters import Alarms
 from ccdaemon.limits.rates import Rates
 from ccdaemon.limits.trunks import Dialled, Trunks
-from ccdaemon.numbers import Kind, Number, Numbers, Place, is_emergency, place_abroad, place_by
+from ccdaemon.numbers import (
+    Kind,
+    Number,
+    Numbers,
+    Place,
+    form_by,
+    is_emergency,
+    place_abroad,
+    place_by,
+)
 
 _MINUTE = 60
 
@@ -94,7 +103,7 @@ class Limits:
         dialled = self._trunks.dial(phone)
         if words := self._why_forbidden(dialled):
             kind, code = "forbidden", Code.PHONE_NOT_ALLOWED
-        elif any(spelling in self._do_not_call for spelling in _spellings(dialled)):
+        elif any(spelling in self._do_not_call for spelling in self._spellings(dialled)):
             kind, code, words = (
                 "do_not_call",
                 Code.DO_NOT_CALL,
@@ -109,8 +118,18 @@ class Limits:
         self.alarms.refuse(kind, _who(sip, client), f"{phone.form}: {words}", now)
         raise Refused(code, words, field="phone")
 
+    def _spellings(self, dialled: Dialled) -> set[str]:
+        """A number in every way in which a list may have it."""
+        number = dialled.number
+        sent = re.sub(r"[^0-9]", "", number.sent)
+        spellings = {number.form, dialled.digits.removeprefix("+"), sent, dialled.ends or ""}
+        if self._numbers.country is None:
+            # Nobody has said who is at home; whoever may be called may be meant.
+            spellings |= {form_by(one, number.sent) or "" for one in self._settings.countries}
+        return spellings - {""}
+
     def _why_forbidden(self, dialled: Dialled) -> str | None:
-        if any(self._forbidden.has(spelling) for spelling in _spellings(dialled)):
+        if any(self._forbidden.has(spelling) for spelling in self._spellings(dialled)):
             return _NOT_ALLOWED
         if self._numbers.country is None:
             # Whether a trunk takes digits for a number at home or abroad nobody has said.
@@ -184,7 +203,10 @@ class Limits:
         """Under what a call counts: the kind of limit, whose, and how many a minute."""
         settings = self._settings
         # The longest comes first, and counts alone.
-        rates = (rate for rate in self._prefixes if phone.form.startswith(rate[0]))
+        spellings = self._spellings(self._trunks.dial(phone))
+        rates = (
+            rate for rate in self._prefixes if any(one.startswith(rate[0]) for one in spellings)
+        )
         prefix, most = next(rates, (None, 0))
         return [
             (kind, whose, limit)
@@ -222,12 +244,6 @@ class Limits:
 def _who(sip: str | None, client: str | None) -> str:
     asks = "by hand" if client is None else f"for {client}"
     return asks if sip is None else f"{sip} {asks}"
-
-
-def _spellings(dialled: Dialled) -> set[str]:
-    """A number in every way in which a list may have it."""
-    sent = re.sub(r"[^0-9]", "", dialled.number.sent)
-    return {dialled.number.form, dialled.digits.removeprefix("+"), sent, dialled.ends or ""} - {""}
 
 
 def _beginnings(numbers: Numbers, prefixes: Iterable[str]) -> set[str]:

@@ -363,6 +363,17 @@ class HomeTests(LimitsCase):
         )
         self.assertEqual(self.code(sent, "+3215551234"), (Code.PHONE_NOT_ALLOWED, None))
 
+    def test_nobody_is_at_home(self) -> None:
+        """Where countries alone are named a number is guarded as each of them would read it."""
+        asked = self.home('[limits]\ncountries = ["ua"]\n', "380441234567")
+        for phone in self.SPELLINGS:
+            self.assertEqual(self.code(asked, phone), (Code.DO_NOT_CALL, None), phone)
+        asked = self.home('[limits]\ncountries = ["ua"]\nprefix_per_minute = { "380" = 4 }')
+        for phone in self.SPELLINGS:
+            self.assertIsNone(self.code(asked, phone))
+        code, _ = self.code(asked, "0501110002") or (None, None)
+        self.assertEqual(code, Code.TOO_MANY_CALLS)
+
     def test_kinds(self) -> None:
         """What costs extra may be dialled where its kind is named; satellites are of no country."""
         more = 'kinds = ["ordinary", "shared_cost", "satellite"]'
