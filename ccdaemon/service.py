@@ -81,6 +81,7 @@ from ccdaemon.switchboard.incoming import SETTINGS as AGI_SETTINGS
 from ccdaemon.switchboard.incoming import Incoming
 from ccdaemon.switchboard.listening import Listening
 from ccdaemon.switchboard.pausing import Pausing
+from ccdaemon.switchboard.referring import Referring
 from ccdaemon.switchboard.switchboard import Switchboard
 from ccdaemon.terminal import Terminal
 from ccdaemon.webhooks.sender import sender
@@ -245,7 +246,7 @@ class Daemon(MultiService):
             clock,
             wall,
         )
-        control = Control(
+        hand = (
             config,
             self._ami,
             self._live,
@@ -255,6 +256,8 @@ class Daemon(MultiService):
             history.call,
             wall,
         )
+        control = Control(*hand)
+        referring = Referring(numbers, *hand)
         routing, links = make_routing(
             config,
             reactor,
@@ -278,7 +281,11 @@ class Daemon(MultiService):
         )
         agi_settings = replace(AGI_SETTINGS, secret=config.fastagi.secret)
         agi = FastAGIFactory(
-            incoming.scripts, clock, agi_settings, config.fastagi.admits, AGI_REFUSAL
+            {**incoming.scripts, **referring.scripts},
+            clock,
+            agi_settings,
+            config.fastagi.admits,
+            AGI_REFUSAL,
         )
         longest = Longest(config.limits.longest_ringing, config.limits.longest_talk)
         overdue = CallWatchdog(self._live, longest, clock)

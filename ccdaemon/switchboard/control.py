@@ -172,12 +172,7 @@ class Control(Hand):
 
     async def _send_on(self, standing: Standing, target: Target) -> None:
         call, operator = standing.call, standing.operator
-        back = {"CC_BACK": "", "CC_NOBODY": ""}
-        if call.sip is not None and call.sip != target.sip:
-            again = self._ringing(call, Target(call.sip, None))
-            back = {name.replace("_TO", "_BACK"): value for name, value in again.items()}
-            back = {name.replace("_SHOWN", "_BACK"): value for name, value in back.items()}
-            back["CC_NOBODY"] = ""
+        back = {**self._back(call, call.sip, target), "CC_NOBODY": ""}
         await self._set(standing.client, {**back, **self._ringing(call, target), HAND: ""})
         await self._redirect(standing.client, TRANSFER_CONTEXT)
         if standing.stand is Stand.HELD and operator is not None:

@@ -188,6 +188,14 @@ class Hand:
             "CC_SHOWN_NUMBER": asterisk.caller_id,
         }
 
+    def _back(self, call: Call, sip: str | None, target: Target) -> dict[str, str]:
+        """The variables that tell the dialplan to ring ``sip`` if the target is not had."""
+        if sip is None or sip == target.sip:
+            return {"CC_BACK": ""}
+        again = self._ringing(call, Target(sip, None))
+        back = {name.replace("_TO", "_BACK"): value for name, value in again.items()}
+        return {name.replace("_SHOWN", "_BACK"): value for name, value in back.items()}
+
     async def _set(self, leg: Leg, variables: Mapping[str, str]) -> None:
         channel = channel_of(leg)
         await self._asterisk(
