@@ -35,6 +35,7 @@ from ccdaemon.asterisk.ami import AMIClient
 from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
 from ccdaemon.asterisk.ami_session import AMIProtocol
 from ccdaemon.asterisk.ami_settings import Settings
+from ccdaemon.asterisk.dialplan_words import HEADERS
 from ccdaemon.asterisk.looks import Endpoints, has_channel, tells_of_bridges
 from ccdaemon.asterisk.signals import EVENTS
 from ccdaemon.asterisk.wire import Message
@@ -223,7 +224,11 @@ class Daemon(MultiService):
             ami_endpoint(reactor, asterisk),
             clock,
             credentials(asterisk),
-            Settings(ping_interval=asterisk.ping_interval, up_timeout=UP_TIMEOUT),
+            Settings(
+                ping_interval=asterisk.ping_interval,
+                up_timeout=UP_TIMEOUT,
+                user_events=HEADERS,
+            ),
             on_up=self._session_up,
             on_down=self._session_down,
         )

@@ -31,7 +31,6 @@ from ccdaemon.asterisk.ami_errors import (
 from ccdaemon.asterisk.ami_events import Subscriber, Subscriptions
 from ccdaemon.asterisk.ami_pending import Answer, Happening, PendingActions
 from ccdaemon.asterisk.ami_settings import Counters, Credentials, Settings
-from ccdaemon.asterisk.dialplan_words import HEADERS
 from ccdaemon.asterisk.spelling import Judge, Judged, is_listed
 from ccdaemon.asterisk.wire import BadHeader, Message, MessageParser, encode_action
 
@@ -66,7 +65,7 @@ class AMIProtocol(Protocol, AMIActions):
         self._clock = clock
         self._on_forged = on_forged
         self._parser = MessageParser(limits=self.settings.limits, strange=True)
-        self._judge = Judge(HEADERS)
+        self._judge = Judge(self.settings.user_events)
         self._pending = PendingActions(clock, self.settings, self.counters)
         self._greeted = Happening("greeting", clock)
         self._booted = Happening("FullyBooted", clock)

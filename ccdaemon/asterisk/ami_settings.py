@@ -5,6 +5,7 @@ Every wait and every bound of the client has its name here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ccdaemon.asterisk.wire import Limits
@@ -63,6 +64,9 @@ class Settings:
     #: Regular expressions for ``Action: Filter``, sent after each login; they need write class
     #: ``system``, so ``eventfilter`` lines in manager.conf are the better place.
     filters: tuple[str, ...] = ()
+    #: The headers of each UserEvent that the dialplan sends, in their order: one that is spelled
+    #: otherwise is not believed.
+    user_events: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
 

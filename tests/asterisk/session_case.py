@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.asterisk.ami_session import AMIProtocol
 from ccdaemon.asterisk.ami_settings import Credentials, Settings
+from ccdaemon.asterisk.dialplan_words import HEADERS
 from ccdaemon.asterisk.wire import Message
 from tests.asterisk.far_end import FarEnd
 
@@ -15,7 +16,7 @@ from tests.asterisk.far_end import FarEnd
 class SessionCase(SynchronousTestCase):
     """A session that is connected and was greeted."""
 
-    settings = Settings()
+    settings = Settings(user_events=HEADERS)
 
     def setUp(self) -> None:
         """Connects."""
