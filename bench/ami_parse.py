@@ -21,7 +21,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from ccdaemon.asterisk.ami_session import AMIProtocol
+from ccdaemon.ami.ami_session import AMIProtocol
 
 TRACES = Path(__file__).parent.parent / "tests" / "traces"
 #: What the daemon may want to hear.

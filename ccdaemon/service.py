@@ -25,24 +25,20 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from ccdaemon.ami.ami_client import AMIClient
+from ccdaemon.ami.ami_session import AMIProtocol
+from ccdaemon.ami.ami_settings import AMISettings
+from ccdaemon.ami.ami_wire import Message
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients
 from ccdaemon.api.connections import room_for
 from ccdaemon.api.kinds import Patterns
 from ccdaemon.api.rendering import Format, render
-from ccdaemon.asterisk.agi import FastAGIFactory
-from ccdaemon.asterisk.ami import AMIClient
-from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
-from ccdaemon.asterisk.ami_session import AMIProtocol
-from ccdaemon.asterisk.ami_settings import Settings
-from ccdaemon.asterisk.dialplan_words import HEADERS
-from ccdaemon.asterisk.looks import Endpoints, has_channel, tells_of_bridges
-from ccdaemon.asterisk.signals import EVENTS
-from ccdaemon.asterisk.wire import Message
 from ccdaemon.calls.overdue import Longest
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.config.rules import with_backlog
+from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.gauges import of_connections, of_streams
 from ccdaemon.health.notify import Notify
 from ccdaemon.health.observing import Observed, Observing
@@ -70,6 +66,10 @@ from ccdaemon.live.presence import Presence
 from ccdaemon.log_masking import LogMasking
 from ccdaemon.numbers import Numbers
 from ccdaemon.operators import Operators
+from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
+from ccdaemon.pbx.ami_queries import Endpoints, has_channel, tells_of_bridges
+from ccdaemon.pbx.ami_signals import EVENTS
+from ccdaemon.pbx.dialplan import HEADERS
 from ccdaemon.recordings.mp3 import Mp3Cache
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.removal import RecordingFiles
@@ -224,7 +224,7 @@ class Daemon(MultiService):
             ami_endpoint(reactor, asterisk),
             clock,
             credentials(asterisk),
-            Settings(
+            AMISettings(
                 ping_interval=asterisk.ping_interval,
                 up_timeout=UP_TIMEOUT,
                 user_events=HEADERS,

@@ -9,19 +9,19 @@ from collections.abc import Mapping
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from ccdaemon.asterisk.ami_actions import AMIActions, Headers
-from ccdaemon.asterisk.ami_errors import ActionRefused
-from ccdaemon.asterisk.wire import Kind, Message
+from ccdaemon.ami.ami_actions import AMIActions, Headers
+from ccdaemon.ami.ami_errors import ActionRefused
+from ccdaemon.ami.ami_wire import Message, MessageKind
 
 
 def event(name: str, **headers: str) -> Message:
     """An AMI event."""
-    return Message(Kind.EVENT, name, (("Event", name), *headers.items()))
+    return Message(MessageKind.EVENT, name, (("Event", name), *headers.items()))
 
 
 def response(**headers: str) -> Message:
     """An AMI response that says Success."""
-    return Message(Kind.RESPONSE, "Success", (("Response", "Success"), *headers.items()))
+    return Message(MessageKind.RESPONSE, "Success", (("Response", "Success"), *headers.items()))
 
 
 class FakeAsterisk(AMIActions):

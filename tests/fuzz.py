@@ -23,17 +23,17 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogBeginner
 from zope.interface import implementer
 
+from ccdaemon.ami.ami_spelling import SPELLED, Judge
+from ccdaemon.ami.ami_wire import MessageKind, MessageParser, WireLimits
 from ccdaemon.api.methods import BY_NAME
-from ccdaemon.asterisk import cel, cel_file
-from ccdaemon.asterisk.agi import FastAGIFactory, FastAGIProtocol
-from ccdaemon.asterisk.agi_wire import AGILimits, AGIParser, Environment
-from ccdaemon.asterisk.dialplan_words import HEADERS
-from ccdaemon.asterisk.signals import EVENTS, from_event
-from ccdaemon.asterisk.spelling import SPELLED, Judge
-from ccdaemon.asterisk.wire import Kind, Limits, MessageParser
+from ccdaemon.fastagi.agi_server import FastAGIFactory, FastAGIProtocol
+from ccdaemon.fastagi.agi_wire import AGILimits, AGIParser, Environment
+from ccdaemon.pbx import cel_file, cel_signals
+from ccdaemon.pbx.ami_signals import EVENTS, from_event
+from ccdaemon.pbx.dialplan import HEADERS
 from tests.api.world import World
-from tests.asterisk.server_case import Call
 from tests.derived import derive
+from tests.fastagi.server_case import Call
 
 Dice = random.Random
 
@@ -128,7 +128,7 @@ def ami(dice: Dice, data: bytes) -> None:
     """The manager interface: messages, the signals they spell, the chain these tell."""
     if dice.random() < 0.9:
         data = b"Asterisk Call Manager/11.0.0\r\n" + data
-    limits = Limits(message_bytes=dice.choice((2000, 1 << 20)))
+    limits = WireLimits(message_bytes=dice.choice((2000, 1 << 20)))
     wanted = dice.choice((WANTED, None))
     whole, cut = MessageParser(wanted, limits), MessageParser(wanted, limits)
     messages = whole.feed(data)
@@ -178,8 +178,8 @@ def agi_server(dice: Dice, data: bytes) -> None:
 def rows(dice: Dice, data: bytes) -> None:
     """The log of channel events: each line by itself."""
     lines = data.decode("utf-8", "replace").split("\n")
-    told = list(cel.from_rows(lines))
-    same(told, [signal for line in lines for signal in cel.from_rows([line])])
+    told = list(cel_signals.from_rows(lines))
+    same(told, [signal for line in lines for signal in cel_signals.from_rows([line])])
 
 
 def log_file(dice: Dice, data: bytes) -> None:
@@ -310,7 +310,7 @@ def _forged_event(dice: Dice, words: bytes) -> None:
     for piece in pieces(dice, stream) if dice.random() < 0.3 else [stream]:
         believed += judge.judge(parser.feed(piece)).believed
     for message in (*believed, *judge.settle().believed):
-        is_response = message.kind is Kind.RESPONSE
+        is_response = message.kind is MessageKind.RESPONSE
         if not is_response and VICTIM in (message.get("Uniqueid"), message.get("Device")):
             raise Broken(f"{message} is believed of {words!r} in {place}")
 
@@ -330,9 +330,9 @@ def _forged_environment(dice: Dice, words: bytes) -> None:
 def _forged_row(dice: Dice, words: str) -> None:
     place = dice.choice(CEL_PLACES)
     known = {"eventtype": "CHAN_START", "eventtime": "1795412687.1", "eventextra": ""}
-    values = (words if name == place else known.get(name, "1.1") for name in cel.COLUMNS)
+    values = (words if name == place else known.get(name, "1.1") for name in cel_signals.COLUMNS)
     row = ",".join('"{}"'.format(value.replace('"', '""')) for value in values)
-    for signal in cel.from_rows(f"{row}\n".split("\n")):
+    for signal in cel_signals.from_rows(f"{row}\n".split("\n")):
         if signal.channel != "1.1":
             raise Broken(f"{signal} is believed of {words!r} in {place}")
 

@@ -54,9 +54,10 @@ _NICE = 5
 WHOLE = [
     "ccdaemon/calls/*",
     "ccdaemon/operators.py",
-    "ccdaemon/asterisk/*wire.py",
-    "ccdaemon/asterisk/cel.py",
-    "ccdaemon/asterisk/signals.py",
+    "ccdaemon/ami/*wire.py",
+    "ccdaemon/fastagi/*wire.py",
+    "ccdaemon/pbx/cel_signals.py",
+    "ccdaemon/pbx/ami_signals.py",
 ]
 
 

@@ -22,7 +22,6 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 import ccdaemon
-from ccdaemon.asterisk.cel import COLUMNS
 from ccdaemon.check import show
 from ccdaemon.check.asterisk import system_name, try_asterisk
 from ccdaemon.check.database import try_database
@@ -31,6 +30,7 @@ from ccdaemon.check.http import try_clients, try_http
 from ccdaemon.check.local import try_files
 from ccdaemon.config import Asterisk, Client, Config, Database, FastAgi, Http, Limits
 from ccdaemon.config.rules import network
+from ccdaemon.pbx.cel_signals import COLUMNS
 from tests.fake_asterisk import FakeAsterisk
 
 ROOT = Path(ccdaemon.__file__).parent.parent

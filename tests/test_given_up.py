@@ -9,13 +9,13 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk import cel
 from ccdaemon.calls import beginning, machine, signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import State
 from ccdaemon.health import probes
 from ccdaemon.health.health import Condition
 from ccdaemon.live import calls as live_calls
+from ccdaemon.pbx import cel_signals
 from tests.gap_case import TALK, GapCase
 from tests.test_live_inbound import BY_HAND, CLIENT, LEG, InboundCase
 
@@ -206,16 +206,16 @@ class RowTests(SynchronousTestCase):
     def test_it_is_a_bad_row(self) -> None:
         """It spells nothing, and the next one is read."""
 
-        def spell(row: cel.Row) -> Any:
+        def spell(row: cel_signals.CelRow) -> Any:
             raise Stumbled
 
-        self.patch(cel, "EVENTS", {**cel.EVENTS, "ANSWER": spell})
+        self.patch(cel_signals, "EVENTS", {**cel_signals.EVENTS, "ANSWER": spell})
         row = ["", "1795412687.1", "17.1", "17.1", "PJSIP/1", *[""] * 10]
         lines = [
             ",".join(f'"{cell}"' for cell in [event, *row[1:]])
             for event in ("CHAN_START", "ANSWER", "HANGUP")
         ]
-        spelled = [cel.from_line(line) for line in lines]
+        spelled = [cel_signals.from_line(line) for line in lines]
         self.assertEqual([each is None for each in spelled], [False, True, False])
-        self.assertIsNone(cel.from_line("torn"))
+        self.assertIsNone(cel_signals.from_line("torn"))
         self.flushLoggedErrors(Stumbled)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk import cel
-from ccdaemon.asterisk.looks import Endpoints
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
 from ccdaemon.config.rules import Pattern
+from ccdaemon.pbx import cel_signals
+from ccdaemon.pbx.ami_queries import Endpoints
 from tests.derived import derive_begun
 from tests.live.inbound_rows import Row
 from tests.test_traces import FOLDER, in_bytes, signals_of
@@ -86,7 +86,7 @@ class TraceTests(SynchronousTestCase):
     def test_cel(self) -> None:
         """So do the rows of the log alone."""
         for trace in traces():
-            self.holds(trace, trace.call(list(cel.from_rows(trace.cel)), bridges=True))
+            self.holds(trace, trace.call(list(cel_signals.from_rows(trace.cel)), bridges=True))
 
     def test_byte_by_byte(self) -> None:
         """Each recorded stream, given byte by byte, tells the very same."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ccdaemon.asterisk import labels
 from ccdaemon.calls import signals
 from ccdaemon.calls.model import CallView, State
 from ccdaemon.config import parse
@@ -13,6 +12,7 @@ from ccdaemon.history.facts import Event, StateFact
 from ccdaemon.history.founding import GAP
 from ccdaemon.history.rows import Chain
 from ccdaemon.live import unknown_calls
+from ccdaemon.pbx import call_tag
 from tests.gap_case import EMPTY, TALK, GapCase
 from tests.switchboard.test_switchboard import CONFIG
 
@@ -164,7 +164,7 @@ class LabelTests(LostCase):
         variables: Any = asked["Variable"]
         [label] = [one.partition("=")[2] for one in variables if "userfield" in one]
         self.has_channel(call_id)
-        self.asterisk.variables["PJSIP/1000-1", labels.VARIABLE] = label
+        self.asterisk.variables["PJSIP/1000-1", call_tag.VARIABLE] = label
         self.clock.advance(10)
         await self.anew(15)
         states = await self.states(call_id)

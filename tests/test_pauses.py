@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk.ami_errors import AMIError
-from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls.model import LegView, State, StateTold
 from ccdaemon.config.rules import Pattern
 from ccdaemon.errors import Code, Refused
@@ -22,6 +21,7 @@ from ccdaemon.history.rows import Chain
 from ccdaemon.live.pauses import LOOK_AGAIN, Pauses
 from ccdaemon.live.presence import Presence
 from ccdaemon.operators import WRAP_UP, OperatorChange, Operators, Status
+from ccdaemon.pbx.ami_queries import Endpoints
 from tests.clocks import Wall
 from tests.history.parts import view
 

@@ -6,13 +6,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk.ami_errors import LinkLost
-from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.ami.ami_errors import ConnectionLost
 from ccdaemon.config.rules import Pattern
 from ccdaemon.history.facts import Fact, OperatorFact
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.live.presence import AFTER_RELOAD, LOOK_EVERY, Presence
 from ccdaemon.operators import Operators, Status
+from ccdaemon.pbx.ami_queries import Endpoints
 from tests.clocks import Wall
 from tests.fake_asterisk import FakeAsterisk, event
 
@@ -223,14 +223,16 @@ class PjsipTests(PresenceCase):
     def test_a_look_that_fails(self) -> None:
         """A failed look is tried again; at the start of a session it fails the session."""
         self.up()
-        self.asterisk.trouble = LinkLost("gone")
+        self.asterisk.trouble = ConnectionLost("gone")
         self.clock.advance(LOOK_EVERY)
         self.asterisk.trouble = None
         self.asterisk.devices["PJSIP/1000"] = "INUSE"
         self.clock.advance(LOOK_EVERY)
         self.assertEqual(self.now()["1000"], "inuse")
-        self.asterisk.trouble = LinkLost("gone")
-        self.failureResultOf(Deferred.fromCoroutine(self.presence.up(self.asterisk)), LinkLost)
+        self.asterisk.trouble = ConnectionLost("gone")
+        self.failureResultOf(
+            Deferred.fromCoroutine(self.presence.up(self.asterisk)), ConnectionLost
+        )
 
     def test_an_operator_nobody_has_heard_of(self) -> None:
         """Asked for by a makeCall he is found, if Asterisk has him."""

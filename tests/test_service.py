@@ -14,9 +14,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon import service
-from ccdaemon.asterisk.ami_actions import Headers
-from ccdaemon.asterisk.ami_errors import LinkLost
-from ccdaemon.asterisk.wire import Message
+from ccdaemon.ami.ami_actions import Headers
+from ccdaemon.ami.ami_errors import ConnectionLost
+from ccdaemon.ami.ami_wire import Message
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config, parse
 from ccdaemon.history.state_dir import StateDirLock
@@ -39,7 +39,7 @@ class WithoutDevices(FakeAsterisk):
     ) -> Deferred[tuple[Message, ...]]:
         """Answer, but for one."""
         if name == "DeviceStateList":
-            return fail(LinkLost("gone"))
+            return fail(ConnectionLost("gone"))
         return super().sendList(name, headers, timeout=timeout, most=most)
 
 
@@ -188,7 +188,7 @@ class SessionTests(ServiceCase):
         daemon.running = 1
         coming = Deferred.fromCoroutine(self.made["AMIClient"].on_up(WithoutDevices()))
         self.reactor.advance(TOLD_WITHIN)
-        self.failureResultOf(coming, LinkLost)
+        self.failureResultOf(coming, ConnectionLost)
         self.assertEqual(self.made["operators"].operators(), [])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk import cel
-from ccdaemon.asterisk.signals import EVENTS, from_event
-from ccdaemon.asterisk.wire import MessageParser
+from ccdaemon.ami.ami_wire import MessageParser
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Entered, Left, Lost, Signal
+from ccdaemon.pbx import cel_signals
+from ccdaemon.pbx.ami_signals import EVENTS, from_event
 from tests.derived import chain, derive, without_answers
 from tests.live.rows import Row
 from tests.trace_rows import OFFLINE, RECORDED, ROWS_ON_16
@@ -145,7 +145,7 @@ class CELTests(SynchronousTestCase):
 
     def read(self, trace: Trace) -> Call:
         """The call, as the log alone tells it."""
-        return derive(trace.anchor, cel.from_rows(trace.cel))
+        return derive(trace.anchor, cel_signals.from_rows(trace.cel))
 
     def test_tells_the_same(self) -> None:
         """The rows of the log alone give the chain that AMI gave, cause and hanging up included."""
@@ -180,7 +180,7 @@ class GapTests(SynchronousTestCase):
     @given(st.sampled_from(list(traces())), st.data())
     def test_any_gap(self, trace: Trace, data: st.DataObject) -> None:
         """The chain is the same, wherever the session broke off and however much is told twice."""
-        heard, rows = signals_of([trace.ami]), list(cel.from_rows(trace.cel))
+        heard, rows = signals_of([trace.ami]), list(cel_signals.from_rows(trace.cel))
         whole = derive(trace.anchor, [*heard, *looked_for(trace)])
         expected = [chain(whole), without_answers(chain(whole), whole.states[-1].cause)]
         cut = data.draw(st.integers(0, len(heard)))

@@ -1,7 +1,7 @@
 """The few things that can happen to a channel, as far as calls care.
 
-AMI events and CEL rows are two spellings of these signals (``asterisk.signals`` and
-``asterisk.cel`` translate); behind this module nobody knows which one was heard. ``channel`` is
+AMI events and CEL rows are two spellings of these signals (``pbx.ami_signals`` and
+``pbx.cel_signals`` translate); behind this module nobody knows which one was heard. ``channel`` is
 Asterisk's uniqueid of the channel spoken of, ``linkedid`` what ties it to its call, ``date``
 whole milliseconds since 1970 in UTC.
 """

@@ -14,14 +14,14 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 import ccdaemon
-from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
-from ccdaemon.asterisk.ami_link import ami_endpoint, credentials
-from ccdaemon.asterisk.ami_session import AMIProtocol
-from ccdaemon.asterisk.looks import Endpoints, look_at_operators
-from ccdaemon.asterisk.wire import Message
+from ccdaemon.ami.ami_actions import AMIActions
+from ccdaemon.ami.ami_errors import ActionRefused, AMIError
+from ccdaemon.ami.ami_session import AMIProtocol
+from ccdaemon.ami.ami_wire import Message
 from ccdaemon.check.findings import Finding, fail, ok, warn
 from ccdaemon.config import Asterisk, FastAgi
+from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
+from ccdaemon.pbx.ami_queries import Endpoints, query_operators
 from ccdaemon.recordings.recordings import recording_name
 
 #: Seconds until a host counts as silent.
@@ -175,7 +175,7 @@ async def _inbound(session: AMIProtocol, fastagi: FastAgi) -> Finding:
 async def _operators(session: AMIProtocol, settings: Asterisk) -> Finding:
     part = f"operators {settings.operator_channel}"
     endpoints = Endpoints(settings.operator_channel, settings.operator_pattern)
-    states = await look_at_operators(session, endpoints, (), search=False)
+    states = await query_operators(session, endpoints, (), search=False)
     if not states:
         return warn(part, f"Asterisk has no endpoint that matches {settings.operator_pattern.text}")
     absent = sum(state in ("UNAVAILABLE", "INVALID") for state in states.values())

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ccdaemon.asterisk import cel
 from ccdaemon.check.findings import Finding, fail, ok, warn
 from ccdaemon.config import Config
 from ccdaemon.limits.do_not_call import Listed
 from ccdaemon.numbers import Numbers
+from ccdaemon.pbx import cel_signals
 
 _TAIL = 65536
 
@@ -87,7 +87,7 @@ def _cel_file(file: Path) -> Finding:
         return warn(part, "is not there; Asterisk makes it with the first call, if CEL is set up")
     except OSError as error:
         return fail(part, f"cannot be read: {error.strerror}")
-    if lines and next(cel.read_rows(lines[-1:])) is None:
+    if lines and next(cel_signals.read_rows(lines[-1:])) is None:
         words = "has other columns than cel_custom_ccdaemon.conf asks for, or another dateformat"
         return fail(part, words)
     return ok(part, "can be read")

@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ccdaemon import __version__
-from ccdaemon.asterisk.agi import FastAGIFactory
-from ccdaemon.asterisk.ami import AMIClient
+from ccdaemon.ami.ami_client import AMIClient
+from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.health import Condition, Watch
 from ccdaemon.history.journal import Journal
 from ccdaemon.history.shipper import Shipper

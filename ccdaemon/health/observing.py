@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from twisted.application.service import MultiService
 from twisted.internet.interfaces import IReactorTime
 
-from ccdaemon.asterisk.agi import FastAGIFactory
-from ccdaemon.asterisk.ami import AMIClient
+from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
+from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health import gauges, probes
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Watch

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
-from ccdaemon.asterisk.agi import FastAGIFactory
-from ccdaemon.asterisk.ami import AMIClient
+from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.clocks import WallClock
+from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Condition, Probe, Seen
 from ccdaemon.history.journal import WAITING, Journal

@@ -14,8 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ccdaemon.asterisk.signals import from_event, moment
-from ccdaemon.asterisk.wire import Message
+from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.beginning import Opening, again, begin
 from ccdaemon.calls.board import GONE_AFTER, Board, Reached, nobodys
@@ -33,6 +32,7 @@ from ccdaemon.live.given_up import GivenUp, last_state
 from ccdaemon.live.telling import Telling
 from ccdaemon.live.unknown_calls import UnknownCalls
 from ccdaemon.numbers import NO_HOME, Number, Numbers
+from ccdaemon.pbx.ami_signals import from_event, moment
 from ccdaemon.recordings.recordings import (
     Recordings,
     recordings_of,

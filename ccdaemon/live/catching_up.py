@@ -19,16 +19,16 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import AMIError
-from ccdaemon.asterisk.looks import look_at_channels
-from ccdaemon.asterisk.wire import Message
+from ccdaemon.ami.ami_actions import AMIActions
+from ccdaemon.ami.ami_errors import AMIError
+from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
 from ccdaemon.clocks import WallClock
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.channel_log import ChannelLog
+from ccdaemon.pbx.ami_queries import query_channels
 
 #: Seconds after which the log is read once more: Asterisk writes it a little later than it tells.
 WRITTEN_WITHIN = 1.0
@@ -192,7 +192,7 @@ class CatchingUp:
 
         The session tells in the order in which things happened, which no look shows.
         """
-        seen = await look_at_channels(session, self._now(), self._live.is_unknown)
+        seen = await query_channels(session, self._now(), self._live.is_unknown)
         await deferLater(self._clock, TOLD_WITHIN)
         return seen
 

@@ -17,12 +17,12 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ccdaemon.asterisk import cel, cel_file
-from ccdaemon.asterisk.cel_file import Place
 from ccdaemon.calls.signals import Signal
 from ccdaemon.clocks import WallClock
 from ccdaemon.history.failures import JournalBroken
 from ccdaemon.history.journal import Journal
+from ccdaemon.pbx import cel_file, cel_signals
+from ccdaemon.pbx.cel_file import LogOffset
 
 T = TypeVar("T")
 Hear = Callable[[Signal], object]
@@ -57,7 +57,7 @@ class _Found:
 class _Passed:
     """A place, and when reading was there, in seconds of a clock that nobody sets."""
 
-    place: Place
+    place: LogOffset
     moment: float
 
 
@@ -93,7 +93,7 @@ class ChannelLog:
         self._held: dict[int, float] = {}
         # Up to the one everything was given when the session began, to the other it is read now.
         self._given: _Passed | None = None
-        self._at: Place | None = None
+        self._at: LogOffset | None = None
         self._begun = False
         self._hanging = False
         self._trouble: str | None = None
@@ -108,7 +108,7 @@ class ChannelLog:
         kept = await self._journal.place(NAME)
         self._begun = True
         if kept is not None:
-            self._places = [_Passed(msgspec.json.decode(kept, type=Place), -inf)]
+            self._places = [_Passed(msgspec.json.decode(kept, type=LogOffset), -inf)]
         else:
             await self._begin_anew()
 
@@ -117,7 +117,7 @@ class ChannelLog:
         if since is None:
             place = await self._in_thread(cel_file.end, self._path, self._now())
         else:
-            place = await self._in_thread(cel_file.since, self._path, since, cel.date_of)
+            place = await self._in_thread(cel_file.since, self._path, since, cel_signals.date_of)
         if place is not None:
             self._places = [_Passed(place, self._clock.seconds())]
             await self._keep(place)
@@ -204,7 +204,7 @@ class ChannelLog:
             del self._places[:passed]
             await self._keep(self._places[0].place)
 
-    async def _keep(self, place: Place) -> None:
+    async def _keep(self, place: LogOffset) -> None:
         try:
             await self._journal.set_place(NAME, msgspec.json.encode(place))
         except JournalBroken as error:
@@ -245,8 +245,8 @@ class ChannelLog:
         return int(self._wall.seconds() * 1000)
 
 
-def _read(path: Path, place: Place, date: int) -> _Found:
+def _read(path: Path, place: LogOffset, date: int) -> _Found:
     chunk = cel_file.read(path, place, date)
-    spelled = [cel.from_line(line) for line in chunk.lines]
+    spelled = [cel_signals.from_line(line) for line in chunk.lines]
     signals = [signal for each in spelled if each is not None for signal in each]
     return _Found(chunk, signals, spelled.count(None), bool(chunk.lines) or path.exists())

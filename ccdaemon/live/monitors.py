@@ -9,9 +9,9 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import AMIError
-from ccdaemon.asterisk.wire import Message
+from ccdaemon.ami.ami_actions import AMIActions
+from ccdaemon.ami.ami_errors import AMIError
+from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import signals
 from ccdaemon.live.calls import LiveCalls
 

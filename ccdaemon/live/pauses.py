@@ -13,7 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from ccdaemon.asterisk.ami_errors import AMIError
+from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls.model import CallView
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown

@@ -14,13 +14,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import AMIError
-from ccdaemon.asterisk.looks import Endpoints, look_at_operators, look_for_operator
-from ccdaemon.asterisk.wire import Message
+from ccdaemon.ami.ami_actions import AMIActions
+from ccdaemon.ami.ami_errors import AMIError
+from ccdaemon.ami.ami_wire import Message
 from ccdaemon.clocks import WallClock
 from ccdaemon.history.facts import Fact, OperatorFact
 from ccdaemon.operators import OperatorChange, Operators, OperatorView, Status
+from ccdaemon.pbx.ami_queries import Endpoints, query_operator, query_operators
 
 #: Seconds between two looks when nothing happens.
 LOOK_EVERY = 60.0
@@ -94,7 +94,7 @@ class Presence:
         known = self._operators.status(sip)
         if known is not None or self._session is None:
             return known
-        state = await look_for_operator(self._session, self._endpoints, sip)
+        state = await query_operator(self._session, self._endpoints, sip)
         if state is not None:
             self._changed(self._operators.seen(sip, state, self._now()))
         return self._operators.status(sip)
@@ -172,7 +172,7 @@ class Presence:
     async def _look(self, session: AMIActions, *, search: bool) -> None:
         self._heard = {}
         asked = self._operators.names()
-        states = await look_at_operators(session, self._endpoints, asked, search=search)
+        states = await query_operators(session, self._endpoints, asked, search=search)
         # What was told while we asked is younger than the answer.
         states.update({sip: told for sip, told in self._heard.items() if sip in states})
         # So is whoever appeared meanwhile: nobody asked for them.

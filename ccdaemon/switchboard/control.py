@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
+from ccdaemon.ami.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused, no_session

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherRes
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
+from ccdaemon.ami.ami_actions import AMIActions
+from ccdaemon.ami.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.calls.model import Action

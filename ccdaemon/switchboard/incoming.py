@@ -15,10 +15,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ccdaemon.asterisk.agi import FastAGIProtocol, Script
-from ccdaemon.asterisk.agi_settings import AGISettings
-from ccdaemon.asterisk.looks import Endpoints
-from ccdaemon.asterisk.signals import believed
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.caller import ANONYMOUS
@@ -27,12 +23,16 @@ from ccdaemon.calls.model import Action
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Asterisk
 from ccdaemon.errors import Refused
+from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
+from ccdaemon.fastagi.agi_settings import AGISettings
 from ccdaemon.history.facts import ActionFact, Fact
 from ccdaemon.history.failures import JournalBroken, JournalFull, NoLease
 from ccdaemon.limits.dialling import Limits
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import CallOver
 from ccdaemon.numbers import Number, Numbers
+from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.pbx.ami_signals import believed
 from ccdaemon.recordings.recordings import day_folder, relative_path
 from ccdaemon.routing import Caller, Route
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import AMIError
-from ccdaemon.asterisk.dialplan_words import PAUSED as BEGUN
-from ccdaemon.asterisk.wire import Message
+from ccdaemon.ami.ami_actions import AMIActions
+from ccdaemon.ami.ami_errors import AMIError
+from ccdaemon.ami.ami_wire import Message
+from ccdaemon.pbx.dialplan import PAUSED as BEGUN
 
 #: What it waits for, and what is set on a channel whose recordings are to be silence.
 SILENT, PAUSED = "CC_SILENT", "CC_PAUSED"

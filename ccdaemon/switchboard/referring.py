@@ -12,12 +12,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ccdaemon.asterisk.agi import FastAGIProtocol, Script
-from ccdaemon.asterisk.ami_errors import AMIError
+from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused, no_session
+from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
 from ccdaemon.numbers import Numbers
 from ccdaemon.switchboard.hand import Hand, Target
 

@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
-from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import ActionRefused
+from ccdaemon.ami.ami_actions import AMIActions
+from ccdaemon.ami.ami_errors import ActionRefused
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused

@@ -11,9 +11,8 @@ import re
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ccdaemon.asterisk import labels
-from ccdaemon.asterisk.ami_actions import AMIActions
-from ccdaemon.asterisk.ami_errors import ActionRefused, AMIError
+from ccdaemon.ami.ami_actions import AMIActions
+from ccdaemon.ami.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
@@ -28,6 +27,7 @@ from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.presence import Presence
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
+from ccdaemon.pbx import call_tag
 from ccdaemon.recordings.recordings import relative_path
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
 
@@ -226,7 +226,7 @@ class Switchboard:
                     "__CC_RECORDING": self._recording(call),
                     **({"__CC_STEREO": "1"} if asterisk.stereo else {}),
                     "CC_DIAL": dialled,
-                    labels.VARIABLE: labels.write(
+                    call_tag.VARIABLE: call_tag.write(
                         phone, call.order_id or "", call.external_key or ""
                     ),
                     **options.variables(self._config),

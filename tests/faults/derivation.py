@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ccdaemon.asterisk import cel
-from ccdaemon.asterisk.looks import Endpoints
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.rules import Pattern
+from ccdaemon.pbx import cel_signals
+from ccdaemon.pbx.ami_queries import Endpoints
 from tests.derived import derive_told, without_answers
 from tests.faults.history import History
 from tests.faults.marks import Wrong
@@ -39,7 +39,7 @@ def derived(files: Iterable[Path], history: History, node: str) -> list[Wrong]:
     again = derive_told(
         outbound,
         lambda opening: begun.get(opening.phone),
-        cel.from_rows(lines),
+        cel_signals.from_rows(lines),
         endpoints.sip_of_channel,
     )
     return [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 
-from ccdaemon.asterisk import cel
-from ccdaemon.asterisk.looks import Endpoints
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
 from ccdaemon.config.rules import Pattern
+from ccdaemon.pbx import cel_signals
+from ccdaemon.pbx.ami_queries import Endpoints
 from tests.derived import chain, derive, derive_begun, without_answers
 from tests.live.harness import WRITTEN, LiveTestCase
 from tests.live.inbound_rounds import Taken
@@ -36,7 +36,7 @@ async def told_otherwise(test: LiveTestCase, calls: Sequence[Told]) -> list[str]
     await test.wait_for(whole, WRITTEN, "the log is whole")
     lines = _lines(path.read_text("utf-8"))
     # Which rows belong to which call is left to the daemon's own parts.
-    stream = list(cel.from_rows(lines))
+    stream = list(cel_signals.from_rows(lines))
     return [said for anchor, told in anchors.items() for said in _compare(told, anchor, stream)]
 
 
@@ -57,7 +57,7 @@ async def taken_otherwise(test: LiveTestCase, calls: Sequence[Taken]) -> list[st
     begun: dict[str, Call] = {}
 
     def read() -> bool:
-        stream = cel.from_rows(_lines(path.read_text("utf-8")))
+        stream = cel_signals.from_rows(_lines(path.read_text("utf-8")))
         begun.update(derive_begun(stream, endpoints.sip_of_channel))
         return whole()
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
-from ccdaemon.asterisk import cel
 from ccdaemon.calls import signals
+from ccdaemon.pbx import cel_signals
 from tests.depth import rounds
 from tests.live.harness import LiveTestCase, on_16
 from tests.live.read_again import told_otherwise
@@ -85,7 +85,7 @@ class OutboundTests(RowsTestCase):
         lines = self.lab.asterisk.cel_file_on_host.read_text("utf-8").splitlines()
         labelled = {
             (signal.channel.rpartition("-o")[0].rpartition("-")[2], signal.phone, signal.order_id)
-            for signal in cel.from_rows(lines)
+            for signal in cel_signals.from_rows(lines)
             if isinstance(signal, signals.Labelled)
         }
         rung = [call for call in told if call.operator]

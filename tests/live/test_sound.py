@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccdaemon.asterisk import cel
 from ccdaemon.calls.signals import Noted
+from ccdaemon.pbx import cel_signals
 from tests.live.calling_in import CallingInTestCase
 from tests.live.test_health import HealthCase
 
@@ -33,7 +33,7 @@ class SoundCase(HealthCase):
         self.assertEqual(states[-1]["state"], "FINISH")
         await self.sleep(0.5)
         lines = log.read_text().splitlines(keepends=True)[before:]
-        noted = [signal for signal in cel.from_rows(lines) if isinstance(signal, Noted)]
+        noted = [signal for signal in cel_signals.from_rows(lines) if isinstance(signal, Noted)]
         of_call = {one.words for one in noted if one.linkedid.endswith(f"-{call_id}-o")}
         self.assertEqual({words for words in WORDS if words in states[-1]["detail"]}, of_call)
         return states[-1]

@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from ccdaemon.asterisk import cel
-from ccdaemon.asterisk.looks import Endpoints
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.rules import Pattern
 from ccdaemon.history.journal_file import NAME
+from ccdaemon.pbx import cel_signals
+from ccdaemon.pbx.ami_queries import Endpoints
 from lab.asterisk import Asterisk
 from tests.derived import derive_told, without_answers
 
@@ -98,7 +98,7 @@ def _derived(
             outbound.append(Call(call_id, None, None, Direction.OUTBOUND, sip, phone, anchor))
         else:
             begun[anchor] = call_id
-    stream = cel.from_rows(lines)
+    stream = cel_signals.from_rows(lines)
     return derive_told(
         outbound, lambda opening: begun.get(opening.channel), stream, endpoints.sip_of_channel
     )

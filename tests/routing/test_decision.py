@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk.ami_errors import NotConnected
+from ccdaemon.ami.ami_errors import NotConnected
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.config import parse
 from ccdaemon.operators import Status

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk.agi import FastAGIFactory
 from ccdaemon.calls.model import Action
 from ccdaemon.config import parse
+from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.operators import Status
 from ccdaemon.routing import Caller, Routing
 from ccdaemon.routing.advice import Advice, NotAnObject, Reads

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
-from ccdaemon.asterisk.ami_errors import ActionRefused, LinkLost, NotConnected
+from ccdaemon.ami.ami_errors import ActionRefused, ConnectionLost, NotConnected
 from ccdaemon.errors import Code, Refused
 from ccdaemon.history.failures import JournalBroken, JournalFull
 from ccdaemon.history.rows import Chain
@@ -167,7 +167,7 @@ class RefusedTests(ControlCase):
         for trouble, code in (
             (ActionRefused("Permission denied", response()), Code.ASTERISK_REFUSED),
             (NotConnected("no session"), Code.ASTERISK_UNAVAILABLE),
-            (LinkLost("cut"), Code.ASTERISK_UNAVAILABLE),
+            (ConnectionLost("cut"), Code.ASTERISK_UNAVAILABLE),
         ):
             self.asterisk.answer = trouble
             refused = await self.fails_with(self.control.hold(call_id, "crm"))

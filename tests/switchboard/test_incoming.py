@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.asterisk.agi import FastAGIFactory
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action, Direction
 from ccdaemon.config import parse
 from ccdaemon.errors import Code, Refused
+from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.history.facts import ActionFact, Fact
 from ccdaemon.history.failures import JournalFull, NoLease
 from ccdaemon.live.calls import CallOver
@@ -23,7 +23,7 @@ from ccdaemon.numbers import Number
 from ccdaemon.routing import Caller, Route
 from ccdaemon.routing.route import Passed
 from ccdaemon.switchboard.incoming import REFUSAL, SETTINGS, Incoming
-from tests.asterisk.far_end import FarEnd
+from tests.ami.far_end import FarEnd
 from tests.clocks import Wall
 from tests.limits.parts import parts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from ccdaemon.asterisk.ami_errors import ActionRefused
+from ccdaemon.ami.ami_errors import ActionRefused
 from ccdaemon.switchboard.pausing import Pausing
 from tests.fake_asterisk import FakeAsterisk, event, response
 

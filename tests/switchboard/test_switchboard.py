@@ -10,9 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import Clock, deferLater
 
-from ccdaemon.asterisk import labels
-from ccdaemon.asterisk.ami_errors import ActionRefused, ActionTimeout, LinkLost, NotConnected
-from ccdaemon.asterisk.looks import Endpoints
+from ccdaemon.ami.ami_errors import ActionRefused, ActionTimeout, ConnectionLost, NotConnected
 from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.tables import LADDER
 from ccdaemon.config import Config, parse
@@ -30,6 +28,8 @@ from ccdaemon.live.catching_up import (
 from ccdaemon.live.channel_log import ChannelLog
 from ccdaemon.live.presence import Presence
 from ccdaemon.operators import Operators
+from ccdaemon.pbx import call_tag
+from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
 from ccdaemon.switchboard.switchboard import Switchboard
 from tests.clocks import HOUR, Wall
@@ -204,7 +204,7 @@ class MakeCallTests(SwitchboardCase):
         """Channel, context, time limit, whom it is for, and nothing else to dial."""
         call_id = await self.make_call(order_id='1"5<x>,&')
         (asked,) = self.asterisk.originated()
-        node, label = self.log.node, labels.write("380639920000", '1"5<x>,&', "24")
+        node, label = self.log.node, call_tag.write("380639920000", '1"5<x>,&', "24")
         self.assertEqual(asked["Channel"], "PJSIP/1000")
         self.assertEqual((asked["Context"], asked["Exten"]), ("ccdaemon-outbound", "s"))
         self.assertEqual((asked["Timeout"], asked["Async"]), ("30000", "true"))
@@ -381,16 +381,16 @@ class MakeCallTests(SwitchboardCase):
             self.assertEqual(error.code, code)
             assert error.call_id is not None
             self.assertEqual(await self.chain(error.call_id), end)
-        for lost in (LinkLost("gone"), ActionTimeout("Originate", 10)):
+        for lost in (ConnectionLost("gone"), ActionTimeout("Originate", 10)):
             self.asterisk.answer = lost
-            sip = "1000" if isinstance(lost, LinkLost) else "1003"
+            sip = "1000" if isinstance(lost, ConnectionLost) else "1003"
             call_id = await self.make_call(sip=sip, external_key=type(lost).__name__)
             self.assertEqual(await self.chain(call_id), [State.CALL])
         self.assertEqual(len(self.asterisk.originated()), 4)
 
     async def test_an_unknown_operator_while_the_link_goes(self) -> None:
         """Asterisk cannot be asked about an operator nobody has heard of: unavailable."""
-        self.asterisk.trouble = LinkLost("gone")
+        self.asterisk.trouble = ConnectionLost("gone")
         self.assertEqual((await self.refused(sip="7777")).code, Code.ASTERISK_UNAVAILABLE)
 
     async def test_a_journal_that_cannot_take_it(self) -> None:
@@ -491,7 +491,7 @@ class GapTests(SwitchboardCase):
         self.clock.advance(LOOK_EVERY)
         self.asterisk.answer = ActionTimeout("Originate", 10)
         call_id = await self.make_call()
-        self.asterisk.trouble = LinkLost("gone")
+        self.asterisk.trouble = ConnectionLost("gone")
         self.clock.advance(LOOK_EVERY)
         self.asterisk.trouble = None
         self.assertEqual(await self.chain(call_id), [State.CALL])

@@ -1,0 +1,1 @@
+"""FastAGI for Twisted: usable without the rest of ccdaemon."""
