@@ -69,7 +69,7 @@ setup(
     # ccdaemon/conf is a link to conf/.
     package_data={
         "ccdaemon": ["py.typed", "conf/*", "conf/asterisk/*", "conf/fail2ban/*"],
-        "ccdaemon.history": ["migrations/*.sql"],
+        "ccdaemon.store": ["migrations/*.sql"],
     },
     entry_points={"console_scripts": ["ccdaemon = ccdaemon.cli:main"]},
     install_requires=[

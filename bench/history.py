@@ -24,12 +24,12 @@ from twisted.internet.threads import deferToThread
 
 from ccdaemon.calls.model import Direction
 from ccdaemon.clocks import WallClock
-from ccdaemon.history.migrate import migrate
-from ccdaemon.history.pg_address import Address, look_up
-from ccdaemon.history.pg_link import Link
-from ccdaemon.history.postgres import Database
-from ccdaemon.history.queries import MISSED, OPERATORS, RECORDS, STATES, Queries
-from ccdaemon.history.rows import STATES_ALONE, Filter
+from ccdaemon.store.migrate import migrate
+from ccdaemon.store.pg_address import Address, look_up
+from ccdaemon.store.pg_link import Link
+from ccdaemon.store.postgres import Database
+from ccdaemon.store.queries import MISSED, OPERATORS, RECORDS, STATES, Queries
+from ccdaemon.store.records import STATES_ALONE, Filter
 from lab.postgres import Postgres
 
 #: Rows of the small base: enough that the deepest page that may be asked for has its rows there.

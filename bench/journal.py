@@ -23,8 +23,8 @@ from twisted.internet.task import LoopingCall, deferLater, react
 
 from ccdaemon.calls.model import CallView, Direction, State, StateTold
 from ccdaemon.clocks import WallClock
-from ccdaemon.history.facts import StateFact
-from ccdaemon.history.journal import Journal
+from ccdaemon.store.facts import StateFact
+from ccdaemon.store.journal import Journal
 
 #: Seconds between two looks at the clock.
 BEAT = 0.005

@@ -28,7 +28,7 @@ from bench.journal import facts_of
 from ccdaemon.api.rendering import Format, render
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.history.journal import Journal
+from ccdaemon.store.journal import Journal
 from ccdaemon.webhooks.sender import sender
 from ccdaemon.webhooks.webhooks import Webhooks
 
@@ -143,14 +143,14 @@ class Bench:
 
     async def nobody(self, calls: int) -> None:
         """All calls at once, and nobody is there: what is kept of them, and where."""
-        before, head = memory(), self.journal.head
+        before, head = memory(), self.journal.high_watermark
         for _ in range(min(calls, 1500)):
             self.append()
         while (backlog := self.webhooks.health[0].backlog) < min(calls, 1500) * 6:
             await deferLater(reactor, 0.1)
         await deferLater(reactor, 10)
         size = sum(path.stat().st_size for path in self.folder.glob("webhooks.sqlite*"))
-        told = self.journal.head - head
+        told = self.journal.high_watermark - head
         print(
             f"\nNobody there: {backlog:,} wait of {told:,}, {size / backlog:,.0f} bytes of file"
             f" each; memory {before:,} kB before, {memory():,} kB after"

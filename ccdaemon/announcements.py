@@ -10,7 +10,6 @@ from typing import Literal
 
 import msgspec
 
-from ccdaemon.history.rows import OperatorRow, RecordRow, StateRow
 from ccdaemon.objects import (
     OperatorChangeObject,
     RecordObject,
@@ -20,6 +19,7 @@ from ccdaemon.objects import (
     record_object,
     state_object,
 )
+from ccdaemon.store.records import OperatorRow, RecordRow, StateRow
 
 
 class StateAnnouncement(msgspec.Struct, frozen=True):

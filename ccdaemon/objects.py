@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ccdaemon.calls.model import CallView, Direction, LegView, Record, Role, State
-from ccdaemon.history.facts import SET_RESULT
-from ccdaemon.history.rows import ActionRow, Chain, MissedRow, OperatorRow, StateRow
 from ccdaemon.operators import OperatorView, Status
+from ccdaemon.store.facts import SET_RESULT
+from ccdaemon.store.records import ActionRow, Chain, MissedRow, OperatorRow, StateRow
 
 _EPOCH = datetime(1970, 1, 1)
 

@@ -42,16 +42,6 @@ from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.gauges import of_connections, of_streams
 from ccdaemon.health.notify import Notify
 from ccdaemon.health.observing import Observed, Observing
-from ccdaemon.history.embedded import Embedded, EmbeddedPostgres
-from ccdaemon.history.failures import JournalDamaged, StateDirBusy
-from ccdaemon.history.history import History
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.pg_address import Address, look_up
-from ccdaemon.history.postgres import Database
-from ccdaemon.history.removals import Removals
-from ccdaemon.history.renumbering import Renumbering
-from ccdaemon.history.shipper import Shipper
-from ccdaemon.history.tenancy import HeldBy, Tenancy
 from ccdaemon.limits.dialling import Limits
 from ccdaemon.limits.do_not_call import DoNotCall
 from ccdaemon.limits.trunks import Trunks
@@ -75,6 +65,16 @@ from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.removal import RecordingFiles
 from ccdaemon.recordings.retention import Retention
 from ccdaemon.routing.parts import make_routing
+from ccdaemon.store.asterisk_lock import AsteriskLock, HeldBy
+from ccdaemon.store.embedded import Embedded, EmbeddedPostgres
+from ccdaemon.store.failures import JournalDamaged, StateDirBusy
+from ccdaemon.store.history import History
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.pg_address import Address, look_up
+from ccdaemon.store.postgres import Database
+from ccdaemon.store.removals import Removals
+from ccdaemon.store.renumbering import Renumbering
+from ccdaemon.store.shipper import Shipper
 from ccdaemon.switchboard.control import Control
 from ccdaemon.switchboard.entries import Entries
 from ccdaemon.switchboard.incoming import REFUSAL as AGI_REFUSAL
@@ -156,7 +156,7 @@ class Daemon(MultiService):
         address = Address(embedded.url if embedded else config.database.url)
         self._journal = Journal(reactor, clock, wall, config.state_dir)
         database = Database(reactor, clock, wall, address, partial(names.run, look_up))
-        tenancy = Tenancy(asterisk.host, asterisk.port)
+        tenancy = AsteriskLock(asterisk.host, asterisk.port)
         self._shipper = shipper = Shipper(clock, wall, self._journal, database, tenancy)
         history = History(clock, wall, self._journal, database, shipper)
         mp3 = Mp3Cache(config.state_dir / "mp3", threads.run)

@@ -13,7 +13,7 @@ from ccdaemon.calls.model import StateTold
 from ccdaemon.config import parse
 from ccdaemon.live.catching_up import LOOK_EVERY
 from tests.fake_asterisk import event
-from tests.history.parts import ANSWERED
+from tests.store.parts import ANSWERED
 from tests.switchboard.test_switchboard import CONFIG, SwitchboardCase
 
 TRACES = Path(__file__).parent / "traces" / "22-pjsip"

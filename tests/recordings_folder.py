@@ -12,10 +12,10 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from ccdaemon.history.facts import Fact
-from ccdaemon.history.rows import Chain
 from ccdaemon.recordings.mp3 import Mp3Cache
 from ccdaemon.recordings.recordings import Recordings
+from ccdaemon.store.facts import Fact
+from ccdaemon.store.records import Chain
 from tests.clocks import Wall
 
 #: 2026-11-23T08:00:00.123Z.

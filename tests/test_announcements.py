@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.announcements import announcement
 from ccdaemon.calls.model import State
-from ccdaemon.history.rows import OperatorRow, RecordRow, StateRow
 from ccdaemon.operators import OperatorChange, Status
+from ccdaemon.store.records import OperatorRow, RecordRow, StateRow
 from tests.api.asking import RECORD_KEYS, STATE_KEYS
 from tests.api.parts import MOMENT, call_view, record, told
 

@@ -11,11 +11,11 @@ from twisted.internet.threads import deferToThread
 
 from ccdaemon.calls.model import State, StateTold
 from ccdaemon.config import parse
-from ccdaemon.history.facts import StateFact
-from ccdaemon.history.failures import JournalBroken
 from ccdaemon.live import catching_up, channel_log
 from ccdaemon.live.catching_up import LOOK_EVERY, TELL_EVERY, TOLD_WITHIN
 from ccdaemon.live.channel_log import READ_TIMEOUT, CannotCatchUp
+from ccdaemon.store.facts import StateFact
+from ccdaemon.store.failures import JournalBroken
 from tests.clocks import HOUR
 from tests.fake_asterisk import event
 from tests.gap_case import TALK, TALK_ENDS, GapCase

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from ccdaemon.history.failures import JournalBroken
 from ccdaemon.live import channel_log
 from ccdaemon.live.catching_up import LOOK_EVERY
 from ccdaemon.live.channel_log import HEARD_WITHIN
+from ccdaemon.store.failures import JournalBroken
 from tests.clocks import HOUR
 from tests.gap_case import GapCase
 
@@ -18,8 +18,8 @@ class PlaceTests(GapCase):
     async def kept(self) -> int:
         """The offset that the journal has."""
         # What was written before is committed by then.
-        await self.log.set_place("another", b"")
-        body = await self.log.place(channel_log.NAME)
+        await self.log.set_offset("another", b"")
+        body = await self.log.offset(channel_log.NAME)
         assert body is not None
         return int(re.findall(rb'"offset":([0-9]+)', body)[0])
 
@@ -86,7 +86,7 @@ class PlaceTests(GapCase):
         await self.begin()
         self.write(["x\n"])
         await self.minutes(1)
-        self.patch(self.log, "set_place", self.refuse)
+        self.patch(self.log, "set_offset", self.refuse)
         await self.minutes(1)
         self.assertIn("was not kept: full", self.warned[-1])
 

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from ccdaemon.calls.model import State
 from ccdaemon.config import parse
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.facts import Fact
-from ccdaemon.history.failures import BelowFloor, JournalBroken
+from ccdaemon.store.facts import Fact
+from ccdaemon.store.failures import BelowLowWatermark, JournalBroken
 from tests.switchboard.test_switchboard import CONFIG, SwitchboardCase
 
 
@@ -75,7 +75,7 @@ class ForgettingTests(SwitchboardCase):
         await self.talk(await self.make_call())
         before = list(self.recordings.expected)
         self.recordings.expected.clear()
-        await self.log.begin(self.log.head, [])
-        await self.fails(self.log.after(0, 100), BelowFloor)
+        await self.log.begin(self.log.high_watermark, [])
+        await self.fails(self.log.after(0, 100), BelowLowWatermark)
         await self.live.expect_recordings()
         self.assertEqual(self.recordings.expected, before)

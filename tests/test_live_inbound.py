@@ -13,12 +13,12 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action, CallView, Direction, State
 from ccdaemon.config import parse
-from ccdaemon.history.facts import ActionFact, Fact, RecordFact, StateFact
-from ccdaemon.history.failures import JournalBroken, NoLease
 from ccdaemon.live import calls as live
 from ccdaemon.live.calls import CallOver
+from ccdaemon.store.facts import ActionFact, Fact, RecordFact, StateFact
+from ccdaemon.store.failures import JournalBroken, NoLease
 from tests.fake_asterisk import event
-from tests.history.parts import recording
+from tests.store.parts import recording
 from tests.switchboard.test_switchboard import CONFIG, SwitchboardCase
 
 CLIENT = {"Uniqueid": "17.40", "Linkedid": "17.40", "Channel": "PJSIP/trunk-40"}

@@ -8,11 +8,11 @@ from typing import Any
 from ccdaemon.calls import signals
 from ccdaemon.calls.model import CallView, State
 from ccdaemon.config import parse
-from ccdaemon.history.facts import Event, StateFact
-from ccdaemon.history.founding import GAP
-from ccdaemon.history.rows import Chain
 from ccdaemon.live import unknown_calls
 from ccdaemon.pbx import call_tag
+from ccdaemon.store.facts import Event, StateFact
+from ccdaemon.store.records import Chain
+from ccdaemon.store.recovery import GAP
 from tests.gap_case import EMPTY, TALK, GapCase
 from tests.switchboard.test_switchboard import CONFIG
 
@@ -37,8 +37,8 @@ class LostCase(GapCase):
         ]
         await journal.load_keys(keys)
         await journal.take_over(node)
-        await journal.take_back_calls(kept, GAP)
-        await journal.lose_places(int((self.clock.seconds() - seconds) * 1000))
+        await journal.restore_calls(kept, GAP)
+        await journal.lose_offsets(int((self.clock.seconds() - seconds) * 1000))
         await journal.begin(GAP, [])
         await journal.grant(numbers + 1, numbers + 10_000)
         file = self.cel_file

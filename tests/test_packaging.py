@@ -65,7 +65,7 @@ class PackageTests(SynchronousTestCase):
         command = str(target / "bin" / "ccdaemon")
         run(sys.executable, command, "init", "conf", cwd=self.base, path=target)
         shipped = [path for path in (ROOT / "ccdaemon/conf").rglob("*") if path.is_file()]
-        migrations = list((ROOT / "ccdaemon/history/migrations").glob("*.sql"))
+        migrations = list((ROOT / "ccdaemon/store/migrations").glob("*.sql"))
         self.assertNotEqual(migrations, [])
         for path in (*shipped, *migrations):
             installed = target / path.relative_to(ROOT)

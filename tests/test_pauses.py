@@ -14,16 +14,16 @@ from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls.model import LegView, State, StateTold
 from ccdaemon.config.rules import Pattern
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.facts import Event, Fact, OperatorFact, StateFact
-from ccdaemon.history.failures import JournalFull
-from ccdaemon.history.journal import JournalHealth
-from ccdaemon.history.rows import Chain
 from ccdaemon.live.pauses import LOOK_AGAIN, Pauses
 from ccdaemon.live.presence import Presence
 from ccdaemon.operators import WRAP_UP, OperatorChange, Operators, Status
 from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.store.facts import Event, Fact, OperatorFact, StateFact
+from ccdaemon.store.failures import JournalFull
+from ccdaemon.store.journal import JournalHealth
+from ccdaemon.store.records import Chain
 from tests.clocks import Wall
-from tests.history.parts import view
+from tests.store.parts import view
 
 
 class Journal:

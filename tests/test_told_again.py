@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.history.parts import ANSWERED
 from tests.live.told_again import Again
+from tests.store.parts import ANSWERED
 
 TRACE = Path(__file__).parent / "traces" / "22-pjsip" / "talk_client_hangs_up.cel"
 LEAVES = TRACE.with_name("both_leave_at_once.cel")

@@ -61,9 +61,9 @@ from ccdaemon.clocks import WallClock
 from ccdaemon.config.rules import Network
 from ccdaemon.errors import Code, Refused
 from ccdaemon.health.metrics import CONTENT_TYPE as METRICS_TYPE
-from ccdaemon.history.rows import Chain
 from ccdaemon.objects import by_date
 from ccdaemon.recordings.recordings import NAME, call_id_of
+from ccdaemon.store.records import Chain
 
 #: What a route gives Klein to send: a body, or what sends a file.
 Sendable = bytes | IResource

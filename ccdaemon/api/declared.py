@@ -6,8 +6,8 @@ from ccdaemon.api.kinds import Flag, Moment, OneOf, Phone, Seconds, Sip, SomeOf,
 from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.calls.model import Direction
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import Filter, Kind
 from ccdaemon.operators import Status
+from ccdaemon.store.records import EventKind, Filter
 from ccdaemon.switchboard.control import Mode, Party
 
 #: How many rows of a list can be reached by pages.
@@ -39,7 +39,7 @@ STATUS = Parameter(
     "only operators with one of these statuses",
 )
 
-TYPES = Parameter("types", SomeOf(tuple(Kind)), "only what is of these types")
+TYPES = Parameter("types", SomeOf(tuple(EventKind)), "only what is of these types")
 
 MODE = Parameter(
     "mode",

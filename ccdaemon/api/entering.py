@@ -16,7 +16,6 @@ from ccdaemon.api.parameters import Values
 from ccdaemon.api.ports import EntersOnCalls, ForgetsOrders, PausesOperators, ReadsHistory
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import Chain, Filter
 from ccdaemon.objects import (
     ActionObject,
     Forgotten,
@@ -28,6 +27,7 @@ from ccdaemon.objects import (
     missed_call,
     operator_object,
 )
+from ccdaemon.store.records import Chain, Filter
 
 
 class Entering(Protocol):

@@ -25,7 +25,7 @@ from ccdaemon.api.parameters import Values
 from ccdaemon.api.ports import ReadsHistory
 from ccdaemon.api.shares import Shares
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import EVERYTHING, ToldRow
+from ccdaemon.store.records import EVERYTHING, EventRow
 
 CONTENT_TYPE = "text/event-stream"
 #: What a stream may be asked with.
@@ -147,7 +147,7 @@ class _Stream:
         self._place = ""
         # The last place that the reader was told.
         self._shown = ""
-        self._rows: Sequence[tuple[ToldRow, str]] = ()
+        self._rows: Sequence[tuple[EventRow, str]] = ()
         self._wrote = 0.0
         self._over = False
         self._nap: Deferred[None] | None = None
@@ -196,7 +196,7 @@ class _Stream:
     async def _look(self) -> bool:
         """Find what comes next; whether that is all there is just now."""
         asked = (self._place, BATCH, self._filter, self._kinds)
-        self._rows, self._place, is_all = await self._history.told_after(*asked)
+        self._rows, self._place, is_all = await self._history.events_after(*asked)
         return is_all
 
     # Writing
@@ -207,7 +207,7 @@ class _Stream:
             self._shown = self._rows[-1][1]
             self._rows = ()
 
-    def _spelled(self, row: ToldRow, place: str) -> bytes:
+    def _spelled(self, row: EventRow, place: str) -> bytes:
         told = announcement(row, self._base_url)
         # JSON has no line feed that is not escaped.
         data = _encoder.encode(told)

@@ -35,7 +35,6 @@ from ccdaemon.api.waiting import Waiters
 from ccdaemon.api.watching import HEALTH, Watches
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, not_ready
-from ccdaemon.history.rows import Chain, StateRow
 from ccdaemon.objects import (
     CallWithRecords,
     CallWithStates,
@@ -51,6 +50,7 @@ from ccdaemon.objects import (
     record_object,
     state_object,
 )
+from ccdaemon.store.records import Chain, StateRow
 from ccdaemon.switchboard.call_options import CallOptions
 
 #: Seconds within which one more look is begun where the filter leaves out what is found: so long,

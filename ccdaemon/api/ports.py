@@ -14,22 +14,22 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from ccdaemon.calls.model import Record
-from ccdaemon.history.rows import (
+from ccdaemon.numbers import Number
+from ccdaemon.operators import OperatorView
+from ccdaemon.recordings.retention import Removed
+from ccdaemon.store.records import (
     STATES_ALONE,
     ActionRow,
     Chain,
+    EventKind,
+    EventRow,
     Filter,
-    Kind,
     MissedRow,
     OperatorRow,
     Page,
     RecordRow,
     StateRow,
-    ToldRow,
 )
-from ccdaemon.numbers import Number
-from ccdaemon.operators import OperatorView
-from ccdaemon.recordings.retention import Removed
 from ccdaemon.switchboard.call_options import CallOptions
 from ccdaemon.switchboard.control import Mode, Party
 from ccdaemon.webhooks.delivery_log import DeliveryRow, LogFilter
@@ -212,9 +212,9 @@ class ReadsHistory(Protocol):
         """
         ...
 
-    async def told_after(
-        self, cursor: str, limit: int, filter: Filter, kinds: frozenset[Kind]
-    ) -> tuple[Sequence[tuple[ToldRow, str]], str, bool]:
+    async def events_after(
+        self, cursor: str, limit: int, filter: Filter, kinds: frozenset[EventKind]
+    ) -> tuple[Sequence[tuple[EventRow, str]], str, bool]:
         """At most ``limit`` things that were told after ``cursor``, each with the cursor after
         it; the next cursor; and whether that is all there was just now.
 
@@ -226,7 +226,7 @@ class ReadsHistory(Protocol):
         """The cursor after everything told so far."""
         ...
 
-    def changed(self, kinds: frozenset[Kind] = STATES_ALONE) -> Deferred[None]:
+    def changed(self, kinds: frozenset[EventKind] = STATES_ALONE) -> Deferred[None]:
         """Fires when something new of these has been told; cancelling forgets it."""
         ...
 

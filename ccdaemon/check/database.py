@@ -8,7 +8,7 @@ import psycopg2
 
 from ccdaemon.check.findings import Finding, fail, ok
 from ccdaemon.config import Database
-from ccdaemon.history.embedded import EmbeddedPostgres, NoPostgres
+from ccdaemon.store.embedded import EmbeddedPostgres, NoPostgres
 
 #: Seconds until a Postgres counts as silent.
 CONNECT_TIMEOUT = 5

@@ -15,8 +15,6 @@ from ccdaemon import __version__
 from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.health import Condition, Watch
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.shipper import Shipper
 from ccdaemon.limits.counters import KINDS, Alarms
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.channel_log import ChannelLog
@@ -26,6 +24,8 @@ from ccdaemon.operators import Status
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.retention import Retention
 from ccdaemon.routing.counters import RoutingCounters
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.shipper import Shipper
 from ccdaemon.webhooks.webhooks import Webhooks
 
 Read = Callable[[], Iterable[Metric]]
@@ -169,7 +169,7 @@ def of_history(journal: Journal, shipper: Shipper) -> Read:
         yield gauge("journal_head", "The newest event", health.head)
         yield gauge("journal_numbers_left", "Call numbers left", health.numbers_left)
         yield gauge("postgres_backlog", "Events that Postgres does not have yet", shipped.backlog)
-        yield gauge("postgres_aside", "Facts that Postgres refused", shipped.aside)
+        yield gauge("postgres_aside", "Facts that Postgres refused", shipped.quarantined)
 
     return read
 

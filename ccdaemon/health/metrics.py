@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from ccdaemon.calls.causes import SILENT_WORDS
 from ccdaemon.calls.model import CallView
 from ccdaemon.clocks import WallClock
-from ccdaemon.history.facts import Event, OperatorFact, RecordFact, StateFact
+from ccdaemon.store.facts import Event, OperatorFact, RecordFact, StateFact
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -16,9 +16,6 @@ from ccdaemon.health import gauges, probes
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Watch
 from ccdaemon.health.metrics import Metrics
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.postgres import Database
-from ccdaemon.history.shipper import Shipper
 from ccdaemon.limits.counters import Alarms
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.channel_log import ChannelLog
@@ -28,6 +25,9 @@ from ccdaemon.recordings.mp3 import InThread
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.retention import Retention
 from ccdaemon.routing.counters import RoutingCounters
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.postgres import Database
+from ccdaemon.store.shipper import Shipper
 from ccdaemon.webhooks.webhooks import Webhooks
 
 #: Without these no call can be made or taken.

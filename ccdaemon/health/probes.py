@@ -14,10 +14,10 @@ from ccdaemon.clocks import WallClock
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Condition, Probe, Seen
-from ccdaemon.history.journal import WAITING, Journal
-from ccdaemon.history.postgres import Database
-from ccdaemon.history.shipper import Shipper
 from ccdaemon.live.calls import LiveCalls
+from ccdaemon.store.journal import WAITING, Journal
+from ccdaemon.store.postgres import Database
+from ccdaemon.store.shipper import Shipper
 from ccdaemon.webhooks.webhooks import WebhookHealth, Webhooks
 
 OK, DEGRADED, FAILING = Condition
@@ -117,8 +117,8 @@ def postgres(database: Database, shipper: Shipper, clock: IReactorTime) -> Probe
         if not database.up:
             why = database.health.last_error or "not connected yet"
             return Seen(FAILING, f"cannot be asked: {why}", *how_far)
-        if shipped.aside:
-            words = f"{shipped.aside} facts were refused and are kept in the journal"
+        if shipped.quarantined:
+            words = f"{shipped.quarantined} facts were refused and are kept in the journal"
             return Seen(DEGRADED, f"{words}: {shipped.last_error}", *how_far)
         if shipped.backlog > BEHIND_EVENTS or behind > BEHIND_SECONDS:
             return Seen(DEGRADED, f"{shipped.backlog} events behind", *how_far)

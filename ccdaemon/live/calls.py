@@ -23,10 +23,6 @@ from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action, CallView, Direction, State, StateTold
 from ccdaemon.calls.view import view
 from ccdaemon.clocks import WallClock
-from ccdaemon.history.facts import ActionFact, StateFact
-from ccdaemon.history.failures import CallKnown, KeyTaken, NoLease
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.rows import Chain
 from ccdaemon.live import calls_before
 from ccdaemon.live.given_up import GivenUp, last_state
 from ccdaemon.live.telling import Telling
@@ -37,6 +33,10 @@ from ccdaemon.recordings.recordings import (
     Recordings,
     recordings_of,
 )
+from ccdaemon.store.facts import ActionFact, StateFact
+from ccdaemon.store.failures import CallKnown, KeyTaken, NoLease
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.records import Chain
 
 #: Seconds within which a channel's birth is told after Asterisk said that its originate failed.
 BORN_WITHIN = 3.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ccdaemon.calls.model import CallView, State
-from ccdaemon.history.facts import Event, RecordFact, StateFact
-from ccdaemon.history.journal import Journal
+from ccdaemon.store.facts import Event, RecordFact, StateFact
+from ccdaemon.store.journal import Journal
 
 #: Events read from the journal at one time.
 PAGE = 1000

@@ -19,10 +19,10 @@ from twisted.logger import Logger
 
 from ccdaemon.calls.signals import Signal
 from ccdaemon.clocks import WallClock
-from ccdaemon.history.failures import JournalBroken
-from ccdaemon.history.journal import Journal
 from ccdaemon.pbx import cel_file, cel_signals
 from ccdaemon.pbx.cel_file import LogOffset
+from ccdaemon.store.failures import JournalBroken
+from ccdaemon.store.journal import Journal
 
 T = TypeVar("T")
 Hear = Callable[[Signal], object]
@@ -105,7 +105,7 @@ class ChannelLog:
         Where none is, all is read from the moment on from which the journal may lack something;
         one that never had anything lacks nothing that came before now.
         """
-        kept = await self._journal.place(NAME)
+        kept = await self._journal.offset(NAME)
         self._begun = True
         if kept is not None:
             self._places = [_Passed(msgspec.json.decode(kept, type=LogOffset), -inf)]
@@ -206,7 +206,7 @@ class ChannelLog:
 
     async def _keep(self, place: LogOffset) -> None:
         try:
-            await self._journal.set_place(NAME, msgspec.json.encode(place))
+            await self._journal.set_offset(NAME, msgspec.json.encode(place))
         except JournalBroken as error:
             self.log.warn("the place in {path} was not kept: {error}", path=self._path, error=error)
 

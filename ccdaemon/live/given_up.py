@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdaemon.calls.model import State, StateTold
-from ccdaemon.history.facts import StateFact
-from ccdaemon.history.rows import Chain
+from ccdaemon.store.facts import StateFact
+from ccdaemon.store.records import Chain
 
 
 class GivenUp:

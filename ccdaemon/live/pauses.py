@@ -17,12 +17,12 @@ from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls.model import CallView
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
-from ccdaemon.history.facts import Event, OperatorFact, StateFact
-from ccdaemon.history.failures import JournalBroken, JournalFull
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.rows import Chain
 from ccdaemon.live.presence import Presence
 from ccdaemon.operators import WRAP_UP, OperatorChange, Operators, OperatorView, Status
+from ccdaemon.store.facts import Event, OperatorFact, StateFact
+from ccdaemon.store.failures import JournalBroken, JournalFull
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.records import Chain
 
 #: What a session with Asterisk is needed for.
 WHO_KNOWS = ", which alone knows this operator"

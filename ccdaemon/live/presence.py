@@ -18,9 +18,9 @@ from ccdaemon.ami.ami_actions import AMIActions
 from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.clocks import WallClock
-from ccdaemon.history.facts import Fact, OperatorFact
 from ccdaemon.operators import OperatorChange, Operators, OperatorView, Status
 from ccdaemon.pbx.ami_queries import Endpoints, query_operator, query_operators
+from ccdaemon.store.facts import Fact, OperatorFact
 
 #: Seconds between two looks when nothing happens.
 LOOK_EVERY = 60.0

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import StateTold
 from ccdaemon.calls.view import view
-from ccdaemon.history.facts import Fact, StateFact
-from ccdaemon.history.journal import Journal
+from ccdaemon.store.facts import Fact, StateFact
+from ccdaemon.store.journal import Journal
 
 
 @dataclass(slots=True)

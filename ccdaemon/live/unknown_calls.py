@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
-from ccdaemon.history.journal import Journal
+from ccdaemon.store.journal import Journal
 
 #: Channels that are kept until they say what call they are of.
 MOST = 10_000

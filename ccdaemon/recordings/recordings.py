@@ -26,13 +26,13 @@ from ccdaemon.calls.model import CallView, Direction, Record
 from ccdaemon.calls.pauses import Spans, pauses_of
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.facts import Fact, RecordFact
-from ccdaemon.history.failures import JournalBroken, JournalFull
-from ccdaemon.history.rows import Chain
 from ccdaemon.recordings.mp3 import InThread, Mp3Cache
 from ccdaemon.recordings.sound import ENDS, Sound, listen
 from ccdaemon.recordings.stereo import drop_sides, join_sides
 from ccdaemon.recordings.wav import NotComplete, NotSupported
+from ccdaemon.store.facts import Fact, RecordFact
+from ccdaemon.store.failures import JournalBroken, JournalFull
+from ccdaemon.store.records import Chain
 
 #: For how many seconds after the talk a recording is looked at by itself. A network file system may
 #: show a file's end a minute late.

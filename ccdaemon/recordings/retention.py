@@ -17,12 +17,12 @@ from twisted.logger import Logger
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.keeping import Retention as Days
 from ccdaemon.errors import RETRY_AFTER, Code, Refused, history_away, not_ready
-from ccdaemon.history.failures import JournalBroken, JournalFull
-from ccdaemon.history.postgres import DatabaseDown
-from ccdaemon.history.removals import Recorded, Removals
-from ccdaemon.history.shipper import Behind
 from ccdaemon.recordings.recordings import recordings_of
 from ccdaemon.recordings.removal import RecordingFiles
+from ccdaemon.store.failures import JournalBroken, JournalFull
+from ccdaemon.store.postgres import DatabaseDown
+from ccdaemon.store.removals import Recorded, Removals
+from ccdaemon.store.shipper import Behind
 
 #: Seconds after the start until what is due is removed first, and between two times.
 FIRST, EVERY = 60.0, 3600.0

@@ -18,10 +18,10 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Action
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, not_ready
-from ccdaemon.history.facts import ATTACH_ORDER, SET_RESULT, ActionFact
-from ccdaemon.history.failures import JournalBroken, JournalFull
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.rows import Chain
+from ccdaemon.store.facts import ATTACH_ORDER, SET_RESULT, ActionFact
+from ccdaemon.store.failures import JournalBroken, JournalFull
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.records import Chain
 from ccdaemon.switchboard.action_limit import check_actions
 
 #: Seconds in which a call is found; what was written is read once more afterwards.

@@ -22,13 +22,13 @@ from ccdaemon.calls.model import Action
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.errors import RETRY_AFTER, Code, Refused, no_session, operator_unknown
-from ccdaemon.history.failures import JournalBroken, JournalFull
-from ccdaemon.history.rows import Chain
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import LiveCalls
 from ccdaemon.live.presence import Presence
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
+from ccdaemon.store.failures import JournalBroken, JournalFull
+from ccdaemon.store.records import Chain
 from ccdaemon.switchboard.action_limit import check_actions
 from ccdaemon.switchboard.standing import Stand, Standing, find_out, is_gone, wrong_state
 from ccdaemon.switchboard.switchboard import UNABLE, shown_name

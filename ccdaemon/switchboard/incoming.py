@@ -25,8 +25,6 @@ from ccdaemon.config import Asterisk
 from ccdaemon.errors import Refused
 from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
 from ccdaemon.fastagi.agi_settings import AGISettings
-from ccdaemon.history.facts import ActionFact, Fact
-from ccdaemon.history.failures import JournalBroken, JournalFull, NoLease
 from ccdaemon.limits.dialling import Limits
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import CallOver
@@ -35,6 +33,8 @@ from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.pbx.ami_signals import believed
 from ccdaemon.recordings.recordings import day_folder, relative_path
 from ccdaemon.routing import Caller, Route
+from ccdaemon.store.facts import ActionFact, Fact
+from ccdaemon.store.failures import JournalBroken, JournalFull, NoLease
 
 T = TypeVar("T")
 

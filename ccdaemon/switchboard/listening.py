@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from ccdaemon.calls.model import Action
 from ccdaemon.clocks import WallClock
-from ccdaemon.history.facts import PLAY_RECORD, ActionFact, Fact
+from ccdaemon.store.facts import PLAY_RECORD, ActionFact, Fact
 
 #: Seconds for which further requests are the same listening: a player asks for piece after piece.
 SAME = 600.0

@@ -19,8 +19,6 @@ from ccdaemon.calls.causes import Outcome
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
-from ccdaemon.history.failures import JournalBroken, JournalFull, KeyTaken, NoLease
-from ccdaemon.history.journal import Journal
 from ccdaemon.limits.dialling import Limits
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.live.calls import LiveCalls
@@ -29,6 +27,8 @@ from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
 from ccdaemon.pbx import call_tag
 from ccdaemon.recordings.recordings import relative_path
+from ccdaemon.store.failures import JournalBroken, JournalFull, KeyTaken, NoLease
+from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
 
 #: Where the dialplan takes over once the operator has picked up.

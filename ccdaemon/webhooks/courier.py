@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.history.failures import JournalBroken
+from ccdaemon.store.failures import JournalBroken
 from ccdaemon.webhooks import deliveries
 from ccdaemon.webhooks.deliveries import Due
 from ccdaemon.webhooks.delivery_file import DeliveryFile

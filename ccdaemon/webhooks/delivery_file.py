@@ -18,9 +18,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from ccdaemon.history.failures import JournalBroken
-from ccdaemon.history.group_commit import RETRY, WINDOW, GroupCommit
-from ccdaemon.history.journal_file import connect
+from ccdaemon.store.failures import JournalBroken
+from ccdaemon.store.group_commit import RETRY, WINDOW, GroupCommit
+from ccdaemon.store.journal_file import connect
 from ccdaemon.webhooks.deliveries import SCHEMA, position
 
 NAME = "webhooks.sqlite"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from ccdaemon.history.rows import Page
+from ccdaemon.store.records import Page
 from ccdaemon.webhooks.deliveries import line_up
 from ccdaemon.webhooks.retrying import DeliveryStatus
 

@@ -14,8 +14,8 @@ import msgspec
 from ccdaemon.announcements import Announcement, announcement
 from ccdaemon.calls.model import CallView
 from ccdaemon.config.webhooks import CALL_STATE, OPERATOR_STATE, RECORD_READY, Webhook
-from ccdaemon.history.facts import Event, OperatorFact, RecordFact, StateFact
-from ccdaemon.history.rows import OperatorRow, RecordRow, StateRow
+from ccdaemon.store.facts import Event, OperatorFact, RecordFact, StateFact
+from ccdaemon.store.records import OperatorRow, RecordRow, StateRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.history.facts import ActionFact, Event, RecordFact
-from ccdaemon.history.failures import BelowFloor, JournalBroken
-from ccdaemon.history.journal import Journal
+from ccdaemon.store.facts import ActionFact, Event, RecordFact
+from ccdaemon.store.failures import BelowLowWatermark, JournalBroken
+from ccdaemon.store.journal import Journal
 from ccdaemon.webhooks import deliveries, upkeep
 from ccdaemon.webhooks.courier import Spell
 from ccdaemon.webhooks.deliveries import Told
@@ -105,7 +105,7 @@ class Reader:
     def health(self) -> ReaderHealth:
         """How far the journal has been read."""
         is_reading = self._webhooks and self._is_begun
-        backlog = max(self._journal.head - self._position, 0) if is_reading else 0
+        backlog = max(self._journal.high_watermark - self._position, 0) if is_reading else 0
         about = self._dead, self._trouble, self._last_dead
         return ReaderHealth(self._position, backlog, *about)
 
@@ -122,7 +122,7 @@ class Reader:
         self._was_damaged = was_damaged
         self._is_new = not self._journal.begun
         # Where the story begins for those who have heard nothing yet: nothing was told so far.
-        self._head = self._journal.head
+        self._head = self._journal.high_watermark
         self._unsubscribe = self._journal.subscribe(self._hear)
         self._loop = Deferred.fromCoroutine(self._run(ready))
 
@@ -151,7 +151,7 @@ class Reader:
             # Nobody reads on from there, and nothing may wait to be forgotten for nobody.
             await self._journal.forget_reader(READER)
             return
-        noted = await self._journal.position(READER)
+        noted = await self._journal.checkpoint(READER)
         own = await self._file.read(deliveries.position)
         self._position = self._place(noted, own)
         await self._note()
@@ -162,18 +162,18 @@ class Reader:
             # A journal that is made anew takes back what its predecessor had told.
             return own if self._is_new and own is not None else self._head
         if self._was_damaged:
-            return self._journal.floor
+            return self._journal.low_watermark
         # A journal that was put back from a copy is behind what was read of it.
         return min(noted if own is None else own, self._head)
 
     async def _turn(self) -> None:
         try:
             events = await self._journal.after(self._position, BATCH)
-        except BelowFloor as error:
+        except BelowLowWatermark as error:
             # It may hold some of that all the same, as calls that Postgres has told it of.
             events = await self._journal.held(self._position, BATCH)
             if not events:
-                self._position = error.floor
+                self._position = error.low_watermark
         if events:
             await self._take(events)
         if self._clock.seconds() - self._noted >= NOTE_EVERY:
@@ -264,12 +264,12 @@ class Reader:
         """Note the place: in our own file first, then in the journal, which may forget up to it."""
         position = self._position
         await self._file.write(deliveries.set_position, position)
-        await self._journal.set_position(READER, position)
+        await self._journal.set_checkpoint(READER, position)
         self._noted, self._noted_position = self._clock.seconds(), position
 
     async def _wait(self) -> None:
         """Wait until something new is told, or there is a place to be noted."""
-        if self._journal.head > self._position:
+        if self._journal.high_watermark > self._position:
             return
         news: Deferred[None] = Deferred()
         self._news = news

@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.history.group_commit import WINDOW
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.rows import Page
+from ccdaemon.store.group_commit import WINDOW
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.records import Page
 from ccdaemon.webhooks import delivery_log, upkeep
 from ccdaemon.webhooks.courier import Courier, Sends, Spell
 from ccdaemon.webhooks.delivery_file import DeliveryFile

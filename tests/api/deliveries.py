@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from ccdaemon.history.rows import Page
+from ccdaemon.store.records import Page
 from ccdaemon.webhooks import deliveries, delivery_log
 from ccdaemon.webhooks.deliveries import SCHEMA, Told
 from ccdaemon.webhooks.delivery_log import DeliveryRow, LogFilter

@@ -11,23 +11,23 @@ from twisted.internet.defer import Deferred
 
 from ccdaemon.calls.model import CallView, Direction, Record, State, StateTold
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import (
+from ccdaemon.numbers import Number
+from ccdaemon.operators import OperatorChange, OperatorView, Status
+from ccdaemon.recordings.retention import Removed
+from ccdaemon.store.records import (
     STATES_ALONE,
     ActionRow,
     Chain,
+    EventKind,
+    EventRow,
     Filter,
-    Kind,
     MissedRow,
     OperatorRow,
     Page,
     RecordRow,
     Row,
     StateRow,
-    ToldRow,
 )
-from ccdaemon.numbers import Number
-from ccdaemon.operators import OperatorChange, OperatorView, Status
-from ccdaemon.recordings.retention import Removed
 from ccdaemon.switchboard.control import Mode, Party
 
 #: 2026-11-23T08:00:00.123Z.
@@ -333,8 +333,8 @@ class History:
         return _wanted(rows, filter), f"{NODE}.{begin + len(rows)}"
 
     async def told_after(
-        self, cursor: str, limit: int, filter: Filter, kinds: frozenset[Kind]
-    ) -> tuple[Sequence[tuple[ToldRow, str]], str, bool]:
+        self, cursor: str, limit: int, filter: Filter, kinds: frozenset[EventKind]
+    ) -> tuple[Sequence[tuple[EventRow, str]], str, bool]:
         """Find states by a cursor; there is nothing else here."""
         rows, reached = await self.states_after(cursor, limit, filter)
         is_all = reached.endswith(f".{self.told}")
@@ -344,7 +344,7 @@ class History:
         """Where the next state comes."""
         return f"{NODE}.{self.told}" if self.told else "0"
 
-    def changed(self, kinds: frozenset[Kind] = STATES_ALONE) -> Deferred[None]:
+    def changed(self, kinds: frozenset[EventKind] = STATES_ALONE) -> Deferred[None]:
         """Listen for news."""
         listener: Deferred[None] = Deferred(self.listeners.discard)
         self.listeners.add(listener)

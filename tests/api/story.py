@@ -6,8 +6,8 @@ import itertools
 from pathlib import Path
 
 from ccdaemon.calls.model import Action, Direction, LegView, State, StateTold
-from ccdaemon.history.rows import ActionRow, CalledBack, Chain, MissedRow, OperatorRow, StateRow
 from ccdaemon.operators import OperatorChange, OperatorView, Status
+from ccdaemon.store.records import ActionRow, CalledBack, Chain, MissedRow, OperatorRow, StateRow
 from ccdaemon.webhooks.retrying import DeliveryStatus
 from tests.api.parts import MOMENT, call_view, record
 from tests.api.world import World

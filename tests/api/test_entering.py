@@ -8,8 +8,8 @@ from ccdaemon.calls.model import Action, LegView, State
 from ccdaemon.config import Client
 from ccdaemon.config.rules import network
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import ActionRow, CalledBack, Chain, Filter, MissedRow
 from ccdaemon.operators import Status
+from ccdaemon.store.records import ActionRow, CalledBack, Chain, Filter, MissedRow
 from tests.api.asking import CALL_KEYS, MethodsTestCase
 from tests.api.parts import MOMENT, call_view, record
 from tests.api.world import World

@@ -18,7 +18,7 @@ from ccdaemon.api.exchange import KERNEL_BUFFER, Exchange
 from ccdaemon.calls.model import State
 from ccdaemon.config import Client
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import EVERYTHING, Chain, Kind, StateRow
+from ccdaemon.store.records import EVERYTHING, Chain, EventKind, StateRow
 from tests.api.parts import call_view, told
 from tests.api.world import World
 
@@ -152,7 +152,7 @@ class Following(EventsTestCase):
         Stream(self.world, "order_id=15&sip=1000&call_id=7&types=call.state,record.ready")
         _, filter, kinds = asked[0]
         self.assertEqual((filter.order_id, filter.sip, filter.call_id), ("15", "1000", 7))
-        self.assertEqual(kinds, {Kind.STATE, Kind.RECORD})
+        self.assertEqual(kinds, {EventKind.STATE, EventKind.RECORD})
         Stream(self.world)
         self.assertEqual((asked[-1][0], asked[-1][2]), (BATCH, EVERYTHING))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ccdaemon.calls.model import Direction, State
-from ccdaemon.history.rows import Filter
+from ccdaemon.store.records import Filter
 from tests.api.asking import CALL_KEYS, RECORD_KEYS, STATE_KEYS, MethodsTestCase
 from tests.api.parts import MOMENT, call_view, record
 from tests.api.world import World

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.rendering import Answer, Format, envelope, error_envelope, render
 from ccdaemon.calls.model import State
-from ccdaemon.history.rows import StateRow
 from ccdaemon.objects import state_object
+from ccdaemon.store.records import StateRow
 from tests.api.parts import told
 
 ANY_TEXT = st.text(st.characters(codec=None))

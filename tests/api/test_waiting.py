@@ -12,7 +12,7 @@ from ccdaemon.api.shares import Shares
 from ccdaemon.api.waiting import Waiters
 from ccdaemon.calls.model import State
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.rows import Filter
+from ccdaemon.store.records import Filter
 from tests.api.parts import call_view
 from tests.api.world import Connection, World
 from tests.clocks import HOUR

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from ccdaemon.history.journal_file import NAME
+from ccdaemon.store.journal_file import NAME
 from lab.postgres import Postgres
 from tests.faults.marks import Wrong
 

@@ -14,11 +14,11 @@ from ccdaemon.calls.model import Direction
 from ccdaemon.health import gauges
 from ccdaemon.health.health import Condition, Seen, Watch
 from ccdaemon.health.metrics import Metrics
-from ccdaemon.history.facts import Event, Fact
 from ccdaemon.limits.counters import KINDS, Alarms
 from ccdaemon.recordings.retention import LastTime, Removed
 from ccdaemon.routing.counters import RoutingCounters
-from tests.history.parts import NOON, chain, change, recording, view
+from ccdaemon.store.facts import Event, Fact
+from tests.store.parts import NOON, chain, change, recording, view
 
 
 class Numbers(SynchronousTestCase):

@@ -10,12 +10,12 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from ccdaemon.history.facts import Fact
-from ccdaemon.history.journal import Journal
-from tests.history.parts import chain, view
+from ccdaemon.store.facts import Fact
+from ccdaemon.store.journal import Journal
 from tests.live.asking import together
 from tests.live.harness import LiveTestCase
 from tests.live.stream import Heard, Reader, deaf, follow, is_cut
+from tests.store.parts import chain, view
 
 #: A client who answers and hangs up after a moment, and one who is busy.
 ANSWERS, BUSY = "380630000034", "380630000005"

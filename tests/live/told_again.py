@@ -17,9 +17,9 @@ import msgspec
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.rules import Pattern
-from ccdaemon.history.journal_file import NAME
 from ccdaemon.pbx import cel_signals
 from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.store.journal_file import NAME
 from lab.asterisk import Asterisk
 from tests.derived import derive_told, without_answers
 

@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls.model import Record
-from ccdaemon.history.facts import RecordFact
-from ccdaemon.history.failures import JournalBroken, JournalFull
 from ccdaemon.recordings import recordings as module
 from ccdaemon.recordings.recordings import call_id_of, recording_name, relative_path
+from ccdaemon.store.facts import RecordFact
+from ccdaemon.store.failures import JournalBroken, JournalFull
 from tests.clocks import HOUR
 from tests.recordings_folder import MOMENT, NAME, PATH, RecordingsTestCase
 from tests.sound import tone, unfinished, wav

@@ -18,22 +18,22 @@ from ccdaemon.calls.model import Action, Direction, Record, State
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.keeping import Retention as Days
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.facts import ActionFact, RecordFact
-from ccdaemon.history.failures import JournalFull
-from ccdaemon.history.journal_file import NAME
-from ccdaemon.history.postgres import DatabaseDown
-from ccdaemon.history.removals import Removals
-from ccdaemon.history.rows import Filter
 from ccdaemon.recordings import retention as retention_module
 from ccdaemon.recordings.mp3 import Mp3Cache
 from ccdaemon.recordings.recordings import relative_path
 from ccdaemon.recordings.removal import RecordingFiles
 from ccdaemon.recordings.retention import DAY, EVERY, FIRST, LastTime, Removed, Retention
+from ccdaemon.store.facts import ActionFact, RecordFact
+from ccdaemon.store.failures import JournalFull
+from ccdaemon.store.journal_file import NAME
+from ccdaemon.store.postgres import DatabaseDown
+from ccdaemon.store.records import Filter
+from ccdaemon.store.removals import Removals
 from ccdaemon.switchboard.listening import MOST, SAME, Listening
 from tests.clocks import HOUR, Wall
-from tests.history.history_parts import ALL, Daemon, HistoryCase
-from tests.history.parts import NOON, chain, change, view
-from tests.history.test_history import forget
+from tests.store.history_parts import ALL, Daemon, HistoryCase
+from tests.store.parts import NOON, chain, change, view
+from tests.store.test_history import forget
 
 NOW = NOON + 100 * DAY
 
@@ -311,12 +311,12 @@ class ForgetTests(RetentionCase):
         """Although the newest events were removed, what comes is numbered above them."""
         await self.start()
         await self.add(1, 1, order_id="15")
-        head = self.daemon_.journal.head
+        head = self.daemon_.journal.high_watermark
         await self.retention.forget_order("15", "crm")
         (event_id,) = await self.daemon_.journal.append([change("1000")])
         self.assertGreater(event_id, head)
         await self.daemon_.shipped()
-        self.assertEqual(0, self.daemon_.shipper.health.aside)
+        self.assertEqual(0, self.daemon_.shipper.health.quarantined)
 
     async def test_while_a_call_goes_on(self) -> None:
         """It is refused, and nothing is removed."""

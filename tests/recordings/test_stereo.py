@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.history.facts import RecordFact
 from ccdaemon.recordings import stereo as module
 from ccdaemon.recordings.mp3 import Mp3Cache
 from ccdaemon.recordings.recordings import SIDES_WITHIN
 from ccdaemon.recordings.removal import RecordingFiles
 from ccdaemon.recordings.stereo import beside, drop_sides, join_sides, sides
 from ccdaemon.recordings.wav import NotComplete, NotSupported, encode_mp3, measure
+from ccdaemon.store.facts import RecordFact
 from tests.recordings_folder import NAME, PATH, RecordingsTestCase
 from tests.sound import tone, unfinished, wav
 

@@ -13,7 +13,7 @@ from ccdaemon.switchboard.action_limit import (
     MOST_WITH_ENDINGS,
     check_actions,
 )
-from tests.history.parts import chain, view
+from tests.store.parts import chain, view
 from tests.switchboard.test_control import ControlCase
 from tests.switchboard.test_entries import EntriesCase
 

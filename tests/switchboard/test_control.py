@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, fail
 
 from ccdaemon.ami.ami_errors import ActionRefused, ConnectionLost, NotConnected
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.failures import JournalBroken, JournalFull
-from ccdaemon.history.rows import Chain
+from ccdaemon.store.failures import JournalBroken, JournalFull
+from ccdaemon.store.records import Chain
 from ccdaemon.switchboard.control import HANG_UP_AGAIN, HANG_UP_TRIES, Control, Mode, Party
 from ccdaemon.switchboard.hand import KEPT_WITHIN
 from tests.fake_asterisk import response

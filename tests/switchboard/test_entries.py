@@ -14,16 +14,16 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Action, Direction, LegView, State
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.facts import ActionFact, StateFact
-from ccdaemon.history.failures import JournalFull
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.rows import Chain, Filter, StateRow
 from ccdaemon.objects import known_call
+from ccdaemon.store.facts import ActionFact, StateFact
+from ccdaemon.store.failures import JournalFull
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.records import Chain, Filter, StateRow
 from ccdaemon.switchboard.entries import FOUND_WITHIN, Entries
 from tests.clocks import Wall
-from tests.history.history_parts import ALL, Daemon, HistoryCase, begin
-from tests.history.parts import NOON, JournalCase, chain, recording, view
-from tests.history.test_history import forget
+from tests.store.history_parts import ALL, Daemon, HistoryCase, begin
+from tests.store.parts import NOON, JournalCase, chain, recording, view
+from tests.store.test_history import forget
 
 
 class LiveCalls:
@@ -353,7 +353,7 @@ class TooManyTests(EntriesCase):
 
     async def test_narrowed(self) -> None:
         """Too many are refused with the remedy; from and to narrow in the database."""
-        from ccdaemon.history import history
+        from ccdaemon.store import history
 
         self.patch(history, "MOST_CALLS", 3)
         self.patch(history, "MOST_STATES", 18)

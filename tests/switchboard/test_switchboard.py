@@ -15,8 +15,6 @@ from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.tables import LADDER
 from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
-from ccdaemon.history.facts import RecordFact
-from ccdaemon.history.journal import Journal
 from ccdaemon.live.calls import BORN_WITHIN, LiveCalls
 from ccdaemon.live.catching_up import (
     LOOK_EVERY,
@@ -30,12 +28,14 @@ from ccdaemon.live.presence import Presence
 from ccdaemon.operators import Operators
 from ccdaemon.pbx import call_tag
 from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.store.facts import RecordFact
+from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
 from ccdaemon.switchboard.switchboard import Switchboard
 from tests.clocks import HOUR, Wall
 from tests.fake_asterisk import FakeAsterisk, event, response
-from tests.history.parts import JournalCase, recording, turn
 from tests.limits.parts import parts
+from tests.store.parts import JournalCase, recording, turn
 
 CONFIG = """
 [asterisk]

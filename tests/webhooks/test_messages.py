@@ -7,11 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.announcements import announcement
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.history.facts import Event, Fact, OperatorFact
-from ccdaemon.history.rows import RecordRow, StateRow
 from ccdaemon.operators import OperatorChange, Status
+from ccdaemon.store.facts import Event, Fact, OperatorFact
+from ccdaemon.store.records import RecordRow, StateRow
 from ccdaemon.webhooks.messages import Message, message_of, wants
-from tests.history.parts import ANSWERED, NOON, chain, change, recording, view
+from tests.store.parts import ANSWERED, NOON, chain, change, recording, view
 
 BASE = "https://calls.example"
 

@@ -19,10 +19,10 @@ from twisted.internet.task import deferLater
 from ccdaemon.calls.model import State
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.history import journal_writes
-from ccdaemon.history.facts import Fact, StateFact
-from ccdaemon.history.journal import Journal
-from ccdaemon.history.journal_file import connect
+from ccdaemon.store import journal_writes
+from ccdaemon.store.facts import Fact, StateFact
+from ccdaemon.store.journal import Journal
+from ccdaemon.store.journal_file import connect
 from ccdaemon.webhooks import deliveries
 from ccdaemon.webhooks import reader as reader_module
 from ccdaemon.webhooks import webhooks as webhooks_module
@@ -31,7 +31,7 @@ from ccdaemon.webhooks.delivery_log import LogFilter
 from ccdaemon.webhooks.reader import READER
 from ccdaemon.webhooks.retrying import Attempt, DeliveryStatus
 from ccdaemon.webhooks.webhooks import Webhooks
-from tests.history.parts import ANSWERED, JournalCase, chain, change, recording, turn, view
+from tests.store.parts import ANSWERED, JournalCase, chain, change, recording, turn, view
 
 SECRET = ("whsec_YWJj",)
 
@@ -140,9 +140,9 @@ class DeadLetters(WebhooksCase):
         self.assertIn("event 2: ", reading.last_dead or "")
         self.assertEqual(2, len(self.flushLoggedErrors(Exception)))
         # The journal may forget what it could not tell; then nothing is left to say of it.
-        await self.until(lambda: webhooks._reader._noted_position == journal.head)
+        await self.until(lambda: webhooks._reader._noted_position == journal.high_watermark)
         await journal.append(facts[2:])
-        await self.until(lambda: webhooks._reader._noted_position == journal.head)
+        await self.until(lambda: webhooks._reader._noted_position == journal.high_watermark)
         self.flushLoggedErrors(Exception)
         await webhooks.stopService()
         again = self.webhooks(journal, "crm")
@@ -334,7 +334,7 @@ class Restarts(WebhooksCase):
         anew = self.journal()
         self.webhooks(anew, "crm")
         await deferLater(reactor, 0.05)
-        await anew.take_back_calls([kept[6:], kept[:6]], 5000)
+        await anew.restore_calls([kept[6:], kept[:6]], 5000)
         await anew.begin(5000, [])
         await self.tell(anew, 3)
         await self.until(self.arrived(16))
@@ -348,10 +348,10 @@ class Restarts(WebhooksCase):
         first = self.webhooks(journal, "crm")
         await self.tell(journal, 1)
         await self.until(lambda: first.health[0].counts.errors)
-        self.assertIsNotNone(await journal.position(READER))
+        self.assertIsNotNone(await journal.checkpoint(READER))
         await self.stop(first)
         second = self.webhooks(journal)
-        while await journal.position(READER) is not None:
+        while await journal.checkpoint(READER) is not None:
             await deferLater(reactor, 0.01)
         self.assertEqual({status for _, status in await self.log(second)}, {"failed"})
         self.assertEqual(list(second.health), [])
@@ -404,15 +404,15 @@ class Restarts(WebhooksCase):
         """The journal forgets nothing that has not been taken from it; then it may."""
         journal = await self.begun()
         first = self.webhooks(journal, "crm")
-        while await journal.position(READER) is None:
+        while await journal.checkpoint(READER) is None:
             await deferLater(reactor, 0.01)
         await self.stop(first)
         await self.tell(journal, 1)
-        self.assertEqual(await journal.position(READER), 0)
+        self.assertEqual(await journal.checkpoint(READER), 0)
         again = self.webhooks(journal, "crm")
         await self.until(self.arrived(6))
         await self.stop(again)
-        self.assertEqual(await journal.position(READER), journal.head)
+        self.assertEqual(await journal.checkpoint(READER), journal.high_watermark)
 
 
 class Disk(WebhooksCase):

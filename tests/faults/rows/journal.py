@@ -12,7 +12,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from ccdaemon.history.journal_file import NAME
+from ccdaemon.store.journal_file import NAME
 from tests.faults.disk import Disk, full, unwritable
 from tests.faults.history import ask
 from tests.faults.marks import Wrong

@@ -1,0 +1,165 @@
+"""What is read from the journal.
+
+Runs in the journal's reader thread on a connection of its own; every answer is one statement,
+so it shows one moment. Knows no threads and no Twisted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+
+import msgspec
+
+from ccdaemon.calls.model import CallView, Record, State
+from ccdaemon.operators import OperatorChange
+from ccdaemon.store.facts import ActionFact, Event, RecordFact, StateFact, decode
+from ccdaemon.store.failures import BelowLowWatermark
+from ccdaemon.store.records import ActionRow, Chain, StateRow
+
+#: Events that are looked through for a talk before Postgres is asked.
+LOOKED_THROUGH = 20_000
+
+_operator_decoder = msgspec.json.Decoder(OperatorChange)
+
+
+def after(db: sqlite3.Connection, checkpoint: int, limit: int) -> list[Event]:
+    """At most ``limit`` events with ids above ``checkpoint``, oldest first.
+
+    A call's order is the one it has now, also in events from before it was attached.
+
+    :raise BelowLowWatermark: if some of them may be gone.
+    """
+    events = held(db, checkpoint, limit)
+    # Asked last: a floor that has risen meanwhile says so, one that rises later does no harm.
+    (floor,) = db.execute("SELECT floor FROM journal").fetchone()
+    if checkpoint < floor:
+        raise BelowLowWatermark(floor)
+    return events
+
+
+def held(db: sqlite3.Connection, checkpoint: int, limit: int) -> list[Event]:
+    """The same of what is there, whatever has been forgotten in between."""
+    rows = db.execute(
+        "SELECT e.event_id, e.kind, e.body, c.order_id FROM event e LEFT JOIN call c"
+        " USING (call_id) WHERE e.event_id > ? ORDER BY e.event_id LIMIT ?",
+        (checkpoint, limit),
+    )
+    return [_event(*row) for row in rows]
+
+
+def _event(event_id: int, kind: str, body: bytes, order_id: str | None) -> Event:
+    fact = decode(kind, body)
+    if isinstance(fact, StateFact):
+        fact = replace(fact, call=_under(order_id, fact.call))
+    return Event(event_id, fact)
+
+
+def _under(order_id: str | None, call: CallView) -> CallView:
+    """The call as it is under the order it has now; None says nothing."""
+    return call if order_id in (None, call.order_id) else replace(call, order_id=order_id)
+
+
+def chain(db: sqlite3.Connection, call_id: int) -> Chain | None:
+    """A call's whole chain, or None if the journal does not hold the whole of it."""
+    rows = db.execute(
+        "SELECT e.event_id, e.kind, e.body, c.order_id FROM call c JOIN event e USING (call_id)"
+        " WHERE c.call_id = ? ORDER BY e.event_id",
+        (call_id,),
+    ).fetchall()
+    return _chain(rows) if rows else None
+
+
+def open_calls(db: sqlite3.Connection) -> list[Chain]:
+    """The chains that have no final state yet, in the order of their numbers."""
+    rows = db.execute(
+        "SELECT e.event_id, e.kind, e.body, c.order_id, c.call_id"
+        " FROM call c JOIN event e USING (call_id)"
+        " WHERE c.ended IS NULL ORDER BY c.call_id, e.event_id"
+    )
+    return [_chain([row[:4] for row in of_call]) for _, of_call in groupby(rows, lambda r: r[4])]
+
+
+def _chain(rows: Sequence[tuple[int, str, bytes, str | None]]) -> Chain:
+    states: list[tuple[int, StateFact]] = []
+    records: list[Record] = []
+    actions: list[ActionRow] = []
+    for event_id, kind, body, _ in rows:
+        match decode(kind, body):
+            case StateFact() as fact:
+                states.append((event_id, fact))
+            case RecordFact(record):
+                records.append(record)
+            case ActionFact(action):
+                actions.append(ActionRow(event_id, action))
+    call = _under(rows[0][3], states[-1][1].call)
+    told = [
+        StateRow(event_id, fact.state, call.order_id, call.external_key, call.note)
+        for event_id, fact in states
+    ]
+    return Chain(call, told, records, actions)
+
+
+def find_key(db: sqlite3.Connection, external_key: str) -> int | None:
+    """The call that has the key."""
+    row = db.execute(
+        "SELECT call_id FROM external_key WHERE external_key = ?", (external_key,)
+    ).fetchone()
+    return row[0] if row else None
+
+
+def last_operator(db: sqlite3.Connection, phone: str, checkpoint: int) -> str | None:
+    """The operator who last talked with a phone, by the events after a position.
+
+    Of those only the newest ``LOOKED_THROUGH`` are looked at.
+    """
+    # Found by its letters first: most are of other phones, and need not be decoded.
+    rows = db.execute(
+        "SELECT body FROM (SELECT kind, body, event_id FROM event WHERE event_id > ?"
+        " ORDER BY event_id DESC LIMIT ?) WHERE kind = 'state' AND instr(body, ?)"
+        " AND instr(body, ?) ORDER BY event_id DESC",
+        (checkpoint, LOOKED_THROUGH, phone.encode(), State.FINISH.value.encode()),
+    )
+    for (body,) in rows:
+        fact = decode("state", body)
+        assert isinstance(fact, StateFact)
+        if fact.call.phone == phone and fact.state.state is State.FINISH and fact.state.sip:
+            return fact.state.sip
+    return None
+
+
+def last_operator_changes(db: sqlite3.Connection) -> dict[str, OperatorChange]:
+    """What was last said of each operator, by sip."""
+    rows = db.execute("SELECT sip, body FROM operator")
+    return {sip: _operator_decoder.decode(body) for sip, body in rows}
+
+
+def checkpoint(db: sqlite3.Connection, reader: str) -> int | None:
+    """Up to where a reader has got; None if it has never read."""
+    row = db.execute("SELECT event_id FROM reader WHERE name = ?", (reader,)).fetchone()
+    return row[0] if row else None
+
+
+def offset(db: sqlite3.Connection, name: str) -> bytes | None:
+    """How far something outside was read; None if it never was."""
+    row = db.execute("SELECT body FROM place WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def dead_letters(db: sqlite3.Connection, reader: str) -> int:
+    """How many events a reader has passed over, of those that are held."""
+    held = "FROM dead_letter JOIN event USING (event_id) WHERE reader = ?"
+    (count,) = db.execute(f"SELECT count(*) {held}", (reader,)).fetchone()
+    return int(count)
+
+
+def quarantined(db: sqlite3.Connection, limit: int) -> list[tuple[Event, str]]:
+    """Facts that were set aside, each with the reason, oldest first."""
+    rows = db.execute(
+        "SELECT e.event_id, e.kind, e.body, a.reason FROM aside a JOIN event e USING (event_id)"
+        " ORDER BY e.event_id LIMIT ?",
+        (limit,),
+    )
+    return [(Event(id_, decode(kind, body)), reason) for id_, kind, body, reason in rows]
