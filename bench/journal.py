@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import LoopingCall, deferLater, react
 
-from ccdaemon.calls.model import CallView, Direction, State, StateTold
+from ccdaemon.calls.model import CallView, Direction, State, StateChange
 from ccdaemon.clocks import WallClock
 from ccdaemon.store.facts import StateFact
 from ccdaemon.store.journal import Journal
@@ -44,7 +44,7 @@ def facts_of(call_id: int) -> list[StateFact]:
     facts = []
     for seq, state in enumerate(STATES, 1):
         final = state is State.FINISH
-        told = StateTold(call_id, seq, state, final, "operator-1", "1000", now, 16, None)
+        told = StateChange(call_id, seq, state, final, "operator-1", "1000", now, 16, None)
         call = CallView(
             call_id, "d41d8cd98f00b204e9800998ecf8427e", f"{call_id:020d}", Direction.OUTBOUND,
             "1000", "380639920000", state, final, now, now, now if final else None, 3.2, 4.1,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ccdaemon.calls import machine
-from ccdaemon.calls.beginning import Opening, begin
 from ccdaemon.calls.board import Board
 from ccdaemon.calls.call import Call
+from ccdaemon.calls.factory import Opening, begin
 from ccdaemon.calls.model import Direction
 from ccdaemon.calls.signals import Signal
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, globalLogPublisher
 
-from ccdaemon.calls.model import StateTold
+from ccdaemon.calls.model import StateChange
 from ccdaemon.config import parse
 from ccdaemon.live.catching_up import LOOK_EVERY
 from tests.fake_asterisk import event
@@ -97,7 +97,7 @@ class GapCase(SwitchboardCase):
         with self.cel_file.open("a", encoding="utf-8") as stream:
             stream.writelines(rows)
 
-    async def states(self, call_id: int) -> list[StateTold]:
+    async def states(self, call_id: int) -> list[StateChange]:
         """The states of a call with their dates."""
         await self.wait_until(lambda: not self.log.health.waiting)
         kept = await self.log.chain(call_id)

@@ -9,9 +9,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls import signals
-from ccdaemon.calls.beginning import begin
 from ccdaemon.calls.board import Board
 from ccdaemon.calls.call import Call
+from ccdaemon.calls.factory import begin
 from ccdaemon.pbx.ami_signals import from_event
 from tests.fake_asterisk import event
 

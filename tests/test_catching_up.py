@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.threads import deferToThread
 
-from ccdaemon.calls.model import State, StateTold
+from ccdaemon.calls.model import State, StateChange
 from ccdaemon.config import parse
 from ccdaemon.live import catching_up, channel_log
 from ccdaemon.live.catching_up import LOOK_EVERY, TELL_EVERY, TOLD_WITHIN
@@ -257,7 +257,7 @@ class LookTests(GapCase):
 class BootTests(GapCase):
     """Asterisk was started anew meanwhile, and has written nothing of its end."""
 
-    async def died(self, name: str, rows: int) -> StateTold:
+    async def died(self, name: str, rows: int) -> StateChange:
         """How a call ends of which so many rows were written."""
         await self.begin()
         call_id = await self.make_call()
@@ -389,7 +389,7 @@ class UntoldTests(GapCase):
         dates = [round(one.date / 1000 - began, 3) for one in told]
         self.assertEqual(dates, [1.0, 1.1, 2.0, 9.0])
 
-    async def told(self) -> list[StateTold]:
+    async def told(self) -> list[StateChange]:
         """All states that the journal has."""
         facts = [event.fact for event in await self.log.after(0, 100)]
         return [fact.state for fact in facts if isinstance(fact, StateFact)]

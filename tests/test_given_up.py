@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.calls import beginning, machine, signals
+from ccdaemon.calls import factory, machine, signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import State
 from ccdaemon.health import probes
@@ -153,7 +153,7 @@ class HeardTests(InboundCase):
         """After a start the others are live; it has its end."""
         lost = (await self.calls_in()).call_id
         other = (await self.calls_in(channel="17.50")).call_id
-        real = beginning.again
+        real = factory.again
 
         def again(was: Any, *args: Any) -> Call:
             if was.call_id == lost:

@@ -218,7 +218,7 @@ class LabelTests(LostCase):
             (name.replace(self.log.node, "ffffff"), "PJSIP/1000-1", words[0]),
             ("17.1", "PJSIP/1000-1", words[0]),
         ):
-            told = signals.Labelled(channel, channel, 1, of, phone, *words[1:])
+            told = signals.Tagged(channel, channel, 1, of, phone, *words[1:])
             self.live.hear(told)
             self.assertEqual(0, len(self.live), told)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.calls.call import Call, tell
+from ccdaemon.calls.call import Call, add_state
 from ccdaemon.calls.machine import open_call
 from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.overdue import Longest
@@ -79,7 +79,7 @@ class Watching(SynchronousTestCase):
         self.live.calls = [ringing] = [call(7, 1_000_000)]
         for state in (State.OPERATOR_CALLTO, State.OPERATOR_PICKUP):
             self.clock.pump([LOOK_EVERY] * 7)
-            tell(ringing, state, 0, ringing.legs[0])
+            add_state(ringing, state, 0, ringing.legs[0])
         self.clock.pump([LOOK_EVERY] * 7)
         self.assertEqual(self.live.lost, [])
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.ami.ami_errors import AMIError
-from ccdaemon.calls.model import LegView, State, StateTold
+from ccdaemon.calls.model import LegView, State, StateChange
 from ccdaemon.config.rules import Pattern
 from ccdaemon.errors import Code, Refused
 from ccdaemon.live.pauses import LOOK_AGAIN, Pauses
@@ -122,7 +122,7 @@ class PausesCase(SynchronousTestCase):
         """A call's state while the operator talks, or when his leg has ended."""
         leg = LegView("operator-1", sip, None, 1, 2, ended, None, None, None)
         call = view(call_id, state=State.CLIENT_PICKUP, answered=2, sip=sip, legs=(leg,))
-        told = StateTold(call_id, 5, State.CLIENT_PICKUP, False, None, sip, 2, None, None)
+        told = StateChange(call_id, 5, State.CLIENT_PICKUP, False, None, sip, 2, None, None)
         return StateFact(told, call)
 
     def status(self, sip: str = "1000") -> Status | None:

@@ -13,7 +13,7 @@ from functools import partial
 
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.model import StateTold
+from ccdaemon.calls.model import StateChange
 from ccdaemon.calls.topology import Topology
 
 #: Milliseconds that a call goes on after its client has gone: what ends with them ends by then.
@@ -29,7 +29,7 @@ class Reached:
 
     call: Call
     told: int
-    states: list[StateTold]
+    states: list[StateChange]
     error: Exception | None = None
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from ccdaemon.calls import signals
 from ccdaemon.calls.leg import Leg
-from ccdaemon.calls.model import Direction, State, StateTold
-from ccdaemon.calls.tables import CALLED, CLIENT, LADDER, LEG_OF, OPERATOR, PICKED_UP, TALK
+from ccdaemon.calls.model import Direction, State, StateChange
+from ccdaemon.calls.tables import CALLED, CLIENT, LEG_OF, OPERATOR, PICKED_UP, STAGES, TALK
 
 #: Milliseconds after which an end is no longer the doing of whoever hung up before: the call has
 #: gone on without him, on hold or after a transfer.
@@ -29,15 +29,15 @@ class Call:
 
     ``originate_reason`` is Asterisk's reason for a failed Originate; ``unexplained`` the end of an
     anchor that waits for it. ``lost``: the call is over, and nobody saw when it ended; in words.
-    ``asking`` is who is asked just now, ``turn`` how often somebody was, ``tried`` in what turn
-    and what came of it, ``heard`` what the dialplan said of all that, ``said`` how far each
-    channel has counted it, ``said_before`` how far before a restart, None if that was not kept,
-    ``widened`` whether channels beside the first two are operators who are asked. ``rejected``:
-    why nobody may be. ``sent``: how ``phone`` was written, where that was otherwise. ``bridges``:
-    who is in a bridge with whom is told; else whoever is up talks. ``by_local``: the client is
-    asked by way of a Local channel, whose answer is nobody's; ``candidates`` are the phones of
-    which one may be theirs then. ``local_turn``: the last turn in which somebody was asked by way
-    of one. ``actions``: how often somebody has acted on it or written something on it.
+    ``attempt`` is who is asked just now, ``round`` how often somebody was, ``attempt_result`` in
+    what turn and what came of it, ``heard`` what the dialplan said of all that, ``said`` how far
+    each channel has counted it, ``said_before`` how far before a restart, None if that was not
+    kept, ``has_extra_legs`` whether channels beside the first two are operators who are asked.
+    ``rejected``: why nobody may be. ``sent``: how ``phone`` was written, where that was otherwise.
+    ``bridges``: who is in a bridge with whom is told; else whoever is up talks. ``by_local``: the
+    client is asked by way of a Local channel, whose answer is nobody's; ``candidates`` are the
+    phones of which one may be theirs then. ``local_turn``: the last turn in which somebody was
+    asked by way of one. ``actions``: how often somebody has acted on it or written something on it.
     ``recordings`` are those that Asterisk has told of, each with its channel.
     """
 
@@ -54,7 +54,7 @@ class Call:
     recorded: bool = True
     max_duration: int | None = None
     sent: str | None = None
-    states: list[StateTold] = field(default_factory=list)
+    states: list[StateChange] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
     client: Leg = field(init=False)
     channels: set[str] = field(default_factory=set)
@@ -64,13 +64,13 @@ class Call:
     originate_reason: int | None = None
     unexplained: signals.Ended | None = None
     lost: str | None = None
-    asking: signals.Asking | None = None
-    tried: tuple[int, signals.Tried] | None = None
+    attempt: signals.DialAttempt | None = None
+    attempt_result: tuple[int, signals.DialResult] | None = None
     heard: set[signals.Signal] = field(default_factory=set)
     said: dict[str, int] = field(default_factory=dict)
     said_before: dict[str, int] | None = field(default_factory=dict)
-    turn: int = 0
-    widened: bool = False
+    round: int = 0
+    has_extra_legs: bool = False
     bridges: bool = False
     by_local: bool = False
     local_turn: int | None = None
@@ -148,7 +148,7 @@ class Call:
 
     def date_of(self, state: State) -> int | None:
         """When ``state`` was told first, in milliseconds, or None."""
-        return next((told.date for told in self.states if told.state is state), None)
+        return next((change.date for change in self.states if change.state is state), None)
 
     def leg_of(self, channel: str) -> Leg | None:
         """The leg whose channel it is; the anchor is one even before it was seen."""
@@ -168,25 +168,25 @@ def who(call: Call, source: str) -> str | None:
     return "asterisk"
 
 
-def blame(call: Call, party: str | None, date: int) -> None:
+def set_hangup_party(call: Call, party: str | None, date: int) -> None:
     """Note who hung up: the first, but for one without whom the call has gone on."""
     if party is not None and (call.hung_up_by is None or date > call.hung_up_at + LINGER):
         call.hung_up_by, call.hung_up_at = party, date
 
 
-def rung(call: Call) -> State:
+def stage(call: Call) -> State:
     """The highest rung that an outbound call has climbed to."""
-    told = {told.state for told in call.states}
-    return next(state for state in reversed(LADDER[call.direction]) if state in told)
+    reached = {reached.state for reached in call.states}
+    return next(state for state in reversed(STAGES[call.direction]) if state in reached)
 
 
 def reached(call: Call, wanted: State) -> bool:
     """Whether the call has climbed to ``wanted``."""
-    ladder = LADDER[call.direction]
-    return ladder.index(rung(call)) >= ladder.index(wanted)
+    ladder = STAGES[call.direction]
+    return ladder.index(stage(call)) >= ladder.index(wanted)
 
 
-def tell(
+def add_state(
     call: Call,
     state: State,
     date: int,
@@ -195,12 +195,12 @@ def tell(
     final: bool = False,
     cause: int | None = None,
     detail: str | None = None,
-) -> StateTold:
+) -> StateChange:
     """Add a state to the chain; ``leg`` is the one it speaks of."""
     if LEG_OF[state] is CLIENT:
         leg = call.client
     noted = (words for words in call.noted if words != detail)
-    told = StateTold(
+    change = StateChange(
         call_id=call.call_id,
         seq=len(call.states) + 1,
         state=state,
@@ -213,8 +213,8 @@ def tell(
         detail="; ".join(filter(None, [detail, *noted])) or None,
     )
     call.noted.clear()
-    keep(call, told, leg)
-    return told
+    keep(call, change, leg)
+    return change
 
 
 def _sip(call: Call, state: State, leg: Leg | None) -> str | None:
@@ -224,25 +224,25 @@ def _sip(call: Call, state: State, leg: Leg | None) -> str | None:
     return call.sip
 
 
-def keep(call: Call, told: StateTold, leg: Leg | None) -> None:
+def keep(call: Call, change: StateChange, leg: Leg | None) -> None:
     """Add a told state to the chain and to its leg."""
-    call.states.append(told)
+    call.states.append(change)
     if leg is None:
         return
-    leg.told.add(told.state)
-    if told.state in CALLED:
-        leg.called = told.date
-    elif told.state in PICKED_UP:
-        leg.answered = told.date
+    leg.states.add(change.state)
+    if change.state in CALLED:
+        leg.called = change.date
+    elif change.state in PICKED_UP:
+        leg.answered = change.date
     else:
-        leg.cause, leg.detail = told.cause, told.detail
-    asked = told.state in CALLED and not call.talked
+        leg.cause, leg.detail = change.cause, change.detail
+    asked = change.state in CALLED and not call.talked
     if leg.sip is not None and (asked or call.sip is None):
         call.sip = leg.sip
-    follow(call)
+    update_operator(call)
 
 
-def follow(call: Call) -> None:
+def update_operator(call: Call) -> None:
     """The call is the operator's who talks now, even once he does no longer."""
     leg = call.talking
     if leg is not None and leg.sip is not None:

@@ -12,7 +12,7 @@ from ccdaemon.calls.model import Role, State
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LegVerdict:
     """How an operator's leg ended unanswered; told once it is known whether somebody follows.
 
     ``own``: the phone itself or its absence says so, and not only our side that gave it up.
@@ -39,7 +39,7 @@ class Leg:
 
     ``called`` and ``answered`` are when that was told, in milliseconds; ``up`` is when the phone
     was picked up, told or not. ``sent``: how ``phone`` was written, where that was otherwise.
-    ``turn`` counts how often somebody was asked before: those of one turn ring together. ``over``:
+    ``round`` counts how often somebody was asked before: those of one turn ring together. ``over``:
     its channel is gone; ``ended`` is None then if nobody saw when. ``verdict`` waits to be told,
     ``judged``: it was. ``direct``: it was rung by name, and not by way of somebody else's dialplan.
     ``spans``: when it shared a bridge with the client.
@@ -52,7 +52,7 @@ class Leg:
     sent: str | None = None
     channel: str | None = None
     channel_name: str = ""
-    turn: int = 0
+    round: int = 0
     called: int | None = None
     answered: int | None = None
     up: int | None = None
@@ -62,12 +62,12 @@ class Leg:
     cause: int | None = None
     detail: str | None = None
     end: signals.Ended | None = None
-    outcome: signals.Outcome | None = None
-    verdict: Verdict | None = None
+    outcome: signals.ClientDialResult | None = None
+    verdict: LegVerdict | None = None
     judged: bool = False
     direct: bool = False
     spans: list[Span] = field(default_factory=list)
-    told: set[State] = field(default_factory=set)
+    states: set[State] = field(default_factory=set)
 
     def join(self, date: int) -> None:
         """It shares a bridge with the client from ``date`` on; what was known before is no news."""

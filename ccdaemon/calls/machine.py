@@ -10,21 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ccdaemon.calls import asking, ends, signals
-from ccdaemon.calls.call import Call, blame, follow, keep, reached, rung, tell, who
+from ccdaemon.calls import hunting, signals, verdict
+from ccdaemon.calls.call import (
+    Call,
+    add_state,
+    keep,
+    reached,
+    set_hangup_party,
+    stage,
+    update_operator,
+    who,
+)
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.leg import Leg, Span
-from ccdaemon.calls.model import Direction, LegView, State, StateTold
+from ccdaemon.calls.model import Direction, LegView, State, StateChange
 from ccdaemon.calls.tables import (
     ANSWERED,
     ASKED,
     CLIENT,
     HALVES,
-    LADDER,
-    LEG_LADDER,
     LEG_OF,
+    LEG_STAGES,
     NO_PHONE,
     OPERATOR,
+    STAGES,
 )
 
 #: As many notes wait for a state that can carry them.
@@ -33,47 +42,47 @@ MOST_NOTES = 20
 MOST_RECORDINGS = 50
 
 
-def open_call(call: Call, date: int) -> list[StateTold]:
+def open_call(call: Call, date: int) -> list[StateChange]:
     """Tell CALL, the first state of every call."""
-    return [tell(call, State.CALL, date)]
+    return [add_state(call, State.CALL, date)]
 
 
-def open_by_hand(call: Call, name: str, date: int) -> list[StateTold]:
+def open_by_hand(call: Call, name: str, date: int) -> list[StateChange]:
     """Tell a call that an operator dials himself on the channel ``name``: he is there already."""
     call.legs[0].channel_name = name
     return [*open_call(call, date), *_lift(call, State.OPERATOR_PICKUP, date)]
 
 
-def refuse(call: Call, outcome: Outcome, detail: str, date: int) -> list[StateTold]:
+def refuse(call: Call, outcome: Outcome, detail: str, date: int) -> list[StateChange]:
     """End a call for which nobody's phone is rung at all: the operator is offline or busy."""
-    return [ends.conclude(call, outcome, date, detail=detail)]
+    return [verdict.conclude(call, outcome, date, detail=detail)]
 
 
-def advance(call: Call, signal: signals.Signal) -> list[StateTold]:
+def advance(call: Call, signal: signals.Signal) -> list[StateChange]:
     """What ``signal`` adds to the chain of ``call``; nothing for echoes and late words."""
     if call.final:
         return []
     return _STEPS[type(signal)](call, signal)
 
 
-def restore(call: Call, states: Sequence[StateTold], legs: Sequence[LegView] = ()) -> None:
+def restore(call: Call, states: Sequence[StateChange], legs: Sequence[LegView] = ()) -> None:
     """Put a chain that was told earlier back into a call, as after a restart."""
     for seen in legs:
         _restore_leg(call, seen)
     by_name = {leg.name: leg for leg in call.legs}
-    for told in states:
-        keep(call, told, by_name.get(told.leg or ""))
+    for change in states:
+        keep(call, change, by_name.get(change.leg or ""))
     for leg in call.operators:
-        leg.judged = not leg.told <= {*LEG_LADDER}
+        leg.judged = not leg.states <= {*LEG_STAGES}
 
 
 def _restore_leg(call: Call, seen: LegView) -> None:
     leg = next((leg for leg in call.legs if leg.name == seen.name), None)
     if leg is None:
-        leg = Leg(seen.name, OPERATOR, seen.sip, seen.phone, turn=_turn(call, seen))
+        leg = Leg(seen.name, OPERATOR, seen.sip, seen.phone, round=_round(call, seen))
         call.legs.append(leg)
-        call.widened = True
-        call.turn = leg.turn
+        call.has_extra_legs = True
+        call.round = leg.round
     leg.sip, leg.phone, leg.channel = seen.sip, seen.phone, seen.channel
     leg.sent = seen.sent
     leg.ended, leg.up = seen.ended, seen.answered
@@ -85,17 +94,17 @@ def _restore_leg(call: Call, seen: LegView) -> None:
         (call.channels.discard if leg.over else call.channels.add)(leg.channel)
 
 
-def _turn(call: Call, seen: LegView) -> int:
+def _round(call: Call, seen: LegView) -> int:
     """The turn of a leg that is put back: a new one if the last was over when it was called."""
-    last = [leg for leg in call.operators if leg.turn == call.turn]
+    last = [leg for leg in call.operators if leg.round == call.round]
     known = (leg.ended if leg.up is None else leg.up for leg in last)
-    return call.turn + any(end is not None and end <= (seen.called or 0) for end in known)
+    return call.round + any(end is not None and end <= (seen.called or 0) for end in known)
 
 
 # What happens to a channel
 
 
-def _started(call: Call, signal: signals.Started) -> list[StateTold]:
+def _started(call: Call, signal: signals.Started) -> list[StateChange]:
     leg = call.leg_of(signal.channel)
     if leg is not None:
         leg.channel_name = leg.channel_name or signal.name
@@ -106,7 +115,7 @@ def _started(call: Call, signal: signals.Started) -> list[StateTold]:
     call.known.add(signal.channel)
     call.channels.add(signal.channel)
     if signal.name.startswith(HALVES):
-        call.local_turn = call.turn
+        call.local_turn = call.round
     is_outbound = call.direction is Direction.OUTBOUND
     if is_outbound and (call.client.channel is None or _is_client_asked(call)):
         _may_be_client(call, signal)
@@ -114,13 +123,13 @@ def _started(call: Call, signal: signals.Started) -> list[StateTold]:
     if signal.name.startswith(NO_PHONE):
         return []
     # A Local channel before the client's brings further channels, which are no leg either.
-    asked_for = call.widened or not is_outbound or (call.bridges and call.talked)
-    return asking.started(call, signal) if asked_for else []
+    asked_for = call.has_extra_legs or not is_outbound or (call.bridges and call.talked)
+    return hunting.started(call, signal) if asked_for else []
 
 
 def _is_client_asked(call: Call) -> bool:
     """Whether the client of an outbound call is asked just now, and which phone it is is open."""
-    return call.bridges and not call.talked and not call.widened
+    return call.bridges and not call.talked and not call.has_extra_legs
 
 
 def _may_be_client(call: Call, signal: signals.Started) -> None:
@@ -144,7 +153,7 @@ def _be_client(call: Call, channel: str, name: str) -> None:
     client.over, client.ended, client.end, client.hung_up = False, None, None, False
 
 
-def _answered(call: Call, signal: signals.Answered) -> list[StateTold]:
+def _answered(call: Call, signal: signals.Answered) -> list[StateChange]:
     leg = call.leg_of(signal.channel)
     if leg is None and signal.channel in call.candidates and not call.by_local:
         _be_client(call, signal.channel, call.candidate_names[signal.channel])
@@ -157,18 +166,18 @@ def _answered(call: Call, signal: signals.Answered) -> list[StateTold]:
     if leg is call.client or leg is call.legs[0]:
         wanted = ANSWERED.get((call.direction, leg.role))
         return _lift(call, wanted, signal.date) if wanted else []
-    return asking.answered(call, leg, signal.date)
+    return hunting.answered(call, leg, signal.date)
 
 
-def _joined(call: Call, signal: signals.Joined) -> list[StateTold]:
+def _joined(call: Call, signal: signals.Joined) -> list[StateChange]:
     first = call.legs[0]
     if call.direction is Direction.INBOUND or signal.channel != first.channel:
         # Before the client is there somebody else may speak with the operator alone.
-        return asking.joined(call, signal) if _has_client(call) else []
+        return hunting.joined(call, signal) if _has_client(call) else []
     if not call.talked and signal.linkedid in {*call.candidates} - {call.client.channel}:
         _be_client(call, signal.linkedid, call.candidate_names[signal.linkedid])
     first.join(signal.date)
-    follow(call)
+    update_operator(call)
     return _lift(call, State.CLIENT_PICKUP, signal.date)
 
 
@@ -176,15 +185,15 @@ def _has_client(call: Call) -> bool:
     return call.direction is Direction.INBOUND or call.talked
 
 
-def _parted(call: Call, signal: signals.Parted) -> list[StateTold]:
+def _parted(call: Call, signal: signals.Parted) -> list[StateChange]:
     leg = call.leg_of(signal.channel)
     if leg is not None:
         leg.part(signal.date)
-        follow(call)
+        update_operator(call)
     return []
 
 
-def _gone(call: Call, signal: signals.Gone) -> list[StateTold]:
+def _gone(call: Call, signal: signals.Gone) -> list[StateChange]:
     if not is_left(call):
         return []
     ended = call.client.ended or signal.date
@@ -192,7 +201,7 @@ def _gone(call: Call, signal: signals.Gone) -> list[StateTold]:
         if not leg.over:
             leg.over, leg.ended = True, max(filter(None, (ended, leg.called, leg.answered)))
     call.channels.clear()
-    return ends.over(call, ended)
+    return verdict.over(call, ended)
 
 
 def is_left(call: Call) -> bool:
@@ -201,45 +210,45 @@ def is_left(call: Call) -> bool:
     return not call.final and call.client.ended is not None and _has_client(call)
 
 
-def _asked(call: Call, signal: signals.Asked) -> list[StateTold]:
+def _asked(call: Call, signal: signals.Asked) -> list[StateChange]:
     wanted = ASKED.get((call.direction, signal.role))
     return _lift(call, wanted, signal.date) if wanted else []
 
 
-def _outcome(call: Call, signal: signals.Outcome) -> list[StateTold]:
+def _outcome(call: Call, signal: signals.ClientDialResult) -> list[StateChange]:
     call.client.outcome = signal
     # Busy is what his phone said, whoever ended the leg then.
     said = CLIENT.value if signal.dial_status == "BUSY" else who(call, signal.source)
-    blame(call, said, signal.date)
+    set_hangup_party(call, said, signal.date)
     return []
 
 
-def _hung_up(call: Call, signal: signals.HungUp) -> list[StateTold]:
+def _hung_up(call: Call, signal: signals.HungUp) -> list[StateChange]:
     leg = call.leg_of(signal.channel)
     if leg is None or leg.over:
         return []
     leg.hung_up = True
     # An operator who declines does not end the call of a client who waits for the next one.
     if leg is call.client or leg is call.legs[0] or leg.answered is not None:
-        blame(call, leg.role.value, signal.date)
+        set_hangup_party(call, leg.role.value, signal.date)
     return []
 
 
-def _ended(call: Call, signal: signals.Ended) -> list[StateTold]:
+def _ended(call: Call, signal: signals.Ended) -> list[StateChange]:
     call.known.add(signal.channel)
     is_ours = signal.channel in call.channels
     call.channels.discard(signal.channel)
     leg = call.leg_of(signal.channel)
-    told: list[StateTold] = []
+    changes: list[StateChange] = []
     # One that has joined from elsewhere is none of the call's own, and ends all the same.
     if leg is not None and not leg.over and (is_ours or leg.answered is not None):
         leg.over, leg.end = True, signal
         leg.ended = max(filter(None, (signal.date, leg.called, leg.answered)))
         for one in call.operators if leg is call.client else [leg]:
             one.part(leg.ended)
-        told = _let_go(call, leg)
+        changes = _let_go(call, leg)
     _ask_next_candidate(call, signal.channel)
-    return told if call.channels or not is_ours else [*told, *ends.over(call, signal.date)]
+    return changes if call.channels or not is_ours else [*changes, *verdict.over(call, signal.date)]
 
 
 def _ask_next_candidate(call: Call, ended: str) -> None:
@@ -250,22 +259,22 @@ def _ask_next_candidate(call: Call, ended: str) -> None:
             _be_client(call, call.candidates[-1], call.candidate_names[call.candidates[-1]])
 
 
-def _let_go(call: Call, leg: Leg) -> list[StateTold]:
-    follow(call)
+def _let_go(call: Call, leg: Leg) -> list[StateChange]:
+    update_operator(call)
     is_asked = leg.role is OPERATOR and leg is not call.legs[0]
-    return asking.ended(call, leg) if is_asked else []
+    return hunting.ended(call, leg) if is_asked else []
 
 
-def _originate_failed(call: Call, signal: signals.OriginateFailed) -> list[StateTold]:
+def _originate_failed(call: Call, signal: signals.OriginateFailed) -> list[StateChange]:
     if call.direction is Direction.INBOUND:
         return []
     # The birth of a channel may be told after this: that there is none only time can tell.
     call.originate_reason = signal.reason
     end = call.unexplained
-    return ends.operator_unanswered(call, end, end.date) if end else []
+    return verdict.operator_unanswered(call, end, end.date) if end else []
 
 
-def _lost(call: Call, signal: signals.Lost) -> list[StateTold]:
+def _lost(call: Call, signal: signals.Lost) -> list[StateChange]:
     if signal.channel not in call.looked_for:
         return []
     if call.originate_reason is not None and call.state is State.CALL:
@@ -274,50 +283,50 @@ def _lost(call: Call, signal: signals.Lost) -> list[StateTold]:
     is_ours = signal.channel in call.channels or not call.channels
     call.channels.discard(signal.channel)
     leg = call.leg_of(signal.channel)
-    told: list[StateTold] = []
+    changes: list[StateChange] = []
     if leg is not None:
         leg.over = True
-        told = _let_go(call, leg) if leg.answered is not None else []
+        changes = _let_go(call, leg) if leg.answered is not None else []
     if call.channels or not is_ours:
-        return told
+        return changes
     call.lost = signal.words
-    return [*told, *ends.over(call, signal.date)]
+    return [*changes, *verdict.over(call, signal.date)]
 
 
 # What we ourselves know
 
 
-def _refused(call: Call, signal: signals.Refused) -> list[StateTold]:
-    return [ends.fail(call, signal.words, signal.date)]
+def _refused(call: Call, signal: signals.OriginateRefused) -> list[StateChange]:
+    return [verdict.fail(call, signal.words, signal.date)]
 
 
-def _noted(call: Call, signal: signals.Noted) -> list[StateTold]:
+def _noted(call: Call, signal: signals.Noted) -> list[StateChange]:
     if signal.words not in call.noted and len(call.noted) < MOST_NOTES:
         call.noted.append(signal.words)
     return []
 
 
-def _recorded(call: Call, signal: signals.Recorded) -> list[StateTold]:
+def _recorded(call: Call, signal: signals.Recorded) -> list[StateChange]:
     told = signal.channel, signal.file
     if told not in call.recordings and len(call.recordings) < MOST_RECORDINGS:
         call.recordings.append(told)
     return []
 
 
-def _cancelled(call: Call, signal: signals.Cancelled) -> list[StateTold]:
-    blame(call, "api", signal.date)
+def _cancelled(call: Call, signal: signals.Cancelled) -> list[StateChange]:
+    set_hangup_party(call, "api", signal.date)
     return []
 
 
-def _of_others(call: Call, signal: signals.Signal) -> list[StateTold]:
+def _of_others(call: Call, signal: signals.Signal) -> list[StateChange]:
     """What others have made of it already."""
     return []
 
 
-_STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
+_STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateChange]]] = {
     signals.Incoming: _of_others,
     signals.DialledOut: _of_others,
-    signals.Labelled: _of_others,
+    signals.Tagged: _of_others,
     signals.Started: _started,
     signals.Answered: _answered,
     signals.Joined: _joined,
@@ -326,25 +335,25 @@ _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateTold]]] = {
     signals.Entered: _of_others,
     signals.Left: _of_others,
     signals.Asked: _asked,
-    signals.Asking: asking.ask,
-    signals.Tried: asking.tried,
-    signals.Outcome: _outcome,
+    signals.DialAttempt: hunting.ask,
+    signals.DialResult: hunting.tried,
+    signals.ClientDialResult: _outcome,
     signals.Recorded: _recorded,
     signals.HungUp: _hung_up,
     signals.Ended: _ended,
     signals.OriginateFailed: _originate_failed,
-    signals.Refused: _refused,
+    signals.OriginateRefused: _refused,
     signals.Lost: _lost,
-    signals.Passed: asking.passed,
+    signals.OperatorSkipped: hunting.passed,
     signals.Noted: _noted,
     signals.Cancelled: _cancelled,
 }
 
 
-def _lift(call: Call, wanted: State, date: int) -> list[StateTold]:
-    ladder = LADDER[call.direction]
-    missing = ladder[ladder.index(rung(call)) + 1 : ladder.index(wanted) + 1]
-    return [tell(call, state, date, _leg(call, state)) for state in missing]
+def _lift(call: Call, wanted: State, date: int) -> list[StateChange]:
+    ladder = STAGES[call.direction]
+    missing = ladder[ladder.index(stage(call)) + 1 : ladder.index(wanted) + 1]
+    return [add_state(call, state, date, _leg(call, state)) for state in missing]
 
 
 def _leg(call: Call, state: State) -> Leg | None:

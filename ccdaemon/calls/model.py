@@ -43,7 +43,7 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class StateTold:
+class StateChange:
     """One state of one call, as it is told: the body of a ``state`` object.
 
     ``seq`` counts 1, 2, 3… within the call. ``leg`` is ``operator-1``, ``operator-2``…,

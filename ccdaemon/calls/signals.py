@@ -59,7 +59,7 @@ class DialledOut(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled(Signal):
+class Tagged(Signal):
     """The operator's channel ``name`` says what makeCall was given for its call.
 
     Opens the call again if nobody knows it any more; the number is in the channel's own.
@@ -122,7 +122,7 @@ class Asked(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class Asking(Signal):
+class DialAttempt(Signal):
     """The dialplan is about to ring operators ``sips`` or numbers outside, ``phones``, together.
 
     Both are empty where a queue or the administrator's fallback chooses whom to ring. ``number``
@@ -137,10 +137,10 @@ class Asking(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class Tried(Signal):
-    """The dialplan says what came of ringing those whom it was asking; as ``Outcome``.
+class DialResult(Signal):
+    """The dialplan says what came of ringing those whom it was asking; as ``ClientDialResult``.
 
-    ``number`` goes on from that of ``Asking``.
+    ``number`` goes on from that of ``DialAttempt``.
     """
 
     dial_status: str
@@ -150,7 +150,7 @@ class Tried(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Signal):
+class ClientDialResult(Signal):
     """The dialplan, running on ``channel``, says what came of asking the other party.
 
     ``dial_status`` is Dial's DIALSTATUS (empty if nobody was asked), ``tech`` the other party's
@@ -195,7 +195,7 @@ class OriginateFailed(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused(Signal):
+class OriginateRefused(Signal):
     """Asterisk would not even try, in its own ``words``."""
 
     words: str
@@ -209,7 +209,7 @@ class Lost(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class Passed(Signal):
+class OperatorSkipped(Signal):
     """Operator ``sip`` is not rung, for he cannot take the call: ``outcome`` says why."""
 
     sip: str

@@ -13,7 +13,7 @@ OPERATOR, CLIENT = Role.OPERATOR, Role.CLIENT
 
 #: The rungs an outbound call climbs, lowest first. A signal lifts the call to a rung; rungs that
 #: were skipped because nobody heard of them are told on the way.
-LADDER: dict[Direction, tuple[State, ...]] = {
+STAGES: dict[Direction, tuple[State, ...]] = {
     Direction.OUTBOUND: (
         State.CALL,
         State.OPERATOR_CALLTO,
@@ -51,7 +51,7 @@ ANSWERED: dict[tuple[Direction, Role], State] = {
 }
 
 #: The rungs that an operator's leg of its own climbs: one of an inbound call, or of a transfer.
-LEG_LADDER = (State.OPERATOR_CALLTO, State.OPERATOR_PICKUP)
+LEG_STAGES = (State.OPERATOR_CALLTO, State.OPERATOR_PICKUP)
 
 #: What says when a leg was called, and when it was picked up.
 CALLED = frozenset({State.OPERATOR_CALLTO, State.CLIENT_CALLTO})

@@ -96,7 +96,7 @@ def _legs(call: Call, ended: int | None) -> Iterator[LegView]:
         spans[call.client.name] = _talk(call, ended) or sum(spans.values())
     for leg in call.legs:
         called, answered = _times(call, leg)
-        if called is not None or leg.told:
+        if called is not None or leg.states:
             yield LegView(
                 name=leg.name,
                 sip=leg.sip,

@@ -16,11 +16,11 @@ from twisted.python.failure import Failure
 
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import machine, signals
-from ccdaemon.calls.beginning import Opening, again, begin
 from ccdaemon.calls.board import GONE_AFTER, Board, Reached, nobodys
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.model import Action, CallView, Direction, State, StateTold
+from ccdaemon.calls.factory import Opening, again, begin
+from ccdaemon.calls.model import Action, CallView, Direction, State, StateChange
 from ccdaemon.calls.view import view
 from ccdaemon.clocks import WallClock
 from ccdaemon.live import calls_before
@@ -203,7 +203,7 @@ class LiveCalls:
         self._open(call, states).addErrback(self._not_opened, call, signal)
         return call
 
-    def _open(self, call: Call, states: Sequence[StateTold]) -> Deferred[None]:
+    def _open(self, call: Call, states: Sequence[StateChange]) -> Deferred[None]:
         self._board.add(call)
         opened = self._telling.open(call, [StateFact(told, view(call)) for told in states])
         return opened.addErrback(self._take_down, call)
@@ -221,9 +221,7 @@ class LiveCalls:
         else:
             self._leave_untold(signal, error)
 
-    def _leave_untold(
-        self, signal: Opening | signals.Labelled, error: BaseException | None
-    ) -> None:
+    def _leave_untold(self, signal: Opening | signals.Tagged, error: BaseException | None) -> None:
         self.untold += 1
         self.log.error(
             "the call on {name} goes on in Asterisk and is not told: {error}",
@@ -321,7 +319,7 @@ class LiveCalls:
         self._know_over(call.anchor, call_id)
         try:
             if not call.final:
-                refused = signals.Refused(call.anchor, call.anchor, self._now(), words)
+                refused = signals.OriginateRefused(call.anchor, call.anchor, self._now(), words)
                 machine.advance(call, refused)
             self._telling.tell(call, call.states[told:])
         except Exception:
@@ -352,12 +350,12 @@ class LiveCalls:
 
     def _hear_of_unknown(self, signal: signals.Signal) -> None:
         """A channel of a call that the journal has lost: told again, once it says what it is."""
-        is_heard = isinstance(signal, signals.Started | signals.Labelled)
+        is_heard = isinstance(signal, signals.Started | signals.Tagged)
         if not is_heard or not self.is_unknown(signal.channel):
             return
         if isinstance(signal, signals.Started):
             self._unknown.add(signal)
-        elif isinstance(signal, signals.Labelled):
+        elif isinstance(signal, signals.Tagged):
             opened = self._unknown.opened(signal)
             if opened is not None:
                 call, started = opened
@@ -365,7 +363,7 @@ class LiveCalls:
                 telling.addErrback(self._not_opened_again, call, signal)
                 self.hear(started)
 
-    def _not_opened_again(self, failure: Failure, call: Call, signal: signals.Labelled) -> None:
+    def _not_opened_again(self, failure: Failure, call: Call, signal: signals.Tagged) -> None:
         error = failure.value
         if isinstance(error, KeyTaken | CallKnown) and error.call_id == call.call_id:
             # It is over, and that so long ago that only its key is known.
@@ -382,7 +380,9 @@ class LiveCalls:
 
     def pass_over(self, call: Call, sip: str, outcome: Outcome, words: str) -> None:
         """Have told that an operator is not rung; with an empty ``sip``, that nobody may be."""
-        self.hear(signals.Passed(call.anchor, call.anchor, self._now(), sip, outcome, words))
+        self.hear(
+            signals.OperatorSkipped(call.anchor, call.anchor, self._now(), sip, outcome, words)
+        )
 
     def note(self, call: Call, words: str) -> None:
         """Have ``words`` told in the detail of the call's next state."""
@@ -398,7 +398,7 @@ class LiveCalls:
 
     def fail(self, call: Call, words: str) -> None:
         """End a call of which nothing better is known than ``words``."""
-        self.hear(signals.Refused(call.anchor, call.anchor, self._now(), words))
+        self.hear(signals.OriginateRefused(call.anchor, call.anchor, self._now(), words))
 
     def attach_order(self, call: Call, order_id: str) -> None:
         """Put a live call under an order; what it tells from now on is under it."""
@@ -442,7 +442,7 @@ class LiveCalls:
         if call.state is State.CALL:
             self.lose(call, call.anchor, "its channel was never born")
 
-    def _told(self, call: Call, states: Sequence[StateTold]) -> None:
+    def _told(self, call: Call, states: Sequence[StateChange]) -> None:
         if states[-1].state is State.FINISH:
             self._expect_recordings(view(call), set(), ours=call.recorded)
 

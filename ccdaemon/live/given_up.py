@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ccdaemon.calls.model import State, StateTold
+from ccdaemon.calls.model import State, StateChange
 from ccdaemon.store.facts import StateFact
 from ccdaemon.store.records import Chain
 
@@ -38,7 +38,7 @@ def last_state(chain: Chain, date: int, words: str) -> StateFact:
     before = chain.states[-1].state
     # Whoever talked is told as finished, however that is known.
     state = State.ERROR if chain.call.answered is None else State.FINISH
-    told = StateTold(
+    told = StateChange(
         call_id=before.call_id,
         seq=before.seq + 1,
         state=state,

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.model import StateTold
+from ccdaemon.calls.model import StateChange
 from ccdaemon.calls.view import view
 from ccdaemon.store.facts import Fact, StateFact
 from ccdaemon.store.journal import Journal
@@ -25,7 +25,7 @@ from ccdaemon.store.journal import Journal
 class _Opening:
     """A call whose CALL is on its way to the disk: what came after it, and who waits for it."""
 
-    states: list[StateTold] = field(default_factory=list)
+    states: list[StateChange] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     waiting: list[Deferred[None]] = field(default_factory=list)
 
@@ -38,7 +38,9 @@ class Telling:
 
     log = Logger()
 
-    def __init__(self, journal: Journal, told: Callable[[Call, Sequence[StateTold]], None]) -> None:
+    def __init__(
+        self, journal: Journal, told: Callable[[Call, Sequence[StateChange]], None]
+    ) -> None:
         self._journal = journal
         self._told = told
         self._openings: dict[int, _Opening] = {}
@@ -82,7 +84,7 @@ class Telling:
         for waiting in self._openings.pop(call.call_id).waiting:
             waiting.errback(failure)
 
-    def tell(self, call: Call, states: Sequence[StateTold]) -> None:
+    def tell(self, call: Call, states: Sequence[StateChange]) -> None:
         """Have further states of a call told, and with them the call as it stands now."""
         facts = [StateFact(told, view(call)) for told in states]
         if (opening := self._openings.get(call.call_id)) is not None:
@@ -91,13 +93,13 @@ class Telling:
         else:
             self._append(call, states, facts)
 
-    def _append(self, call: Call, states: Sequence[StateTold], facts: Sequence[Fact]) -> None:
+    def _append(self, call: Call, states: Sequence[StateChange], facts: Sequence[Fact]) -> None:
         committed = self._journal.append(facts)
         committed.addCallbacks(
             lambda _: self._say(call, states), self._not_kept, errbackArgs=(call,)
         )
 
-    def _say(self, call: Call, states: Sequence[StateTold]) -> None:
+    def _say(self, call: Call, states: Sequence[StateChange]) -> None:
         for told in states:
             self.log.info(
                 "{state} call_id={call_id} order_id={order_id} sip={sip} {detail}",

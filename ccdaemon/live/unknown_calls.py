@@ -54,7 +54,7 @@ class UnknownCalls:
         while len(self._started) > MOST:
             del self._started[next(iter(self._started))]
 
-    def opened(self, signal: signals.Labelled) -> tuple[Call, signals.Started] | None:
+    def opened(self, signal: signals.Tagged) -> tuple[Call, signals.Started] | None:
         """The call that a label speaks of, not told yet, and how its channel was born.
 
         None if it names what could be no call of ours: anybody may have written it.

@@ -233,7 +233,7 @@ async def _labelled(ami: AMIActions, channel: Message, date: int) -> Signal | No
         return None  # It is gone by now, and the log has the rest.
     words = call_tag.read(label) if label else None
     ids = channel.get("Uniqueid"), channel.get("Linkedid"), date
-    return signals.Labelled(*ids, channel.get("Channel"), *words) if words else None
+    return signals.Tagged(*ids, channel.get("Channel"), *words) if words else None
 
 
 def _asks(channel: Message) -> bool:
@@ -259,4 +259,4 @@ def _so_far(channel: Message, date: int) -> Iterable[Signal]:
             # Of an inbound call, and once the client is there, it says nothing.
             yield signals.Asked(*ids, Role.CLIENT)
     if _asks(channel):
-        yield signals.Asking(*ids, (), (), seen=True)
+        yield signals.DialAttempt(*ids, (), (), seen=True)

@@ -156,7 +156,7 @@ def from_rows(lines: Iterable[str]) -> Iterator[Signal]:
 def from_row(row: CelRow) -> Iterator[Signal]:
     """The signals that ``row`` spells."""
     if row.label and (words := call_tag.read(row.label)):
-        yield signals.Labelled(*row.ids, row.channel, *words)
+        yield signals.Tagged(*row.ids, row.channel, *words)
     if saying := DIALPLAN_EVENTS.get(row.event):
         yield saying.in_row(Channel(*row.ids, row.channel), row.word("extra"))
     elif spell := EVENTS.get(row.event):

@@ -53,7 +53,7 @@ def _dial(channel: Channel) -> Signal:
 
 
 def _end(channel: Channel, dial_status: str, tech: str, source: str) -> Signal:
-    return signals.Outcome(*channel.ids, dial_status, tech, source)
+    return signals.ClientDialResult(*channel.ids, dial_status, tech, source)
 
 
 def _incoming(channel: Channel, phone: str, did: str) -> Signal:
@@ -65,11 +65,11 @@ def _dialout(channel: Channel, phone: str) -> Signal:
 
 
 def _ask(channel: Channel, sips: str, phones: str, number: str) -> Signal:
-    return signals.Asking(*channel.ids, _list(sips), _list(phones), _count(number))
+    return signals.DialAttempt(*channel.ids, _list(sips), _list(phones), _count(number))
 
 
 def _asked(channel: Channel, dial_status: str, tech: str, source: str, number: str) -> Signal:
-    return signals.Tried(*channel.ids, dial_status, tech, source, _count(number))
+    return signals.DialResult(*channel.ids, dial_status, tech, source, _count(number))
 
 
 def _silent(channel: Channel, leg: str) -> Signal:

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.calls.model import CallView, Direction, Record
-from ccdaemon.calls.pauses import Spans, pauses_of
+from ccdaemon.calls.recording_pauses import Spans, pauses_of
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
 from ccdaemon.recordings.mp3 import InThread, Mp3Cache

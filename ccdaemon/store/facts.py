@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ccdaemon.calls.model import Action, CallView, Record, StateTold
+from ccdaemon.calls.model import Action, CallView, Record, StateChange
 from ccdaemon.operators import OperatorChange
 
 
@@ -21,7 +21,7 @@ class StateFact:
     The state with ``seq`` 1 opens the call: the call's external key is taken with it.
     """
 
-    state: StateTold
+    state: StateChange
     call: CallView
 
     @property

@@ -18,7 +18,7 @@ from ccdaemon.calls.model import (
     LegView,
     Record,
     State,
-    StateTold,
+    StateChange,
 )
 from ccdaemon.operators import OperatorChange, Status
 from ccdaemon.store.pg_link import Rows
@@ -59,7 +59,7 @@ def call_of(row: Sequence[Any]) -> CallView:
 
 def state_row(row: Sequence[Any]) -> StateRow:
     event_id, call_id, seq, state, *rest, order_id, key, note = row
-    return StateRow(event_id, StateTold(call_id, seq, State(state), *rest), order_id, key, note)
+    return StateRow(event_id, StateChange(call_id, seq, State(state), *rest), order_id, key, note)
 
 
 def record_of(row: Sequence[Any]) -> Record:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
-from ccdaemon.calls.model import Action, CallView, Direction, Record, StateTold
+from ccdaemon.calls.model import Action, CallView, Direction, Record, StateChange
 from ccdaemon.operators import OperatorChange
 
 Row = TypeVar("Row")
@@ -21,7 +21,7 @@ class StateRow:
     """One state of the history, with what its call says about order and key, and its note."""
 
     event_id: int
-    state: StateTold
+    state: StateChange
     order_id: str | None
     external_key: str | None
     note: str | None = None
@@ -155,7 +155,7 @@ class Filter:
             self.to_ms is None or date <= self.to_ms
         )
 
-    def wants(self, change: StateTold | OperatorChange) -> bool:
+    def wants(self, change: StateChange | OperatorChange) -> bool:
         """Whether it is wanted, as far as it says itself: by moment, operator and call."""
         return (
             self.is_in_time(change.date)

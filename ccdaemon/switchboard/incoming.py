@@ -246,7 +246,7 @@ class Incoming:
             self.log.warn("{name} may not dial {phone}: {why}", name=name, phone=phone, why=why)
             words = f"rejected: {why}"
             self._live.hear(
-                signals.Passed(channel, channel, self._now(), "", Outcome.FAILED, words)
+                signals.OperatorSkipped(channel, channel, self._now(), "", Outcome.FAILED, words)
             )
             await agi.setVariable("CC_ROUTE", "reject")
             return

@@ -254,7 +254,7 @@ class Switchboard:
 
     def _give_up(self, call: Call, words: str) -> None:
         now = int(self._wall.seconds() * 1000)
-        self._live.hear(signals.Refused(call.anchor, call.anchor, now, words))
+        self._live.hear(signals.OriginateRefused(call.anchor, call.anchor, now, words))
 
     # The session with Asterisk
 

@@ -11,9 +11,9 @@ from ccdaemon.calls.tables import (
     ASKED,
     BY_API,
     CALLER_LEFT,
-    LADDER,
-    LEG_LADDER,
+    LEG_STAGES,
     OTHERS_FOLLOW,
+    STAGES,
     TALK,
     VERDICT,
 )
@@ -58,7 +58,7 @@ def machine() -> str:
 
 def stages(direction: Direction) -> tuple[State, ...]:
     """How far a call may come, in order."""
-    return LADDER.get(direction, (State.CALL, *LEG_LADDER))
+    return STAGES.get(direction, (State.CALL, *LEG_STAGES))
 
 
 def _ends(direction: Direction, rung: State) -> dict[State, list[str]]:
@@ -113,7 +113,7 @@ def _lifted(direction: Direction, rung: State) -> str:
             return f"{who} is rung"
         if ANSWERED.get((direction, role)) is rung:
             return f"{who} picks up"
-    return "an operator is rung" if rung is LEG_LADDER[0] else "an operator picks up"
+    return "an operator is rung" if rung is LEG_STAGES[0] else "an operator picks up"
 
 
 def _others(drawing: Drawing, y: float) -> None:
@@ -123,7 +123,7 @@ def _others(drawing: Drawing, y: float) -> None:
         found[state].append(_WORDS[outcome])
     words = "where another operator is asked then: told, and not final"
     box = Box(20, y, _RUNG, _HEIGHT)
-    drawing.box(box, LEG_LADDER[0].value, words, Ink.OURS)
+    drawing.box(box, LEG_STAGES[0].value, words, Ink.OURS)
     for number, (state, words_of) in enumerate(found.items()):
         end = Box(20 + _RUNG + 40 + number * (_END + 14), y, _END, _HEIGHT)
         drawing.box(end, state.value, ", ".join(words_of), Ink.PLAIN)

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ccdaemon.calls.model import CallView, Direction, Record, State, StateTold
+from ccdaemon.calls.model import CallView, Direction, Record, State, StateChange
 from ccdaemon.errors import Code, Refused
 from ccdaemon.numbers import Number
 from ccdaemon.operators import OperatorChange, OperatorView, Status
@@ -61,7 +61,7 @@ def call_view(call_id: int = 12, **changes: Any) -> CallView:
     return CallView(**(view | changes))
 
 
-def told(call_id: int, seq: int, state: State, **changes: Any) -> StateTold:
+def told(call_id: int, seq: int, state: State, **changes: Any) -> StateChange:
     """Make a state of a call's chain."""
     fields: dict[str, Any] = {
         "call_id": call_id,
@@ -74,7 +74,7 @@ def told(call_id: int, seq: int, state: State, **changes: Any) -> StateTold:
         "cause": None,
         "detail": None,
     }
-    return StateTold(**(fields | changes))
+    return StateChange(**(fields | changes))
 
 
 def record(call_id: int = 12, **changes: Any) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from ccdaemon.calls.model import Action, Direction, LegView, State, StateTold
+from ccdaemon.calls.model import Action, Direction, LegView, State, StateChange
 from ccdaemon.operators import OperatorChange, OperatorView, Status
 from ccdaemon.store.records import ActionRow, CalledBack, Chain, MissedRow, OperatorRow, StateRow
 from ccdaemon.webhooks.retrying import DeliveryStatus
@@ -184,7 +184,7 @@ def _rows(
     return [
         StateRow(
             world.history.told + seq,
-            StateTold(
+            StateChange(
                 call_id,
                 seq,
                 state,

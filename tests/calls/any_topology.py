@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from ccdaemon.calls import signals
-from ccdaemon.calls.beginning import begin
 from ccdaemon.calls.board import Board, nobodys
 from ccdaemon.calls.call import Call
+from ccdaemon.calls.factory import begin
 from ccdaemon.calls.model import State
 from ccdaemon.calls.signals import Signal
 from ccdaemon.calls.topology import Topology
@@ -297,7 +297,7 @@ def _said_wrong(
     if talked.keys() != truth.keys():
         return f"talked with {set(talked)} instead of {set(truth)}"
     for channel, leg in talked.items():
-        if State.OPERATOR_PICKUP not in leg.told:
+        if State.OPERATOR_PICKUP not in leg.states:
             return f"{channel} has talked, and it is not told"
         spans = [[span.start, span.end or 0] for span in leg.spans]
         if _merged(spans) != _merged(truth[channel or ""]):

@@ -51,14 +51,14 @@ def rung(who: str, linkedid: str = ANCHOR) -> Signal:
     return leg(who, signals.Started, LEGS[who][1], who[:4], linkedid=linkedid)
 
 
-def ask(*sips: str, at: int = 1) -> signals.Asking:
+def ask(*sips: str, at: int = 1) -> signals.DialAttempt:
     """The dialplan is about to ask operators."""
-    return signals.Asking(ANCHOR, ANCHOR, T0 + at, sips, ())
+    return signals.DialAttempt(ANCHOR, ANCHOR, T0 + at, sips, ())
 
 
-def tried(status: str, tech: str = "", source: str = "", at: int = 1) -> signals.Tried:
+def tried(status: str, tech: str = "", source: str = "", at: int = 1) -> signals.DialResult:
     """The dialplan says what came of it."""
-    return signals.Tried(ANCHOR, ANCHOR, T0 + at, status, tech, source)
+    return signals.DialResult(ANCHOR, ANCHOR, T0 + at, status, tech, source)
 
 
 def asked(who: str, *end: Step) -> list[list[Step]]:
@@ -233,7 +233,7 @@ class Row:
 
 def passed(sip: str, outcome: Outcome = Outcome.OFFLINE) -> Step:
     """The routing passes an operator over."""
-    return client(signals.Passed, sip, outcome, f"operator {sip} is not registered")
+    return client(signals.OperatorSkipped, sip, outcome, f"operator {sip} is not registered")
 
 
 #: Every row of the inbound table, named after it, and what else can happen to a client.
@@ -386,7 +386,7 @@ ROWS: dict[str, Row] = {
     ),
     "the routing rejects the caller": Row(
         lambda: alone(
-            client(signals.Passed, "", Outcome.FAILED, "rejected: blacklisted"),
+            client(signals.OperatorSkipped, "", Outcome.FAILED, "rejected: blacklisted"),
             client(signals.Ended, 21, ""),
         ),
         [(S.ERROR, None)],
@@ -400,7 +400,7 @@ ROWS: dict[str, Row] = {
     "a queue rings the same operator twice": Row(
         lambda: [
             [
-                client(signals.Asking, (), ()),
+                client(signals.DialAttempt, (), ()),
                 rung("1000"),
                 leg("1000", signals.Ended, 16, ""),
                 rung("1001"),
@@ -445,9 +445,9 @@ def moved(*after: Step) -> list[list[Step]]:
     return [
         [
             *outbound_talk(),
-            streams.on_anchor(signals.Outcome, "ANSWER", "SIP 200 OK", ""),
+            streams.on_anchor(signals.ClientDialResult, "ANSWER", "SIP 200 OK", ""),
             streams.on_anchor(signals.Ended, 16, ""),
-            streams.on_client(signals.Asking, ("1001",), ()),
+            streams.on_client(signals.DialAttempt, ("1001",), ()),
             rung("1001", streams.ANCHOR),
             *after,
         ]
@@ -477,7 +477,7 @@ TRANSFERS: dict[str, Row] = {
     "a blind transfer, nobody answers": Row(
         lambda: moved(
             on_leg("1001", signals.Ended, None, ""),
-            streams.on_client(signals.Tried, "NOANSWER", "", ""),
+            streams.on_client(signals.DialResult, "NOANSWER", "", ""),
             CLIENT_GONE,
         ),
         [*TALKED, *no_answer("1001"), (S.FINISH, "1000")],
@@ -494,7 +494,7 @@ TRANSFERS: dict[str, Row] = {
         lambda: [
             [
                 *outbound_talk(),
-                streams.on_anchor(signals.Asking, ("1001",), ()),
+                streams.on_anchor(signals.DialAttempt, ("1001",), ()),
                 rung("1001", streams.ANCHOR),
                 on_leg("1001", signals.Answered),
                 streams.on_anchor(signals.Ended, 16, ""),
@@ -510,7 +510,7 @@ TRANSFERS: dict[str, Row] = {
         lambda: [
             [
                 *outbound_talk(),
-                streams.on_anchor(signals.Asking, ("1001",), ()),
+                streams.on_anchor(signals.DialAttempt, ("1001",), ()),
                 rung("1001", streams.ANCHOR),
                 on_leg("1001", signals.Answered),
                 on_leg("1001", signals.Ended, 16, ""),
@@ -529,7 +529,7 @@ TRANSFERS: dict[str, Row] = {
                 streams.on_anchor(signals.Noted, "hold by crm"),
                 streams.on_anchor(signals.HungUp),
                 streams.on_anchor(signals.Ended, 16, ""),
-                signals.Asking(streams.CLIENT, streams.ANCHOR, T0 + 60_000, ("1000",), ()),
+                signals.DialAttempt(streams.CLIENT, streams.ANCHOR, T0 + 60_000, ("1000",), ()),
                 signals.Started(
                     LEGS["1000 again"][0], streams.ANCHOR, T0 + 60_000, "PJSIP/1000-43", "1000"
                 ),
@@ -547,7 +547,7 @@ TRANSFERS: dict[str, Row] = {
             [
                 *outbound_talk(),
                 streams.on_anchor(signals.Ended, 16, ""),
-                streams.on_client(signals.Asking, (), ("380441112233",)),
+                streams.on_client(signals.DialAttempt, (), ("380441112233",)),
                 on_leg("1001", signals.Started, "PJSIP/trunk-00000042", None),
                 on_leg("1001", signals.Answered),
                 streams.on_client(signals.HungUp),

@@ -77,7 +77,7 @@ def refused_by_client(cause: int | None, status: str, tech: str) -> list[list[St
             *operator_up(),
             *asks_client(),
             Barrier("client refused"),
-            on_anchor(signals.Outcome, status, tech, "dialplan/builtin"),
+            on_anchor(signals.ClientDialResult, status, tech, "dialplan/builtin"),
             on_anchor(signals.Ended, cause, "403"),
         ],
         [
@@ -118,7 +118,7 @@ def talk(source: str) -> list[list[Step]]:
             Barrier("client answered"),
             hung_up(signals.HungUp),
             Barrier("hung up"),
-            on_anchor(signals.Outcome, "ANSWER", "SIP 200 OK", source),
+            on_anchor(signals.ClientDialResult, "ANSWER", "SIP 200 OK", source),
             on_anchor(signals.Ended, 16, ""),
         ],
         [
@@ -140,7 +140,7 @@ def given_up_by_operator() -> list[list[Step]]:
             *asks_client(),
             on_anchor(signals.HungUp),
             Barrier("given up"),
-            on_anchor(signals.Outcome, "CANCEL", "SIP 180 Ringing", OPERATOR_NAME),
+            on_anchor(signals.ClientDialResult, "CANCEL", "SIP 180 Ringing", OPERATOR_NAME),
             on_anchor(signals.Ended, 16, ""),
         ],
         [
@@ -158,7 +158,7 @@ def no_address(cause: int = 3) -> list[list[Step]]:
         [
             *operator_up(),
             on_anchor(signals.Asked, Role.CLIENT),
-            on_anchor(signals.Outcome, "CHANUNAVAIL", "", "dialplan/builtin"),
+            on_anchor(signals.ClientDialResult, "CHANUNAVAIL", "", "dialplan/builtin"),
             on_anchor(signals.Ended, cause, ""),
         ]
     ]
@@ -239,7 +239,7 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
             [
                 *operator_up(),
                 on_anchor(signals.HungUp),
-                on_anchor(signals.Outcome, "", "", OPERATOR_NAME),
+                on_anchor(signals.ClientDialResult, "", "", OPERATOR_NAME),
                 on_anchor(signals.Ended, 16, ""),
             ]
         ],
@@ -251,7 +251,7 @@ ROWS: dict[str, tuple[Callable[[], list[list[Step]]], list[State]]] = {
                 *operator_up(),
                 on_anchor(signals.Asked, Role.CLIENT),
                 on_anchor(signals.HungUp),
-                on_anchor(signals.Outcome, "", "", OPERATOR_NAME),
+                on_anchor(signals.ClientDialResult, "", "", OPERATOR_NAME),
                 on_anchor(signals.Ended, None, ""),
             ]
         ],
@@ -349,5 +349,5 @@ def _may_go(step: Step, rest: list[list[Step]]) -> bool:
 
 def _echoes(order: list[Signal]) -> list[Signal]:
     """What may be told twice: a ringing, an answer, a hang-up; a channel ends only once."""
-    once = (signals.Ended, signals.Outcome, signals.Passed, signals.Noted)
+    once = (signals.Ended, signals.ClientDialResult, signals.OperatorSkipped, signals.Noted)
     return [signal for signal in order if not isinstance(signal, once)] or order[-1:]

@@ -14,7 +14,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import CallView, Role, State
 from ccdaemon.calls.signals import Signal
-from ccdaemon.calls.tables import LEG_LADDER, MOST_LEGS
+from ccdaemon.calls.tables import LEG_STAGES, MOST_LEGS
 from ccdaemon.calls.view import view
 from tests.calls import inbound_streams as inbound
 from tests.calls import streams
@@ -138,7 +138,9 @@ class InboundTests(SynchronousTestCase):
         call = told(
             inbound.new_call(),
             [
-                inbound.client(signals.Passed, "1002", Outcome.OFFLINE, "not registered", at=-9),
+                inbound.client(
+                    signals.OperatorSkipped, "1002", Outcome.OFFLINE, "not registered", at=-9
+                ),
                 replace(inbound.ask("1000", at=-8), number=1),
                 inbound.rung("1000"),
                 inbound.leg("1000", signals.Ended, 17, "", at=-7),
@@ -164,8 +166,8 @@ class InboundTests(SynchronousTestCase):
         call = told(
             inbound.new_call(),
             [
-                inbound.client(signals.Passed, "1002", Outcome.OFFLINE, "not registered"),
-                inbound.client(signals.Asking, (), ()),
+                inbound.client(signals.OperatorSkipped, "1002", Outcome.OFFLINE, "not registered"),
+                inbound.client(signals.DialAttempt, (), ()),
                 inbound.tried("NOANSWER"),
             ],
         )
@@ -225,9 +227,9 @@ class InboundTests(SynchronousTestCase):
         call = told(
             inbound.new_call(),
             [
-                inbound.client(signals.Asking, (), ()),
+                inbound.client(signals.DialAttempt, (), ()),
                 inbound.rung("1000"),
-                inbound.client(signals.Asking, (), (), at=2),
+                inbound.client(signals.DialAttempt, (), (), at=2),
                 inbound.rung("1001"),
                 inbound.leg("1000", signals.Ended, 16, ""),
             ],
@@ -245,10 +247,12 @@ class InboundTests(SynchronousTestCase):
             machine.advance(call, gone)
         self.assertEqual(len(call.states), 1 + 2 * MOST_LEGS)
         self.assertLessEqual(len(call.operators), MOST_LEGS + 1)
-        late = signals.Passed("", inbound.ANCHOR, inbound.T0 + 999, "1002", Outcome.OFFLINE, "x")
+        late = signals.OperatorSkipped(
+            "", inbound.ANCHOR, inbound.T0 + 999, "1002", Outcome.OFFLINE, "x"
+        )
         machine.advance(call, late)
         told(call, [inbound.rung("1000"), inbound.leg("1000", signals.Answered)])
-        self.assertEqual([one.state for one in call.states[-2:]], [*LEG_LADDER])
+        self.assertEqual([one.state for one in call.states[-2:]], [*LEG_STAGES])
 
     def test_a_queue_in_which_nobody_answered(self) -> None:
         """Everybody's end was told already: the call ends without an operator's name."""
@@ -374,7 +378,7 @@ class InboundTests(SynchronousTestCase):
                 at(signals.Asked, anchor, 2, Role.CLIENT),
                 at(signals.Started, client, 2, streams.CLIENT_NAME),
                 at(signals.Answered, client, 4),
-                at(signals.Asking, anchor, 10, ("1001",), ()),
+                at(signals.DialAttempt, anchor, 10, ("1001",), ()),
                 at(signals.Started, second, 10, "PJSIP/1001-42", "1001"),
                 at(signals.Answered, second, 12),
             ],
@@ -405,7 +409,7 @@ class InboundTests(SynchronousTestCase):
         second = inbound.LEGS["1001"][0]
         call = told(streams.new_call(), inbound.outbound_talk())
         for kind, channel, seconds, *rest in (
-            (signals.Asking, anchor, 10, ("1001",), ()),
+            (signals.DialAttempt, anchor, 10, ("1001",), ()),
             (signals.Started, second, 10, "PJSIP/1001-42", "1001"),
             (signals.Answered, second, 12),
             (signals.Ended, second, 15, 16, ""),
@@ -481,19 +485,19 @@ class InboundTests(SynchronousTestCase):
                 (signals.Started, ("PJSIP/1", "1000")),
                 (signals.Started, ("Local/1", None)),
                 (signals.Answered, ()),
-                (signals.Asking, (("1000", "1001"), ())),
-                (signals.Asking, ((), ("380",))),
-                (signals.Asking, ((), ())),
-                (signals.Tried, ("NOANSWER", "", "PJSIP/1")),
-                (signals.Tried, ("BUSY", "SIP 486", inbound.NAME)),
-                (signals.Tried, ("CANCEL", "", "manager/x")),
+                (signals.DialAttempt, (("1000", "1001"), ())),
+                (signals.DialAttempt, ((), ("380",))),
+                (signals.DialAttempt, ((), ())),
+                (signals.DialResult, ("NOANSWER", "", "PJSIP/1")),
+                (signals.DialResult, ("BUSY", "SIP 486", inbound.NAME)),
+                (signals.DialResult, ("CANCEL", "", "manager/x")),
                 (signals.HungUp, ()),
                 (signals.Ended, (16, "")),
                 (signals.Ended, (17, "486")),
                 (signals.OriginateFailed, (3,)),
                 (signals.Lost, ("gone",)),
-                (signals.Passed, ("1002", Outcome.OFFLINE, "why")),
-                (signals.Passed, ("", Outcome.FAILED, "why")),
+                (signals.OperatorSkipped, ("1002", Outcome.OFFLINE, "why")),
+                (signals.OperatorSkipped, ("", Outcome.FAILED, "why")),
                 (signals.Incoming, ("PJSIP/1", "380", "")),
                 (signals.Noted, ("hold",)),
                 (signals.Cancelled, ()),

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
-from ccdaemon.calls.model import CallView, LegView, Role, State, StateTold
+from ccdaemon.calls.model import CallView, LegView, Role, State, StateChange
 from ccdaemon.calls.signals import Signal
-from ccdaemon.calls.tables import LADDER, LEG_OF, VERDICT
+from ccdaemon.calls.tables import LEG_OF, STAGES, VERDICT
 from ccdaemon.calls.view import view
 from tests.calls.streams import (
     ANCHOR,
@@ -222,7 +222,7 @@ class OutboundTests(SynchronousTestCase):
 
     def test_refused_by_asterisk(self) -> None:
         """An Originate that Asterisk refuses is an ERROR with its words."""
-        call = told([on_anchor(signals.Refused, "Extension does not exist.")])
+        call = told([on_anchor(signals.OriginateRefused, "Extension does not exist.")])
         self.assertEqual(chain(call), [State.CALL, State.ERROR])
         self.assertEqual(call.states[-1].detail, "Extension does not exist.")
 
@@ -251,7 +251,7 @@ class OutboundTests(SynchronousTestCase):
 
     def test_restored(self) -> None:
         """A call put back after a restart goes on where it stood."""
-        states: list[StateTold] = told(in_turn("the client hangs up")[:3]).states
+        states: list[StateChange] = told(in_turn("the client hangs up")[:3]).states
         call = Call(12, "15", "24", new_call().direction, "1000", "380", ANCHOR)
         machine.restore(call, states)
         self.assertEqual(chain(call), ASKED)
@@ -267,7 +267,7 @@ class OutboundTests(SynchronousTestCase):
         second = LegView(
             "operator-2", "1001", None, last + 1000, None, None, None, None, None, "17.9"
         )
-        rung = StateTold(
+        rung = StateChange(
             12, len(states) + 1, State.OPERATOR_CALLTO, False, "operator-2", "1001", last + 1000,
             None, None,
         )  # fmt: skip
@@ -275,7 +275,7 @@ class OutboundTests(SynchronousTestCase):
         machine.restore(call, [*states, rung], [first, second])
         ids = ("17.9", ANCHOR)
         machine.advance(call, signals.Ended(*ids, last + 7000, None, ""))
-        machine.advance(call, signals.Tried(*ids, last + 7001, "NOANSWER", "", ""))
+        machine.advance(call, signals.DialResult(*ids, last + 7001, "NOANSWER", "", ""))
         self.assertEqual(call.states[-1].state, State.OPERATOR_NOANSWER)
         self.assertEqual(call.states[-1].sip, "1001")
         self.assertFalse(call.states[-1].final)
@@ -286,7 +286,7 @@ class TableTests(SynchronousTestCase):
 
     def test_every_rung_has_a_verdict_for_every_outcome(self) -> None:
         """No call can be left without an end."""
-        for direction, ladder in LADDER.items():
+        for direction, ladder in STAGES.items():
             for rung in ladder:
                 self.assertEqual(set(VERDICT[direction, rung]), set(Outcome))
 
@@ -302,8 +302,8 @@ class TableTests(SynchronousTestCase):
                 (signals.Answered, ()),
                 (signals.Asked, (Role.CLIENT,)),
                 (signals.HungUp, ()),
-                (signals.Outcome, ("BUSY", "", "PJSIP/2")),
-                (signals.Outcome, ("", "SIP 404 No", "")),
+                (signals.ClientDialResult, ("BUSY", "", "PJSIP/2")),
+                (signals.ClientDialResult, ("", "SIP 404 No", "")),
                 (signals.Ended, (16, "")),
                 (signals.Ended, (None, "")),
                 (signals.OriginateFailed, (3,)),
@@ -317,7 +317,7 @@ class TableTests(SynchronousTestCase):
             for (kind, rest), channel, tick in stream:
                 machine.advance(call, kind(channel, ANCHOR, T0 + tick, *rest))
             states = chain(call)
-            ladder = LADDER[call.direction]
+            ladder = STAGES[call.direction]
             climbed = states[:-1] if call.final else states
             self.assertEqual(tuple(climbed), ladder[: len(climbed)])
             self.assertNotIn(True, [told.final for told in call.states[:-1]])

@@ -86,7 +86,7 @@ class OutboundTests(RowsTestCase):
         labelled = {
             (signal.channel.rpartition("-o")[0].rpartition("-")[2], signal.phone, signal.order_id)
             for signal in cel_signals.from_rows(lines)
-            if isinstance(signal, signals.Labelled)
+            if isinstance(signal, signals.Tagged)
         }
         rung = [call for call in told if call.operator]
         self.assertTrue(rung)

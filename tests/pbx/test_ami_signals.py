@@ -52,7 +52,7 @@ class EventTests(SynchronousTestCase):
                     Source="dialplan/builtin",
                     **IDS,
                 ),
-                signals.Outcome(*AT, "BUSY", "SIP 486 Busy Here", "dialplan/builtin"),
+                signals.ClientDialResult(*AT, "BUSY", "SIP 486 Busy Here", "dialplan/builtin"),
             ),
             *(
                 (said(name, **words), signal)
@@ -66,13 +66,13 @@ class EventTests(SynchronousTestCase):
                     (
                         "ask",
                         {"Sip": "1000&1001", "Phone": ""},
-                        signals.Asking(*AT, ("1000", "1001"), ()),
+                        signals.DialAttempt(*AT, ("1000", "1001"), ()),
                     ),
-                    ("ask", {"Phone": "380"}, signals.Asking(*AT, (), ("380",))),
+                    ("ask", {"Phone": "380"}, signals.DialAttempt(*AT, (), ("380",))),
                     (
                         "asked",
                         {"DialStatus": "BUSY", "Tech": "SIP 486 Busy", "Source": "PJSIP/t-1"},
-                        signals.Tried(*AT, "BUSY", "SIP 486 Busy", "PJSIP/t-1"),
+                        signals.DialResult(*AT, "BUSY", "SIP 486 Busy", "PJSIP/t-1"),
                     ),
                     (
                         "silent",
@@ -158,7 +158,7 @@ class CelTests(SynchronousTestCase):
         """Each row of the table and the signals it spells."""
         hangup = '{"hangupcause":17,"hangupsource":"%s","dialstatus":""}'
         end = '{"extra":"BUSY|SIP 486 Busy Here|dialplan/builtin"}'
-        outcome = signals.Outcome(*AT, "BUSY", "SIP 486 Busy Here", "dialplan/builtin")
+        outcome = signals.ClientDialResult(*AT, "BUSY", "SIP 486 Busy Here", "dialplan/builtin")
         for line, expected in (
             (row("CHAN_START"), [signals.Started(*AT, "PJSIP/t-1")]),
             (row("ANSWER"), [signals.Answered(*AT)]),
@@ -174,7 +174,10 @@ class CelTests(SynchronousTestCase):
             ),
             (row("ccdaemon-dial", '{"extra":"client"}'), [signals.Asked(*AT, Role.CLIENT)]),
             (row("USER_DEFINED", end, "ccdaemon-end"), [outcome]),
-            (row("ccdaemon-end", '{"extra":"CANCEL"}'), [signals.Outcome(*AT, "CANCEL", "", "")]),
+            (
+                row("ccdaemon-end", '{"extra":"CANCEL"}'),
+                [signals.ClientDialResult(*AT, "CANCEL", "", "")],
+            ),
             (
                 row("ccdaemon-incoming", '{"extra":"+380|044"}'),
                 [signals.Incoming(*AT, "PJSIP/t-1", "+380", "044")],
@@ -185,14 +188,17 @@ class CelTests(SynchronousTestCase):
             ),
             (
                 row("ccdaemon-ask", '{"extra":"1000&1001|"}'),
-                [signals.Asking(*AT, ("1000", "1001"), ())],
+                [signals.DialAttempt(*AT, ("1000", "1001"), ())],
             ),
-            (row("ccdaemon-ask", '{"extra":"|"}'), [signals.Asking(*AT, (), ())]),
-            (row("ccdaemon-ask", '{"extra":"1000||7"}'), [signals.Asking(*AT, ("1000",), (), 7)]),
-            (row("ccdaemon-asked", '{"extra":"|||8"}'), [signals.Tried(*AT, "", "", "", 8)]),
+            (row("ccdaemon-ask", '{"extra":"|"}'), [signals.DialAttempt(*AT, (), ())]),
+            (
+                row("ccdaemon-ask", '{"extra":"1000||7"}'),
+                [signals.DialAttempt(*AT, ("1000",), (), 7)],
+            ),
+            (row("ccdaemon-asked", '{"extra":"|||8"}'), [signals.DialResult(*AT, "", "", "", 8)]),
             (
                 row("ccdaemon-asked", '{"extra":"CANCEL||PJSIP/t-1|too much"}'),
-                [signals.Tried(*AT, "CANCEL", "", "PJSIP/t-1")],
+                [signals.DialResult(*AT, "CANCEL", "", "PJSIP/t-1")],
             ),
             (row("LINKEDID_END"), [signals.OriginateFailed(CALL, CALL, NOW, signals.RANG_OUT)]),
             (row("BRIDGE_ENTER"), []),
@@ -217,7 +223,7 @@ class CelTests(SynchronousTestCase):
     def test_a_label(self) -> None:
         """A row whose channel says what it was made for says so first; other values say nothing."""
         label = call_tag.write("38063", "order 1", "key")
-        told = signals.Labelled(*AT, "PJSIP/t-1", "38063", "order 1", "key")
+        told = signals.Tagged(*AT, "PJSIP/t-1", "38063", "order 1", "key")
         for line, expected in (
             (row("ANSWER", label=label), [told, signals.Answered(*AT)]),
             (row("BRIDGE_ENTER", label=label), [told]),

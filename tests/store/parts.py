@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from ccdaemon.calls.model import CallView, Direction, Record, State, StateTold
+from ccdaemon.calls.model import CallView, Direction, Record, State, StateChange
 from ccdaemon.clocks import WallClock
 from ccdaemon.operators import OperatorChange, Status
 from ccdaemon.store.facts import Event, OperatorFact, RecordFact, StateFact
@@ -65,7 +65,7 @@ def chain(call: CallView, states: tuple[State, ...] = ANSWERED) -> list[StateFac
     for seq, state in enumerate(states, 1):
         date = call.date + (seq - 1) * 1000
         final = seq == len(states)
-        told = StateTold(call.call_id, seq, state, final, None, call.sip, date, None, None)
+        told = StateChange(call.call_id, seq, state, final, None, call.sip, date, None, None)
         ended = date if final else None
         facts.append(StateFact(told, replace(call, state=state, final=final, ended=ended)))
     return facts

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, gatherResults
 
-from ccdaemon.calls.model import Action, CallView, Direction, Record, State, StateTold
+from ccdaemon.calls.model import Action, CallView, Direction, Record, State, StateChange
 from ccdaemon.operators import OperatorChange, Status
 from ccdaemon.store.facts import (
     ActionFact,
@@ -153,7 +153,7 @@ views = st.builds(
     detail=texts,
 )
 told_states = st.builds(
-    StateTold,
+    StateChange,
     call_id=st.integers(1, 2**31 - 1),
     seq=st.integers(1, 1000),
     state=st.sampled_from(State),

@@ -8,8 +8,8 @@ from dataclasses import replace
 from time import time
 from typing import Any
 
-from ccdaemon.calls.beginning import again
 from ccdaemon.calls.call import Call
+from ccdaemon.calls.factory import again
 from ccdaemon.calls.model import Action, CallView, Direction, LegView, State
 from ccdaemon.store import recovery
 from ccdaemon.store.facts import ActionFact, Fact, StateFact

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock, deferLater
 
 from ccdaemon.ami.ami_errors import ActionRefused, ActionTimeout, ConnectionLost, NotConnected
 from ccdaemon.calls.model import Direction, State
-from ccdaemon.calls.tables import LADDER
+from ccdaemon.calls.tables import STAGES
 from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.live.calls import BORN_WITHIN, LiveCalls
@@ -257,7 +257,7 @@ class MakeCallTests(SwitchboardCase):
         call_id = await self.make_call()
         self.assertEqual(self.live.of_operator("1000"), call_id)
         await self.talk(call_id)
-        self.assertEqual(await self.chain(call_id), [*LADDER[Direction.OUTBOUND], State.FINISH])
+        self.assertEqual(await self.chain(call_id), [*STAGES[Direction.OUTBOUND], State.FINISH])
         name = f"cc-{self.log.node}-{call_id}-o"
         self.assertEqual(self.recordings.expected, [(call_id, name, f"2026/11/23/{name}.wav")])
         self.assertIsNone(self.live.of_operator("1000"))

@@ -9,8 +9,8 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls import machine, signals
-from ccdaemon.calls.beginning import again, begin
 from ccdaemon.calls.caller import did_of, phone_of
+from ccdaemon.calls.factory import again, begin
 from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.view import view
 from ccdaemon.numbers import Numbers
@@ -27,7 +27,7 @@ def _numbered(stream: Sequence[signals.Signal]) -> list[signals.Signal]:
     counted: Counter[str] = Counter()
     numbered = []
     for signal in stream:
-        if isinstance(signal, signals.Asking | signals.Tried):
+        if isinstance(signal, signals.DialAttempt | signals.DialResult):
             counted[signal.channel] += 1
             signal = replace(signal, number=counted[signal.channel])
         numbered.append(signal)
@@ -153,9 +153,9 @@ class AgainTests(SynchronousTestCase):
         """Of a call that an older daemon has kept dates tell what is of the past."""
         call = again(replace(view(inbound.new_call()), said=None), inbound.new_call().states, "")
         machine.advance(call, replace(inbound.ask("1000", at=-1), number=1))
-        self.assertIsNone(call.asking)
+        self.assertIsNone(call.attempt)
         machine.advance(call, replace(inbound.ask("1000"), number=2))
-        self.assertIsNotNone(call.asking)
+        self.assertIsNotNone(call.attempt)
 
     def test_an_older_journal(self) -> None:
         """Where neither legs nor anchor were kept the first channel goes by its name."""

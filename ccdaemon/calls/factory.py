@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.caller import ANONYMOUS, did_of, phone_of
-from ccdaemon.calls.model import CallView, Direction, StateTold
+from ccdaemon.calls.model import CallView, Direction, StateChange
 from ccdaemon.numbers import NO_HOME, Numbers
 
 #: What begins a call that nobody asked for by the API.
@@ -22,7 +22,7 @@ def begin(
     signal: Opening,
     sip_of: Callable[[str], str | None],
     numbers: Numbers = NO_HOME,
-) -> tuple[Call, list[StateTold]]:
+) -> tuple[Call, list[StateChange]]:
     """The call that a client or an operator begins, and its first states.
 
     :param sip_of: the operator whose channel has a name, None if it is nobody's.
@@ -40,7 +40,7 @@ def begin(
     return call, machine.open_call(call, signal.date)
 
 
-def again(was: CallView, states: Sequence[StateTold], anchor: str) -> Call:
+def again(was: CallView, states: Sequence[StateChange], anchor: str) -> Call:
     """A call that was live, as it was told last.
 
     :param anchor: what its first channel is taken for where that was not kept.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls.model import Action, CallView, Direction, LegView
-from ccdaemon.calls.pauses import PAUSE, RESUME, pauses_of
+from ccdaemon.calls.recording_pauses import PAUSE, RESUME, pauses_of
 from tests.api.parts import call_view
 
 #: The talk begins a hundred seconds after the beginning of time.

@@ -6,11 +6,11 @@ Pure. Called once none of the call's channels is left, with the end of the last 
 from __future__ import annotations
 
 from ccdaemon.calls import causes, signals
-from ccdaemon.calls.asking import pending, refused, settle
-from ccdaemon.calls.call import Call, blame, reached, rung, tell
+from ccdaemon.calls.call import Call, add_state, reached, set_hangup_party, stage
 from ccdaemon.calls.causes import Outcome
+from ccdaemon.calls.hunting import pending, refused, settle
 from ccdaemon.calls.leg import Leg
-from ccdaemon.calls.model import Direction, State, StateTold
+from ccdaemon.calls.model import Direction, State, StateChange
 from ccdaemon.calls.tables import (
     BY_API,
     CALLER_LEFT,
@@ -38,7 +38,7 @@ NOBODY_ANSWERED = "nobody answered"
 CLOSE = 0.5
 
 
-def over(call: Call, date: int) -> list[StateTold]:
+def over(call: Call, date: int) -> list[StateChange]:
     """The last channel is gone, at ``date``."""
     for leg in call.operators:
         # One that came from elsewhere may go on elsewhere.
@@ -60,7 +60,7 @@ def over(call: Call, date: int) -> list[StateTold]:
     return [_client_unanswered(call, end, date)]
 
 
-def fail(call: Call, words: str, date: int) -> StateTold:
+def fail(call: Call, words: str, date: int) -> StateChange:
     """End a call of which nothing better is known than ``words``."""
     return conclude(call, Outcome.FAILED, date, detail=words)
 
@@ -68,7 +68,7 @@ def fail(call: Call, words: str, date: int) -> StateTold:
 # Outbound
 
 
-def operator_unanswered(call: Call, end: signals.Ended, date: int) -> list[StateTold]:
+def operator_unanswered(call: Call, end: signals.Ended, date: int) -> list[StateChange]:
     """The operator's phone was asked and did not answer."""
     dial_status = "NOANSWER"
     if not end.cause or (end.cause == causes.NORMAL and not call.hung_up_by):
@@ -83,20 +83,20 @@ def operator_unanswered(call: Call, end: signals.Ended, date: int) -> list[State
     if call.hung_up_by is None:
         outcome = causes.outcome(tech=tech, cause=end.cause, dial_status=dial_status)
         given_up = outcome is Outcome.NOANSWER and end.cause in causes.RANG_OUT
-        blame(call, "asterisk" if given_up else OPERATOR.value, date)
+        set_hangup_party(call, "asterisk" if given_up else OPERATOR.value, date)
     return [_conclude_with(call, end, tech, dial_status, date)]
 
 
-def _client_unanswered(call: Call, end: signals.Ended, date: int) -> StateTold:
+def _client_unanswered(call: Call, end: signals.Ended, date: int) -> StateChange:
     """The operator was there, and the client not, or not yet."""
     tech, dial_status = "", ""
-    if rung(call) is State.CLIENT_CALLTO and (told := call.client.outcome):
+    if stage(call) is State.CLIENT_CALLTO and (changes := call.client.outcome):
         # From here on the anchor's own SIP answer is one that Asterisk made up from the cause.
-        tech, dial_status = told.tech, told.dial_status
+        tech, dial_status = changes.tech, changes.dial_status
         if causes.sip_code(tech) is not None and call.hung_up_by != OPERATOR:
             # chan_sip takes most refusals for Dial's own doing.
             call.hung_up_by = CLIENT.value
-        if _is_silent(call.client, told):
+        if _is_silent(call.client, changes):
             cause = causes.own(end.cause, dial_status)
             detail = ", ".join(filter(None, [causes.words(cause, ""), "no SIP answer at all"]))
             return conclude(call, Outcome.FAILED, date, cause=cause, detail=detail)
@@ -106,26 +106,26 @@ def _client_unanswered(call: Call, end: signals.Ended, date: int) -> StateTold:
     return _conclude_with(call, end, tech, dial_status, date)
 
 
-def _is_silent(client: Leg, told: signals.Outcome) -> bool:
+def _is_silent(client: Leg, changes: signals.ClientDialResult) -> bool:
     """Not one word came back: there is nothing that could ring. A 408 is Asterisk's own then."""
     over_sip = client.channel_name.startswith(SIP_CHANNELS)
-    return over_sip and not told.tech and told.dial_status not in ("BUSY", "CANCEL", "")
+    return over_sip and not changes.tech and changes.dial_status not in ("BUSY", "CANCEL", "")
 
 
-def _by_api(call: Call, end: signals.Ended, date: int) -> StateTold:
-    state = BY_API[rung(call)]
+def _by_api(call: Call, end: signals.Ended, date: int) -> StateChange:
+    state = BY_API[stage(call)]
     cause = causes.own(end.cause, "CANCEL")
     return _last(call, state, date, cause=cause, detail=BY_API_WORDS)
 
 
 def _conclude_with(
     call: Call, end: signals.Ended, tech: str, dial_status: str, date: int
-) -> StateTold:
+) -> StateChange:
     outcome = causes.outcome(tech=tech, cause=end.cause, dial_status=dial_status)
     cause = causes.own(end.cause, dial_status)
     words = causes.words(cause, tech, dial_status)
     # As when it is told to end itself.
-    reason = NO_DIALPLAN if rung(call) is State.OPERATOR_PICKUP else NO_REASON
+    reason = NO_DIALPLAN if stage(call) is State.OPERATOR_PICKUP else NO_REASON
     detail = words or (reason if outcome is Outcome.FAILED else None)
     return conclude(call, outcome, date, cause=cause, detail=detail)
 
@@ -133,11 +133,11 @@ def _conclude_with(
 # Inbound
 
 
-def _untaken(call: Call, date: int) -> list[StateTold]:
+def _untaken(call: Call, date: int) -> list[StateChange]:
     """The client called, and talked with nobody."""
     waiting = pending(call)
     if call.hung_up_by == CLIENT or (call.hung_up_by == "api" and not waiting):
-        told = settle(call, silently=True)
+        changes = settle(call, silently=True)
         end = call.client.end
         cause = end.cause if end else None
         if any(leg.end.cause == cause for leg in call.operators if leg.end):
@@ -145,55 +145,55 @@ def _untaken(call: Call, date: int) -> list[StateTold]:
             cause = None
         words = BY_API_WORDS if call.hung_up_by == "api" else causes.words(cause, "")
         state = CALLER_LEFT[call.direction]
-        return [*told, _last(call, state, date, cause=cause, detail=words)]
+        return [*changes, _last(call, state, date, cause=cause, detail=words)]
     if (words := call.lost or (None if waiting else call.rejected)) is not None:
         return [*settle(call), fail(call, words, date)]
     if waiting:
         return _last_of(call, waiting[-1], date)
-    if any(State.OPERATOR_CALLTO in leg.told for leg in call.operators):
-        blame(call, "asterisk", date)
+    if any(State.OPERATOR_CALLTO in leg.states for leg in call.operators):
+        set_hangup_party(call, "asterisk", date)
         return [_last(call, State.OPERATOR_NOANSWER, date, detail=NOBODY_ANSWERED)]
     return [_last(call, State.OPERATOR_OFFLINE, date, detail=NOBODY_ASKED)]
 
 
-def _last_of(call: Call, leg: Leg, date: int) -> list[StateTold]:
+def _last_of(call: Call, leg: Leg, date: int) -> list[StateChange]:
     """The end of the leg that was asked last is the end of the call."""
     verdict, leg.verdict = leg.verdict, None
     assert verdict is not None
-    told = settle(call)
+    changes = settle(call)
     if leg.end is not None:
         said_no = refused(call, leg) or verdict.outcome is Outcome.BUSY
-        blame(call, OPERATOR.value if said_no else "asterisk", date)
+        set_hangup_party(call, OPERATOR.value if said_no else "asterisk", date)
     words = BY_API_WORDS if call.hung_up_by == "api" else None
     detail = "; ".join(filter(None, [verdict.detail, words])) or NO_REASON
     state = VERDICT[call.direction, State.OPERATOR_CALLTO][verdict.outcome]
-    return [*told, _last(call, state, date, leg, cause=verdict.cause, detail=detail)]
+    return [*changes, _last(call, state, date, leg, cause=verdict.cause, detail=detail)]
 
 
 # Any
 
 
-def _finish(call: Call, date: int) -> list[StateTold]:
+def _finish(call: Call, date: int) -> list[StateChange]:
     """They have talked, whatever came after it."""
-    told = settle(call, silently=call.hung_up_by == CLIENT)
+    changes = settle(call, silently=call.hung_up_by == CLIENT)
     if call.lost is not None:
-        return [*told, fail(call, call.lost, date)]
+        return [*changes, fail(call, call.lost, date)]
     # After a transfer the first operator's end is not the call's.
     end = (call.client if len(call.operators) > 1 else call.legs[0]).end
     cause = end.cause if end else None
     is_ours = call.direction is Direction.INBOUND or _is_over_time(call, date)
     if is_ours or len(call.operators) > 1:
-        blame(call, call.hung_up_by or "asterisk", date)
+        set_hangup_party(call, call.hung_up_by or "asterisk", date)
     detail = causes.words(cause, "")
-    return [*told, conclude(call, Outcome.CANCELLED, date, cause=cause, detail=detail)]
+    return [*changes, conclude(call, Outcome.CANCELLED, date, cause=cause, detail=detail)]
 
 
 def conclude(
     call: Call, outcome: Outcome, date: int, *, cause: int | None = None, detail: str | None = None
-) -> StateTold:
+) -> StateChange:
     """Tell the final state that ``outcome`` stands for on the rung the call stands on."""
     if call.direction is Direction.OUTBOUND:
-        stands = rung(call)
+        stands = stage(call)
     else:
         stands = State.OPERATOR_PICKUP if call.talked else State.OPERATOR_CALLTO
     state = VERDICT[call.direction, stands][outcome]
@@ -208,24 +208,24 @@ def _last(
     *,
     cause: int | None = None,
     detail: str | None = None,
-) -> StateTold:
+) -> StateChange:
     if state is State.FINISH and call.lost is None:
         detail = "; ".join(filter(None, [_finish_words(call, date), detail]))
     if LEG_OF[state] is not OPERATOR:
         leg = None
     elif call.direction is Direction.OUTBOUND:
         leg = call.legs[0]
-    return tell(call, state, date, leg, final=True, cause=cause or None, detail=detail)
+    return add_state(call, state, date, leg, final=True, cause=cause or None, detail=detail)
 
 
 def _finish_words(call: Call, date: int) -> str:
     lengths = seconds(call, max(date, call.states[-1].date))
     named = zip(("ring", "wait", "talk"), lengths, strict=True)
-    told = ", ".join(f"{name} {length:.1f} s" for name, length in named if length is not None)
+    changes = ", ".join(f"{name} {length:.1f} s" for name, length in named if length is not None)
     by = call.hung_up_by or "nobody known"
     if by == "asterisk" and _is_over_time(call, date):
         by = f"asterisk: max_duration of {call.max_duration} s was over"
-    return f"hung up by {by}; {told}"
+    return f"hung up by {by}; {changes}"
 
 
 def _is_over_time(call: Call, date: int) -> bool:
