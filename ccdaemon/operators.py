@@ -182,7 +182,7 @@ class Operators:
         self, view: OperatorView, call_id: int | None, date: int, detail: str | None
     ) -> list[OperatorChange]:
         self._known[view.sip] = view
-        return self._tell(
+        return self._change(
             OperatorChange(
                 view.sip,
                 view.status,
@@ -218,7 +218,7 @@ class Operators:
             return []
         pause = (view.paused, view.pause_reason)
         words = "removed from Asterisk"
-        return self._tell(OperatorChange(sip, Status.OFFLINE, None, None, date, words, *pause))
+        return self._change(OperatorChange(sip, Status.OFFLINE, None, None, date, words, *pause))
 
     def blind(self, date: int, why: str) -> list[OperatorChange]:
         """From now on nobody can ask Asterisk; said once for every operator."""
@@ -229,10 +229,10 @@ class Operators:
         for sip in sorted(self._known):
             pause = (self._known[sip].paused, self._known[sip].pause_reason)
             unknown = OperatorChange(sip, Status.UNKNOWN, None, None, date, why, *pause)
-            changes += self._tell(unknown)
+            changes += self._change(unknown)
         return changes
 
-    def _tell(self, change: OperatorChange) -> list[OperatorChange]:
+    def _change(self, change: OperatorChange) -> list[OperatorChange]:
         last = self._last.get(change.sip)
         if last and _shown(last) == _shown(change):
             return []

@@ -45,14 +45,6 @@ from ccdaemon.health.observing import Observed, Observing
 from ccdaemon.limits.dialling import Limits
 from ccdaemon.limits.do_not_call import DoNotCall
 from ccdaemon.limits.trunks import Trunks
-from ccdaemon.live.calls import LiveCalls
-from ccdaemon.live.catching_up import CatchingUp
-from ccdaemon.live.channel_log import ChannelLog
-from ccdaemon.live.looking_anew import LookingAnew
-from ccdaemon.live.monitors import Monitors
-from ccdaemon.live.overdue import CallWatchdog
-from ccdaemon.live.pauses import Pauses
-from ccdaemon.live.presence import Presence
 from ccdaemon.log_masking import LogMasking
 from ccdaemon.numbers import Numbers
 from ccdaemon.operators import Operators
@@ -85,6 +77,14 @@ from ccdaemon.switchboard.pausing import Pausing
 from ccdaemon.switchboard.referring import Referring
 from ccdaemon.switchboard.switchboard import Switchboard
 from ccdaemon.terminal import Terminal
+from ccdaemon.tracking.call_watchdog import CallWatchdog
+from ccdaemon.tracking.calls import LiveCalls
+from ccdaemon.tracking.cel_reader import CelReader
+from ccdaemon.tracking.looking_anew import LookingAnew
+from ccdaemon.tracking.monitors import Monitors
+from ccdaemon.tracking.operator_pauses import OperatorPauses
+from ccdaemon.tracking.presence import Presence
+from ccdaemon.tracking.resync import Resync
 from ccdaemon.webhooks.sender import sender
 from ccdaemon.webhooks.webhooks import Webhooks
 
@@ -205,10 +205,8 @@ class Daemon(MultiService):
             records=asterisk.record,
             recordings_dir=PurePosixPath(asterisk.recordings_dir),
         )
-        self._channel_log = ChannelLog(
-            asterisk.cel_file, self._journal, log_thread.run, clock, wall
-        )
-        self._catching_up = CatchingUp(self._live, self._channel_log, clock, wall)
+        self._channel_log = CelReader(asterisk.cel_file, self._journal, log_thread.run, clock, wall)
+        self._catching_up = Resync(self._live, self._channel_log, clock, wall)
         operators = Operators()
         self._presence = Presence(
             endpoints,
@@ -217,7 +215,7 @@ class Daemon(MultiService):
             self._live.of_operator,
             wall,
         )
-        self._pauses = Pauses(
+        self._pauses = OperatorPauses(
             operators, self._presence, self._journal, wall, config.operators.wrap_up
         )
         self._ami = AMIClient(

@@ -11,7 +11,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from ccdaemon.calls.model import StateChange
 from ccdaemon.config import parse
-from ccdaemon.live.catching_up import LOOK_EVERY
+from ccdaemon.tracking.resync import LOOK_EVERY
 from tests.fake_asterisk import event
 from tests.store.parts import ANSWERED
 from tests.switchboard.test_switchboard import CONFIG, SwitchboardCase
@@ -39,7 +39,7 @@ class GapCase(SwitchboardCase):
 
     def note(self, logged: LogEvent) -> None:
         """A line of the log."""
-        if logged["log_namespace"].startswith("ccdaemon.live.channel_log"):
+        if logged["log_namespace"].startswith("ccdaemon.tracking.cel_reader"):
             self.warned.append(logged["log_format"].format(**logged))
 
     async def begin(self) -> None:

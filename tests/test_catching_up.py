@@ -11,11 +11,11 @@ from twisted.internet.threads import deferToThread
 
 from ccdaemon.calls.model import State, StateChange
 from ccdaemon.config import parse
-from ccdaemon.live import catching_up, channel_log
-from ccdaemon.live.catching_up import LOOK_EVERY, TELL_EVERY, TOLD_WITHIN
-from ccdaemon.live.channel_log import READ_TIMEOUT, CannotCatchUp
 from ccdaemon.store.facts import StateFact
 from ccdaemon.store.failures import JournalBroken
+from ccdaemon.tracking import cel_reader, resync
+from ccdaemon.tracking.cel_reader import READ_TIMEOUT, CannotResync
+from ccdaemon.tracking.resync import LOOK_EVERY, TELL_EVERY, TOLD_WITHIN
 from tests.clocks import HOUR
 from tests.fake_asterisk import event
 from tests.gap_case import TALK, TALK_ENDS, GapCase
@@ -141,7 +141,7 @@ class HeldTests(GapCase):
 
     async def test_too_many(self) -> None:
         """More than can be held: they are read from the file instead."""
-        self.patch(catching_up, "MOST_HELD", 1)
+        self.patch(resync, "MOST_HELD", 1)
         await self.begin()
         call_id = await self.make_call()
         anchor = self.anchor(call_id)
@@ -373,7 +373,7 @@ class UntoldTests(GapCase):
         ids = {"Uniqueid": "17.1", "Linkedid": "17.1", "Channel": "PJSIP/trunk-1"}
         self.catching_up.heard(self.asterisk, event("UserEvent", **words, **ids))
         await self.turns()
-        self.assertEqual((self.live.untold, len(self.live)), (1, 0))
+        self.assertEqual((self.live.unrecorded, len(self.live)), (1, 0))
         self.write(self.a_call_in())
         self.patch(self.log, "_broken", "full")
         await self.minutes(2)
@@ -449,7 +449,7 @@ class TroubleTests(GapCase):
         self.write(["1,2,3\n"])
         waiting = threading.Event()
         self.addCleanup(waiting.set)
-        self.patch(channel_log, "_read", lambda *_: waiting.wait(20))
+        self.patch(cel_reader, "_read", lambda *_: waiting.wait(20))
         self.channel_log._run = deferToThread
         self.catching_up.down()
         coming = Deferred.fromCoroutine(self.session_up())
@@ -464,9 +464,9 @@ class TroubleTests(GapCase):
 
     async def test_a_journal_that_takes_nothing(self) -> None:
         """What is read could not be kept: the session has to come again."""
-        self.patch(channel_log, "MOST_WAITING", -1)
+        self.patch(cel_reader, "MOST_WAITING", -1)
         await self.channel_log.begin()
-        await self.fails(self.session_up(), CannotCatchUp)
+        await self.fails(self.session_up(), CannotResync)
 
     async def test_progress(self) -> None:
         """A long reading says how far it is."""
@@ -479,7 +479,7 @@ class TroubleTests(GapCase):
 
     def slowly(self, function: Any, *args: Any) -> Deferred[Any]:
         """Time passes with every piece."""
-        self.clock.advance(channel_log.PROGRESS + 1)
+        self.clock.advance(cel_reader.PROGRESS + 1)
         return maybeDeferred(function, *args)
 
     async def test_a_look_that_fails(self) -> None:

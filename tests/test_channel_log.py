@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from ccdaemon.live import channel_log
-from ccdaemon.live.catching_up import LOOK_EVERY
-from ccdaemon.live.channel_log import HEARD_WITHIN
 from ccdaemon.store.failures import JournalBroken
+from ccdaemon.tracking import cel_reader
+from ccdaemon.tracking.cel_reader import HEARD_WITHIN
+from ccdaemon.tracking.resync import LOOK_EVERY
 from tests.clocks import HOUR
 from tests.gap_case import GapCase
 
@@ -19,7 +19,7 @@ class PlaceTests(GapCase):
         """The offset that the journal has."""
         # What was written before is committed by then.
         await self.log.set_offset("another", b"")
-        body = await self.log.offset(channel_log.NAME)
+        body = await self.log.offset(cel_reader.NAME)
         assert body is not None
         return int(re.findall(rb'"offset":([0-9]+)', body)[0])
 
@@ -72,13 +72,13 @@ class PlaceTests(GapCase):
 
     async def test_many_places(self) -> None:
         """A call of many hours takes no more memory than one of a few."""
-        self.patch(channel_log, "MOST_PLACES", 5)
+        self.patch(cel_reader, "MOST_OFFSETS", 5)
         await self.begin()
         call_id = await self.make_call()
         self.has_channel(call_id)
         self.write(["x\n"])
         await self.minutes(12)
-        self.assertLess(len(self.channel_log._places), 7)
+        self.assertLess(len(self.channel_log._offsets), 7)
         self.assertEqual(await self.kept(), 0)
 
     async def test_not_kept(self) -> None:

@@ -14,8 +14,8 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import State
 from ccdaemon.health import probes
 from ccdaemon.health.health import Condition
-from ccdaemon.live import calls as live_calls
 from ccdaemon.pbx import cel_signals
+from ccdaemon.tracking import calls as live_calls
 from tests.gap_case import TALK, GapCase
 from tests.test_live_inbound import BY_HAND, CLIENT, LEG, InboundCase
 

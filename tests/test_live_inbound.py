@@ -13,10 +13,10 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.model import Action, CallView, Direction, State
 from ccdaemon.config import parse
-from ccdaemon.live import calls as live
-from ccdaemon.live.calls import CallOver
 from ccdaemon.store.facts import ActionFact, Fact, RecordFact, StateFact
 from ccdaemon.store.failures import JournalBroken, NoLease
+from ccdaemon.tracking import calls as live
+from ccdaemon.tracking.calls import CallOver
 from tests.fake_asterisk import event
 from tests.store.parts import recording
 from tests.switchboard.test_switchboard import CONFIG, SwitchboardCase
@@ -130,7 +130,7 @@ class OpeningTests(InboundCase):
         await self.fails(self.calls_in(channel="18.0"), CallOver)
         kept = await self.log.held(0, 100)
         numbers = [each.fact.call_id for each in kept if each.fact.opens]
-        self.assertEqual(([1, 2, 3, 4, 5], 0, 0), (numbers, len(self.live), self.live.untold))
+        self.assertEqual(([1, 2, 3, 4, 5], 0, 0), (numbers, len(self.live), self.live.unrecorded))
         # Nor is a number used up for it.
         self.assertEqual(6, (await self.calls_in(channel="18.5")).call_id)
 
@@ -177,7 +177,7 @@ class UntoldTests(InboundCase):
 
         patched = self.patch(self.log, "take_call_id", none_left)
         self.says("incoming", Phone="380639920000", Did="")
-        self.assertEqual((len(self.live), self.live.untold), (0, 1))
+        self.assertEqual((len(self.live), self.live.unrecorded), (0, 1))
         await self.fails(self.calls_in(), NoLease)
         patched.restore()
         self.assertEqual(await self.chain((await self.calls_in()).call_id), [State.CALL])
@@ -197,7 +197,7 @@ class UntoldTests(InboundCase):
         self.assertEqual(len(appended), 1)
         disk.errback(JournalBroken("full"))
         await self.fails(asked, JournalBroken)
-        self.assertEqual((len(appended), len(self.live), self.live.untold), (1, 0, 1))
+        self.assertEqual((len(appended), len(self.live), self.live.unrecorded), (1, 0, 1))
         patched.restore()
         await self.calls_in()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.live.looking_anew import EVERY, REMEMBERED, SOON, LookingAnew
+from ccdaemon.tracking.looking_anew import EVERY, REMEMBERED, SOON, LookingAnew
 
 
 class LookingAnewTests(SynchronousTestCase):

@@ -8,11 +8,11 @@ from typing import Any
 from ccdaemon.calls import signals
 from ccdaemon.calls.model import CallView, State
 from ccdaemon.config import parse
-from ccdaemon.live import unknown_calls
 from ccdaemon.pbx import call_tag
 from ccdaemon.store.facts import Event, StateFact
 from ccdaemon.store.records import Chain
 from ccdaemon.store.recovery import GAP
+from ccdaemon.tracking import orphans
 from tests.gap_case import EMPTY, TALK, GapCase
 from tests.switchboard.test_switchboard import CONFIG
 
@@ -203,7 +203,7 @@ class LabelTests(LostCase):
         self.write([rows[0], *self.labelled(rows[1:], call_id)])
         self.clock.advance(10)
         await self.anew(15, keys=[("24", call_id)])
-        self.assertEqual((0, 0), (len(self.live), self.live.untold))
+        self.assertEqual((0, 0), (len(self.live), self.live.unrecorded))
         self.assertEqual([], await self.ended())
         self.assertFalse(self.live.is_unknown(self.anchor(call_id)["Uniqueid"]))
 
@@ -224,9 +224,9 @@ class LabelTests(LostCase):
 
     async def test_most(self) -> None:
         """Of channels that never say what they are few are kept."""
-        self.patch(unknown_calls, "MOST", 2)
+        self.patch(orphans, "MOST", 2)
         await self.begin()
         for number in range(5):
             name = self.anchor(70 + number)["Uniqueid"]
             self.live.hear(signals.Started(name, name, number, "PJSIP/1000-1"))
-        self.assertEqual(2, len(self.live._unknown._started))
+        self.assertEqual(2, len(self.live._orphans._started))

@@ -12,7 +12,7 @@ from ccdaemon.calls.call import Call, add_state
 from ccdaemon.calls.machine import open_call
 from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.overdue import Longest
-from ccdaemon.live.overdue import LOOK_EVERY, CallWatchdog
+from ccdaemon.tracking.call_watchdog import LOOK_EVERY, CallWatchdog
 from tests.test_live_inbound import InboundCase
 
 

@@ -14,14 +14,14 @@ from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls.model import LegView, State, StateChange
 from ccdaemon.config.rules import Pattern
 from ccdaemon.errors import Code, Refused
-from ccdaemon.live.pauses import LOOK_AGAIN, Pauses
-from ccdaemon.live.presence import Presence
 from ccdaemon.operators import WRAP_UP, OperatorChange, Operators, Status
 from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.store.facts import Event, Fact, OperatorFact, StateFact
 from ccdaemon.store.failures import JournalFull
 from ccdaemon.store.journal import JournalHealth
 from ccdaemon.store.records import Chain
+from ccdaemon.tracking.operator_pauses import LOOK_AGAIN, OperatorPauses
+from ccdaemon.tracking.presence import Presence
 from tests.clocks import Wall
 from tests.store.parts import view
 
@@ -81,7 +81,7 @@ class PausesCase(SynchronousTestCase):
         self.presence = Presence(
             endpoints, self.operators, self.journal.append, self.on_call.get, Wall(self.clock)
         )
-        self.pauses = Pauses(
+        self.pauses = OperatorPauses(
             self.operators,
             self.presence,
             self.journal,  # type: ignore[arg-type]
@@ -96,13 +96,13 @@ class PausesCase(SynchronousTestCase):
     def look(self) -> None:
         """Asterisk says that both are idle."""
         found = self.operators.looked({"1000": "NOT_INUSE", "1001": "NOT_INUSE"}, 1, lambda _: None)
-        self.presence.tell(found)
+        self.presence.record(found)
         self.journal.facts.clear()
 
     def device(self, sip: str, state: str) -> None:
         """Asterisk says what an operator's device does."""
         changes = self.operators.seen(sip, state, int(self.clock.seconds() * 1000))
-        self.presence.tell(changes)
+        self.presence.record(changes)
 
     def pause(self, sip: str = "1000", reason: str | None = "lunch") -> Deferred[Any]:
         """Ask for a pause."""

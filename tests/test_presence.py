@@ -8,11 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.ami.ami_errors import ConnectionLost
 from ccdaemon.config.rules import Pattern
-from ccdaemon.live.presence import AFTER_RELOAD, LOOK_EVERY, Presence
 from ccdaemon.operators import Operators, Status
 from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.store.facts import Fact, OperatorFact
 from ccdaemon.store.failures import JournalBroken
+from ccdaemon.tracking.presence import AFTER_RELOAD, LOOK_EVERY, Presence
 from tests.clocks import Wall
 from tests.fake_asterisk import FakeAsterisk, event
 

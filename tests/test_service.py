@@ -19,10 +19,10 @@ from ccdaemon.ami.ami_errors import ConnectionLost
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config, parse
-from ccdaemon.live.catching_up import TOLD_WITHIN
 from ccdaemon.service import Threads, make_service
 from ccdaemon.store.asterisk_lock import HeldBy
 from ccdaemon.store.state_dir import StateDirLock
+from ccdaemon.tracking.resync import TOLD_WITHIN
 from tests.fake_asterisk import FakeAsterisk
 
 

@@ -16,16 +16,16 @@ from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.health import Condition, Watch
 from ccdaemon.limits.counters import KINDS, Alarms
-from ccdaemon.live.calls import LiveCalls
-from ccdaemon.live.channel_log import ChannelLog
-from ccdaemon.live.overdue import CallWatchdog
-from ccdaemon.live.presence import Presence
 from ccdaemon.operators import Status
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.retention import Retention
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.shipper import Shipper
+from ccdaemon.tracking.call_watchdog import CallWatchdog
+from ccdaemon.tracking.calls import LiveCalls
+from ccdaemon.tracking.cel_reader import CelReader
+from ccdaemon.tracking.presence import Presence
 from ccdaemon.webhooks.webhooks import Webhooks
 
 Read = Callable[[], Iterable[Metric]]
@@ -114,7 +114,7 @@ def of_calls(live: LiveCalls, overdue: CallWatchdog) -> Read:
     def read() -> Iterable[Metric]:
         now = Counter((call.direction.value, call.phase) for call in live.asked())
         yield gauges("live_calls", "Calls that are not over", ["direction", "phase"], now)
-        yield counter("calls_untold", "Calls that could not be told", live.untold)
+        yield counter("calls_untold", "Calls that could not be told", live.unrecorded)
         about = "Calls that could not be followed to their end"
         yield counter("calls_given_up", about, live.given_up.count)
         about = "Calls that stayed as they were for too long"
@@ -142,7 +142,7 @@ def of_operators(presence: Presence, recordings: Recordings) -> Read:
     return read
 
 
-def of_asterisk(ami: AMIClient, agi: FastAGIFactory, channel_log: ChannelLog) -> Read:
+def of_asterisk(ami: AMIClient, agi: FastAGIFactory, channel_log: CelReader) -> Read:
     """The session, and who asks for a decision."""
 
     def read() -> Iterable[Metric]:

@@ -17,10 +17,6 @@ from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Watch
 from ccdaemon.health.metrics import Metrics
 from ccdaemon.limits.counters import Alarms
-from ccdaemon.live.calls import LiveCalls
-from ccdaemon.live.channel_log import ChannelLog
-from ccdaemon.live.overdue import CallWatchdog
-from ccdaemon.live.presence import Presence
 from ccdaemon.recordings.mp3 import InThread
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.retention import Retention
@@ -28,6 +24,10 @@ from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.postgres import Database
 from ccdaemon.store.shipper import Shipper
+from ccdaemon.tracking.call_watchdog import CallWatchdog
+from ccdaemon.tracking.calls import LiveCalls
+from ccdaemon.tracking.cel_reader import CelReader
+from ccdaemon.tracking.presence import Presence
 from ccdaemon.webhooks.webhooks import Webhooks
 
 #: Without these no call can be made or taken.
@@ -40,7 +40,7 @@ class Observed:
 
     ami: AMIClient
     in_doubt: Callable[[], bool]
-    channel_log: ChannelLog
+    channel_log: CelReader
     agi: FastAGIFactory
     journal: Journal
     database: Database

@@ -14,10 +14,10 @@ from ccdaemon.clocks import WallClock
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Condition, Probe, Seen
-from ccdaemon.live.calls import LiveCalls
 from ccdaemon.store.journal import WAITING, Journal
 from ccdaemon.store.postgres import Database
 from ccdaemon.store.shipper import Shipper
+from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.webhooks.webhooks import WebhookHealth, Webhooks
 
 OK, DEGRADED, FAILING = Condition

@@ -23,8 +23,6 @@ from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.errors import RETRY_AFTER, Code, Refused, no_session, operator_unknown
 from ccdaemon.limits.trunks import Trunks
-from ccdaemon.live.calls import LiveCalls
-from ccdaemon.live.presence import Presence
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
 from ccdaemon.store.failures import JournalBroken, JournalFull
@@ -32,6 +30,8 @@ from ccdaemon.store.records import Chain
 from ccdaemon.switchboard.action_limit import check_actions
 from ccdaemon.switchboard.standing import Stand, Standing, find_out, is_gone, wrong_state
 from ccdaemon.switchboard.switchboard import UNABLE, shown_name
+from ccdaemon.tracking.calls import LiveCalls
+from ccdaemon.tracking.presence import Presence
 
 #: Seconds that an answer waits for the disk to take what was done.
 KEPT_WITHIN = 2.0

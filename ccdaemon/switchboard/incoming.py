@@ -27,7 +27,6 @@ from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
 from ccdaemon.fastagi.agi_settings import AGISettings
 from ccdaemon.limits.dialling import Limits
 from ccdaemon.limits.trunks import Trunks
-from ccdaemon.live.calls import CallOver
 from ccdaemon.numbers import Number, Numbers
 from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.pbx.ami_signals import believed
@@ -35,6 +34,7 @@ from ccdaemon.recordings.recordings import day_folder, relative_path
 from ccdaemon.routing import Caller, Route
 from ccdaemon.store.facts import ActionFact, Fact
 from ccdaemon.store.failures import JournalBroken, JournalFull, NoLease
+from ccdaemon.tracking.calls import CallOver
 
 T = TypeVar("T")
 

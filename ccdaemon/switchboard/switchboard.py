@@ -21,8 +21,6 @@ from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
 from ccdaemon.limits.dialling import Limits
 from ccdaemon.limits.trunks import Trunks
-from ccdaemon.live.calls import LiveCalls
-from ccdaemon.live.presence import Presence
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
 from ccdaemon.pbx import call_tag
@@ -30,6 +28,8 @@ from ccdaemon.recordings.recordings import relative_path
 from ccdaemon.store.failures import JournalBroken, JournalFull, KeyTaken, NoLease
 from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
+from ccdaemon.tracking.calls import LiveCalls
+from ccdaemon.tracking.presence import Presence
 
 #: Where the dialplan takes over once the operator has picked up.
 CONTEXT = "ccdaemon-outbound"

@@ -16,13 +16,13 @@ from ccdaemon.calls.model import Action, Direction
 from ccdaemon.config import parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.fastagi.agi_server import FastAGIFactory
-from ccdaemon.live.calls import CallOver
 from ccdaemon.numbers import Number
 from ccdaemon.routing import Caller, Route
 from ccdaemon.routing.route import Passed
 from ccdaemon.store.facts import ActionFact, Fact
 from ccdaemon.store.failures import JournalFull, NoLease
 from ccdaemon.switchboard.incoming import REFUSAL, SETTINGS, Incoming
+from ccdaemon.tracking.calls import CallOver
 from tests.ami.far_end import FarEnd
 from tests.clocks import Wall
 from tests.limits.parts import parts

@@ -15,16 +15,6 @@ from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.tables import STAGES
 from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
-from ccdaemon.live.calls import BORN_WITHIN, LiveCalls
-from ccdaemon.live.catching_up import (
-    LOOK_EVERY,
-    TOLD_WITHIN,
-    TRIES,
-    WRITTEN_WITHIN,
-    CatchingUp,
-)
-from ccdaemon.live.channel_log import ChannelLog
-from ccdaemon.live.presence import Presence
 from ccdaemon.operators import Operators
 from ccdaemon.pbx import call_tag
 from ccdaemon.pbx.ami_queries import Endpoints
@@ -32,6 +22,16 @@ from ccdaemon.store.facts import RecordFact
 from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
 from ccdaemon.switchboard.switchboard import Switchboard
+from ccdaemon.tracking.calls import BORN_WITHIN, LiveCalls
+from ccdaemon.tracking.cel_reader import CelReader
+from ccdaemon.tracking.presence import Presence
+from ccdaemon.tracking.resync import (
+    LOOK_EVERY,
+    TOLD_WITHIN,
+    TRIES,
+    WRITTEN_WITHIN,
+    Resync,
+)
 from tests.clocks import HOUR, Wall
 from tests.fake_asterisk import FakeAsterisk, event, response
 from tests.limits.parts import parts
@@ -96,8 +96,8 @@ class SwitchboardCase(JournalCase):
         )
         run: Any = maybeDeferred
         self.cel_file = self.state_dir / "Master.csv"
-        self.channel_log = ChannelLog(self.cel_file, journal, run, self.clock, self.wall)
-        self.catching_up = CatchingUp(self.live, self.channel_log, self.clock, self.wall)
+        self.channel_log = CelReader(self.cel_file, journal, run, self.clock, self.wall)
+        self.catching_up = Resync(self.live, self.channel_log, self.clock, self.wall)
         self.presence = Presence(
             endpoints,
             Operators(),

@@ -16,7 +16,7 @@ PAGE = 1000
 
 
 @dataclass
-class Before:
+class StartupScan:
     """The calls of the last day.
 
     ``talks`` are those that ended with a talk, by number; ``recorded`` the uniqueids of the
@@ -39,9 +39,9 @@ class Before:
                 self.anchors[fact.call.anchor] = fact.call_id
 
 
-async def read(journal: Journal) -> Before:
+async def read(journal: Journal) -> StartupScan:
     """What the journal holds of calls that are whole; what it has forgotten is a day old."""
-    before, position = Before(), 0
+    before, position = StartupScan(), 0
     while events := await journal.held(position, PAGE):
         position = events[-1].event_id
         for event in events:

@@ -32,7 +32,7 @@ NAME = "cel"
 #: Seconds after which what Asterisk wrote has surely been heard, or the session is known as dead.
 HEARD_WITHIN = 60.0
 #: Places that are remembered; one is added a minute.
-MOST_PLACES = 2000
+MOST_OFFSETS = 2000
 #: Seconds that reading one chunk may take: a network file system may be dead.
 READ_TIMEOUT = 10.0
 #: Seconds between two lines that say how far the reading is.
@@ -41,7 +41,7 @@ PROGRESS = 5.0
 MOST_WAITING = 2000
 
 
-class CannotCatchUp(Exception):
+class CannotResync(Exception):
     """Reading cannot go on just now; the session is to be begun again later."""
 
 
@@ -61,7 +61,7 @@ class _Passed:
     moment: float
 
 
-class ChannelLog:
+class CelReader:
     """Reads the CEL file after a gap.
 
     :param path: the file, as the daemon sees it.
@@ -88,7 +88,7 @@ class ChannelLog:
         self._clock = clock
         self._wall = wall
         # The first of them is kept: nothing before it is in doubt.
-        self._places: list[_Passed] = []
+        self._offsets: list[_Passed] = []
         # The moment of a place before each live call.
         self._held: dict[int, float] = {}
         # Up to the one everything was given when the session began, to the other it is read now.
@@ -108,7 +108,7 @@ class ChannelLog:
         kept = await self._journal.offset(NAME)
         self._begun = True
         if kept is not None:
-            self._places = [_Passed(msgspec.json.decode(kept, type=LogOffset), -inf)]
+            self._offsets = [_Passed(msgspec.json.decode(kept, type=LogOffset), -inf)]
         else:
             await self._begin_anew()
 
@@ -119,18 +119,18 @@ class ChannelLog:
         else:
             place = await self._in_thread(cel_file.since, self._path, since, cel_signals.date_of)
         if place is not None:
-            self._places = [_Passed(place, self._clock.seconds())]
+            self._offsets = [_Passed(place, self._clock.seconds())]
             await self._keep(place)
 
     async def read(self, hear: Hear) -> bool:
         """Give all signals since the last session ended; nothing has been heard of them.
 
         :return: whether the file could be read.
-        :raises CannotCatchUp: if what they tell cannot be kept.
+        :raises CannotResync: if what they tell cannot be kept.
         """
-        if self._begun and not self._places:
+        if self._begun and not self._offsets:
             await self._begin_anew()
-        places = [*self._places[:1], *([self._given] if self._given else [])]
+        places = [*self._offsets[:1], *([self._given] if self._given else [])]
         last = max(places, key=lambda passed: passed.moment, default=None)
         self._at = last.place if last else None
         readable = await self.read_on(hear)
@@ -140,7 +140,7 @@ class ChannelLog:
 
     def again(self) -> None:
         """Begin the next ``read_on`` where nothing was in doubt, whatever was read since."""
-        self._at = self._places[0].place if self._places else None
+        self._at = self._offsets[0].place if self._offsets else None
 
     async def read_on(self, hear: Hear) -> bool:
         """Give what was written since the last reading; else as ``read``."""
@@ -169,7 +169,7 @@ class ChannelLog:
         self._at = found.chunk.place
         await self._journal.settled()
         if self._journal.health.waiting > MOST_WAITING:
-            raise CannotCatchUp("the journal does not take what the channel log tells")
+            raise CannotResync("the journal does not take what the channel log tells")
 
     def _judge(self, found: _Found, count: int, bad: int) -> None:
         if not found.there:
@@ -193,20 +193,20 @@ class ChannelLog:
         if place is None:
             return
         # The rows of a call that was not there at the last place may begin a little before that.
-        newest = self._places[-2:][0].moment if self._places else -inf
+        newest = self._offsets[-2:][0].moment if self._offsets else -inf
         self._held = {call_id: self._held.get(call_id, newest) for call_id in live}
-        self._places.append(_Passed(place, self._clock.seconds()))
-        if len(self._places) > MOST_PLACES:
-            del self._places[1:-1:2]
+        self._offsets.append(_Passed(place, self._clock.seconds()))
+        if len(self._offsets) > MOST_OFFSETS:
+            del self._offsets[1:-1:2]
         before = min([self._clock.seconds() - HEARD_WITHIN, *self._held.values()])
-        passed = sum(passed.moment <= before for passed in self._places[1:])
+        passed = sum(passed.moment <= before for passed in self._offsets[1:])
         if passed:
-            del self._places[:passed]
-            await self._keep(self._places[0].place)
+            del self._offsets[:passed]
+            await self._keep(self._offsets[0].place)
 
-    async def _keep(self, place: LogOffset) -> None:
+    async def _keep(self, offset: LogOffset) -> None:
         try:
-            await self._journal.set_offset(NAME, msgspec.json.encode(place))
+            await self._journal.set_offset(NAME, msgspec.json.encode(offset))
         except JournalBroken as error:
             self.log.warn("the place in {path} was not kept: {error}", path=self._path, error=error)
 
@@ -245,8 +245,8 @@ class ChannelLog:
         return int(self._wall.seconds() * 1000)
 
 
-def _read(path: Path, place: LogOffset, date: int) -> _Found:
-    chunk = cel_file.read(path, place, date)
+def _read(path: Path, offset: LogOffset, date: int) -> _Found:
+    chunk = cel_file.read(path, offset, date)
     spelled = [cel_signals.from_line(line) for line in chunk.lines]
     signals = [signal for each in spelled if each is not None for signal in each]
     return _Found(chunk, signals, spelled.count(None), bool(chunk.lines) or path.exists())

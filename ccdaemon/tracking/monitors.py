@@ -13,7 +13,7 @@ from ccdaemon.ami.ami_actions import AMIActions
 from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import signals
-from ccdaemon.live.calls import LiveCalls
+from ccdaemon.tracking.calls import LiveCalls
 
 #: The variable that says where a channel was begun to be recorded to last.
 FILE = "MIXMONITOR_FILENAME"

@@ -23,10 +23,6 @@ from ccdaemon.calls.factory import Opening, again, begin
 from ccdaemon.calls.model import Action, CallView, Direction, State, StateChange
 from ccdaemon.calls.view import view
 from ccdaemon.clocks import WallClock
-from ccdaemon.live import calls_before
-from ccdaemon.live.given_up import GivenUp, last_state
-from ccdaemon.live.telling import Telling
-from ccdaemon.live.unknown_calls import UnknownCalls
 from ccdaemon.numbers import NO_HOME, Number, Numbers
 from ccdaemon.pbx.ami_signals import from_event, moment
 from ccdaemon.recordings.recordings import (
@@ -37,6 +33,10 @@ from ccdaemon.store.facts import ActionFact, StateFact
 from ccdaemon.store.failures import CallKnown, KeyTaken, NoLease
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Chain
+from ccdaemon.tracking import startup_scan
+from ccdaemon.tracking.given_up import GivenUp, last_state
+from ccdaemon.tracking.orphans import Orphans
+from ccdaemon.tracking.state_writer import StateWriter
 
 #: Seconds within which a channel's birth is told after Asterisk said that its originate failed.
 BORN_WITHIN = 3.0
@@ -60,7 +60,7 @@ class LiveCalls:
     :param numbers: says what a number means.
     :param records: whether our own dialplan records.
     :param recordings_dir: the recordings folder as Asterisk sees it.
-    :ivar untold: calls that came in or were dialled by hand and could not be told.
+    :ivar unrecorded: calls that came in or were dialled by hand and could not be told.
     :ivar given_up: calls that could not be followed to their end.
     """
 
@@ -83,7 +83,7 @@ class LiveCalls:
         self._numbers = numbers
         # Until it is known what Asterisk tells us.
         self._board = Board(sip_of, bridges=False)
-        self._telling = Telling(journal, self._told)
+        self._writer = StateWriter(journal, self._committed)
         self._recordings = recordings
         self._records = records
         self._recordings_dir = recordings_dir
@@ -92,8 +92,8 @@ class LiveCalls:
         self._over: dict[str, int] = {}
         # Calls that are to be over in a moment, since their clients have gone.
         self._left: set[int] = set()
-        self._unknown = UnknownCalls(journal, sip_of, is_phone)
-        self.untold = 0
+        self._orphans = Orphans(journal, sip_of, is_phone)
+        self.unrecorded = 0
         self.given_up = GivenUp()
 
     def __len__(self) -> int:
@@ -114,8 +114,8 @@ class LiveCalls:
         return self._board.bridges
 
     @bridges.setter
-    def bridges(self, told: bool) -> None:
-        self._board.bridges = told
+    def bridges(self, change: bool) -> None:
+        self._board.bridges = change
 
     # Opening a call
 
@@ -163,11 +163,11 @@ class LiveCalls:
         :raises KeyTaken, JournalFull, JournalBroken: as ``open`` does.
         """
         facts = []
-        for told in machine.open_call(call, self._now()):
-            facts.append(StateFact(told, view(call)))
-        for told in machine.refuse(call, outcome, words, self._now()):
-            facts.append(StateFact(told, view(call)))
-        await self._telling.open(call, facts)
+        for change in machine.open_call(call, self._now()):
+            facts.append(StateFact(change, view(call)))
+        for change in machine.refuse(call, outcome, words, self._now()):
+            facts.append(StateFact(change, view(call)))
+        await self._writer.open(call, facts)
 
     async def incoming(self, channel: str, name: str, phone: str, did: str, date: int) -> Call:
         """The call that a client began on a channel; opened if it is not known yet, and told.
@@ -183,7 +183,7 @@ class LiveCalls:
         if call is None:
             raise CallOver(f"call {self._over[channel]} that began with {name} is over")
         try:
-            await self._telling.opened(call)
+            await self._writer.opened(call)
         except CallKnown as error:
             raise CallOver(f"call {error.call_id} that began with {name} is over") from error
         return call
@@ -205,7 +205,7 @@ class LiveCalls:
 
     def _open(self, call: Call, states: Sequence[StateChange]) -> Deferred[None]:
         self._board.add(call)
-        opened = self._telling.open(call, [StateFact(told, view(call)) for told in states])
+        opened = self._writer.open(call, [StateFact(change, view(call)) for change in states])
         return opened.addErrback(self._take_down, call)
 
     def _take_down(self, failure: Failure, call: Call) -> Failure:
@@ -219,10 +219,12 @@ class LiveCalls:
             self._know_over(signal.channel, error.call_id)
             self._journal.give_back(call.call_id)
         else:
-            self._leave_untold(signal, error)
+            self._leave_unrecorded(signal, error)
 
-    def _leave_untold(self, signal: Opening | signals.Tagged, error: BaseException | None) -> None:
-        self.untold += 1
+    def _leave_unrecorded(
+        self, signal: Opening | signals.Tagged, error: BaseException | None
+    ) -> None:
+        self.unrecorded += 1
         self.log.error(
             "the call on {name} goes on in Asterisk and is not told: {error}",
             name=signal.name,
@@ -257,11 +259,11 @@ class LiveCalls:
         A call that cannot take it is given up, and no other call hears of that.
         """
         call = self._board.whose(signal)
-        told = len(call.states) if call is not None else 0
+        change = len(call.states) if call is not None else 0
         try:
             self._hear(signal)
         except Exception as error:
-            self._give_up(signal, call or self._board.whose(signal), told, error)
+            self._give_up(signal, call or self._board.whose(signal), change, error)
 
     def _hear(self, signal: signals.Signal) -> None:
         if isinstance(signal, Opening):
@@ -279,7 +281,7 @@ class LiveCalls:
             if isinstance(signal, signals.OriginateFailed) and call.state is State.CALL:
                 self._clock.callLater(BORN_WITHIN, self._end_unborn, call)
             if reached.states:
-                self._telling.tell(call, reached.states)
+                self._writer.write(call, reached.states)
         except Exception as error:
             self._give_up(signal, call, reached.told, error)
             return
@@ -296,7 +298,7 @@ class LiveCalls:
         self._tell_reached(self._board.settle(call), gone)
 
     def _give_up(
-        self, signal: signals.Signal, call: Call | None, told: int, error: Exception
+        self, signal: signals.Signal, call: Call | None, change: int, error: Exception
     ) -> None:
         """Tell the last state of a call that cannot be followed, as far as that can be.
 
@@ -321,7 +323,7 @@ class LiveCalls:
             if not call.final:
                 refused = signals.OriginateRefused(call.anchor, call.anchor, self._now(), words)
                 machine.advance(call, refused)
-            self._telling.tell(call, call.states[told:])
+            self._writer.write(call, call.states[change:])
         except Exception:
             self.log.failure("call_id={call_id} cannot tell its own end", call_id=call_id)
             self._end_without_machine(call_id, words)
@@ -346,7 +348,7 @@ class LiveCalls:
         try:
             self._begin(signal)
         except NoLease as error:
-            self._leave_untold(signal, error)
+            self._leave_unrecorded(signal, error)
 
     def _hear_of_unknown(self, signal: signals.Signal) -> None:
         """A channel of a call that the journal has lost: told again, once it says what it is."""
@@ -354,13 +356,13 @@ class LiveCalls:
         if not is_heard or not self.is_unknown(signal.channel):
             return
         if isinstance(signal, signals.Started):
-            self._unknown.add(signal)
+            self._orphans.add(signal)
         elif isinstance(signal, signals.Tagged):
-            opened = self._unknown.opened(signal)
+            opened = self._orphans.opened(signal)
             if opened is not None:
                 call, started = opened
-                telling = self._open(call, machine.open_call(call, started.date))
-                telling.addErrback(self._not_opened_again, call, signal)
+                opening = self._open(call, machine.open_call(call, started.date))
+                opening.addErrback(self._not_opened_again, call, signal)
                 self.hear(started)
 
     def _not_opened_again(self, failure: Failure, call: Call, signal: signals.Tagged) -> None:
@@ -369,11 +371,11 @@ class LiveCalls:
             # It is over, and that so long ago that only its key is known.
             self._know_over(call.anchor, call.call_id)
         else:
-            self._leave_untold(signal, error)
+            self._leave_unrecorded(signal, error)
 
     def is_unknown(self, channel: str) -> bool:
         """Whether a channel is the operator's of a call of ours of which nothing is known."""
-        call_id = self._unknown.call_id_of(channel)
+        call_id = self._orphans.call_id_of(channel)
         if call_id is None or self._board.call(call_id) is not None:
             return False
         return self._board.of_channel(channel) is None and channel not in self._over
@@ -428,7 +430,7 @@ class LiveCalls:
 
     def asked(self) -> list[Call]:
         """The live calls that Asterisk has been asked for: one that waits for the disk has not."""
-        return [call for call in self._board if not self._telling.is_opening(call)]
+        return [call for call in self._board if not self._writer.is_opening(call)]
 
     def whose(self, signal: signals.Signal) -> Call | None:
         """The live call that a signal belongs to."""
@@ -442,7 +444,7 @@ class LiveCalls:
         if call.state is State.CALL:
             self.lose(call, call.anchor, "its channel was never born")
 
-    def _told(self, call: Call, states: Sequence[StateChange]) -> None:
+    def _committed(self, call: Call, states: Sequence[StateChange]) -> None:
         if states[-1].state is State.FINISH:
             self._expect_recordings(view(call), set(), ours=call.recorded)
 
@@ -476,7 +478,7 @@ class LiveCalls:
 
     async def expect_recordings(self) -> None:
         """Know the calls of the last day, and wait again for their recordings that are missing."""
-        before = await calls_before.read(self._journal)
+        before = await startup_scan.read(self._journal)
         for anchor, call_id in before.anchors.items():
             self._know_over(anchor, call_id)
         for call_id, call in before.talks.items():

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.overdue import Longest, overdue
-from ccdaemon.live.calls import LiveCalls
+from ccdaemon.tracking.calls import LiveCalls
 
 #: Seconds between two looks at all live calls.
 LOOK_EVERY = 10.0

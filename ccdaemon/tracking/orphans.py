@@ -22,7 +22,7 @@ MOST = 10_000
 _ANCHOR = re.compile(r"cc-([0-9a-f]{6})-([1-9][0-9]{0,9})-o", re.ASCII)
 
 
-class UnknownCalls:
+class Orphans:
     """What is known of them.
 
     :param journal: says which node we are.

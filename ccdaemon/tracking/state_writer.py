@@ -30,19 +30,19 @@ class _Opening:
     waiting: list[Deferred[None]] = field(default_factory=list)
 
 
-class Telling:
+class StateWriter:
     """Has states told.
 
-    :param told: called with a call and its new states once they are committed.
+    :param committed: called with a call and its new states once they are committed.
     """
 
     log = Logger()
 
     def __init__(
-        self, journal: Journal, told: Callable[[Call, Sequence[StateChange]], None]
+        self, journal: Journal, committed: Callable[[Call, Sequence[StateChange]], None]
     ) -> None:
         self._journal = journal
-        self._told = told
+        self._committed = committed
         self._openings: dict[int, _Opening] = {}
 
     def is_opening(self, call: Call) -> bool:
@@ -84,9 +84,9 @@ class Telling:
         for waiting in self._openings.pop(call.call_id).waiting:
             waiting.errback(failure)
 
-    def tell(self, call: Call, states: Sequence[StateChange]) -> None:
+    def write(self, call: Call, states: Sequence[StateChange]) -> None:
         """Have further states of a call told, and with them the call as it stands now."""
-        facts = [StateFact(told, view(call)) for told in states]
+        facts = [StateFact(change, view(call)) for change in states]
         if (opening := self._openings.get(call.call_id)) is not None:
             opening.states += states
             opening.facts += facts
@@ -100,17 +100,17 @@ class Telling:
         )
 
     def _say(self, call: Call, states: Sequence[StateChange]) -> None:
-        for told in states:
+        for change in states:
             self.log.info(
                 "{state} call_id={call_id} order_id={order_id} sip={sip} {detail}",
-                state=told.state.value,
+                state=change.state.value,
                 call_id=call.call_id,
                 order_id=_word(call.order_id),
-                sip=told.sip,
-                detail=told.detail or "",
+                sip=change.sip,
+                detail=change.detail or "",
             )
         with self.log.failureHandler("what follows from states that are told failed"):
-            self._told(call, states)
+            self._committed(call, states)
 
     def _not_kept(self, failure: Failure, call: Call) -> None:
         self.log.failure(

@@ -17,12 +17,12 @@ from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls.model import CallView
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
-from ccdaemon.live.presence import Presence
 from ccdaemon.operators import WRAP_UP, OperatorChange, Operators, OperatorView, Status
 from ccdaemon.store.facts import Event, OperatorFact, StateFact
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Chain
+from ccdaemon.tracking.presence import Presence
 
 #: What a session with Asterisk is needed for.
 WHO_KNOWS = ", which alone knows this operator"
@@ -30,7 +30,7 @@ WHO_KNOWS = ", which alone knows this operator"
 LOOK_AGAIN = 5.0
 
 
-class Pauses(Service):
+class OperatorPauses(Service):
     """The pauses of all operators.
 
     :param wrap_up: seconds that an operator is paused after each talk; 0: he is not.
@@ -127,7 +127,7 @@ class Pauses(Service):
 
     async def _keep(self, changes: Sequence[OperatorChange]) -> None:
         try:
-            await self._presence.tell(changes)
+            await self._presence.record(changes)
         except (JournalFull, JournalBroken) as error:
             for change in changes:
                 self._operators.not_kept(change.sip)
@@ -161,7 +161,7 @@ class Pauses(Service):
         if change.paused and change.pause_reason != WRAP_UP:
             return
         words = f"{self._wrap_up} s after call {call_id}"
-        self._tell(self._operators.pause(change.sip, WRAP_UP, self._now(), words))
+        self._append(self._operators.pause(change.sip, WRAP_UP, self._now(), words))
         self._end_later(change.sip, self._wrap_up)
 
     def _end_later(self, sip: str, seconds: float) -> None:
@@ -179,10 +179,10 @@ class Pauses(Service):
             self._end_later(sip, LOOK_AGAIN)
             return
         call_id = self._presence.call_of(sip)
-        self._tell(self._operators.resume(sip, self._now(), "wrap-up is over", call_id))
+        self._append(self._operators.resume(sip, self._now(), "wrap-up is over", call_id))
 
-    def _tell(self, changes: Sequence[OperatorChange]) -> None:
-        self._presence.tell(changes).addErrback(
+    def _append(self, changes: Sequence[OperatorChange]) -> None:
+        self._presence.record(changes).addErrback(
             lambda failure: self.log.error(
                 "a pause could not be kept: {error}", error=failure.value
             )

@@ -26,9 +26,9 @@ from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
 from ccdaemon.clocks import WallClock
-from ccdaemon.live.calls import LiveCalls
-from ccdaemon.live.channel_log import ChannelLog
 from ccdaemon.pbx.ami_queries import query_channels
+from ccdaemon.tracking.calls import LiveCalls
+from ccdaemon.tracking.cel_reader import CelReader
 
 #: Seconds after which the log is read once more: Asterisk writes it a little later than it tells.
 WRITTEN_WITHIN = 1.0
@@ -50,7 +50,7 @@ BOOT_SLACK = 2.0
 Missing = list[tuple[Call, set[str]]]
 
 
-class CatchingUp:
+class Resync:
     """Keeps the live calls where Asterisk's channels are.
 
     :param channel_log: what Asterisk wrote down.
@@ -61,7 +61,7 @@ class CatchingUp:
     log = Logger()
 
     def __init__(
-        self, live: LiveCalls, channel_log: ChannelLog, clock: IReactorTime, wall: WallClock
+        self, live: LiveCalls, channel_log: CelReader, clock: IReactorTime, wall: WallClock
     ) -> None:
         self._live = live
         self._channel_log = channel_log
@@ -81,7 +81,7 @@ class CatchingUp:
         self._boots: tuple[float, float] | None = None
         self._older: set[int] = set()
         # How many of the calls that could not be told have been told since.
-        self._untold = 0
+        self._unrecorded = 0
 
     def heard(self, session: object, event: Message) -> None:
         """An AMI event was heard that may speak of a call."""
@@ -103,7 +103,7 @@ class CatchingUp:
 
         :param booted_at: when Asterisk started, in the clock's seconds, if it is known.
         :raises AMIError: if Asterisk cannot be asked.
-        :raises CannotCatchUp: if what is told cannot be kept.
+        :raises CannotResync: if what is told cannot be kept.
         """
         is_another = self._note_boot(booted_at)
         await self._read_log()
@@ -115,7 +115,7 @@ class CatchingUp:
         missing = self._compare(expected, seen)
         self._session = session
         self._every(LOOK_EVERY, lambda: self._look_again(session))
-        self._every(TELL_EVERY, self._tell_the_untold)
+        self._every(TELL_EVERY, self._record_the_unrecorded)
         self._begin(self._settle(session, _calls(missing)))
 
     def _note_boot(self, booted_at: float | None) -> bool:
@@ -166,13 +166,13 @@ class CatchingUp:
             work.cancel()
 
     async def _read_log(self) -> None:
-        await self._channel_log.read(self._told)
+        await self._channel_log.read(self._take_logged)
         while self._too_much and self._held is not None:
             # All of it is in the log by now.
             self._held, self._too_much = [], False
-            await self._channel_log.read_on(self._told)
+            await self._channel_log.read_on(self._take_logged)
 
-    def _told(self, signal: Signal) -> None:
+    def _take_logged(self, signal: Signal) -> None:
         if signal.date <= self._booted:
             self._last_sign = max(self._last_sign, signal.date)
         self._live.hear(signal)
@@ -262,31 +262,31 @@ class CatchingUp:
             self._looking = False
 
     async def _look_once(self, session: AMIActions) -> None:
-        if self._live.untold == self._untold:
+        if self._live.unrecorded == self._unrecorded:
             await self._channel_log.move_on(self._live.numbers())
         missing = await self._look(session, self._live.asked()) if len(self._live) else []
         if missing:
             self._channel_log.again()
             await self._settle(session, _calls(missing))
 
-    async def _tell_the_untold(self) -> None:
+    async def _record_the_unrecorded(self) -> None:
         """Calls that began while the journal took none: the log has them still."""
-        untold = self._live.untold
-        if untold == self._untold or not self._channel_log.can_tell:
+        unrecorded = self._live.unrecorded
+        if unrecorded == self._unrecorded or not self._channel_log.can_tell:
             return
-        told: set[int] = set()
+        recorded: set[int] = set()
         self._channel_log.again()
-        if await self._channel_log.read_on(partial(self._untold_one, told)):
-            self._untold = untold
-        self.log.info("{count} calls are told that could not be before", count=len(told))
+        if await self._channel_log.read_on(partial(self._record_late, recorded)):
+            self._unrecorded = unrecorded
+        self.log.info("{count} calls are told that could not be before", count=len(recorded))
 
-    def _untold_one(self, told: set[int], signal: Signal) -> None:
+    def _record_late(self, recorded: set[int], signal: Signal) -> None:
         call = self._live.whose(signal)
-        if call is None or call.call_id in told:
+        if call is None or call.call_id in recorded:
             self._live.hear(signal)
             call = call or self._live.whose(signal)
             if call is not None:
-                told.add(call.call_id)
+                recorded.add(call.call_id)
 
     def _now(self) -> int:
         return int(self._wall.seconds() * 1000)

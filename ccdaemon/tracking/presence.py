@@ -44,13 +44,13 @@ class Presence:
         self,
         endpoints: Endpoints,
         operators: Operators,
-        tell: Callable[[list[Fact]], Deferred[list[int]]],
+        append: Callable[[list[Fact]], Deferred[list[int]]],
         call_of: Callable[[str], int | None],
         clock: WallClock,
     ) -> None:
         self._endpoints = endpoints
         self._operators = operators
-        self._tell = tell
+        self._append = append
         self._call_of = call_of
         self._clock = clock
         self._session: AMIActions | None = None
@@ -174,22 +174,22 @@ class Presence:
         asked = self._operators.names()
         states = await query_operators(session, self._endpoints, asked, search=search)
         # What was told while we asked is younger than the answer.
-        states.update({sip: told for sip, told in self._heard.items() if sip in states})
+        states.update({sip: state for sip, state in self._heard.items() if sip in states})
         # So is whoever appeared meanwhile: nobody asked for them.
         appeared = self._operators.names() - asked - states.keys()
         states.update(self._operators.device_states(appeared))
         self._changed(self._operators.looked(states, self._now(), self._call_of))
 
-    def tell(self, changes: Iterable[OperatorChange]) -> Deferred[list[int]]:
+    def record(self, changes: Iterable[OperatorChange]) -> Deferred[list[int]]:
         """Write changes to the operators' log.
 
         :return: fires with their event ids; fails as the journal's ``append`` does.
         """
         facts: list[Fact] = [OperatorFact(change) for change in changes]
-        return self._tell(facts) if facts else succeed([])
+        return self._append(facts) if facts else succeed([])
 
     def _changed(self, changes: Iterable[OperatorChange]) -> None:
-        self.tell(changes).addErrback(self._not_kept)
+        self.record(changes).addErrback(self._not_kept)
 
     def _not_kept(self, failure: Failure) -> None:
         self.log.error("what operators did could not be kept: {error}", error=failure.value)
