@@ -28,9 +28,9 @@ from bench.journal import facts_of
 from ccdaemon.api.rendering import Format, render
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers.webhooks.sender import sender
+from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.store.journal import Journal
-from ccdaemon.webhooks.sender import sender
-from ccdaemon.webhooks.webhooks import Webhooks
 
 #: Answers every POST at once, and notes how old the state in it is; GET gives the ages in ms.
 RECEIVER = r"""

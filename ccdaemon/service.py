@@ -38,6 +38,8 @@ from ccdaemon.calls.overdue import Longest
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.config.rules import with_backlog
+from ccdaemon.consumers.webhooks.sender import sender
+from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.gauges import of_connections, of_streams
 from ccdaemon.health.notify import Notify
@@ -85,8 +87,6 @@ from ccdaemon.tracking.monitors import Monitors
 from ccdaemon.tracking.operator_pauses import OperatorPauses
 from ccdaemon.tracking.presence import Presence
 from ccdaemon.tracking.resync import Resync
-from ccdaemon.webhooks.sender import sender
-from ccdaemon.webhooks.webhooks import Webhooks
 
 #: Seconds that one part may take to stop; then the next one stops all the same.
 STOP_WITHIN = 8.0

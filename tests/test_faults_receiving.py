@@ -11,12 +11,12 @@ from twisted.trial.unittest import TestCase
 from ccdaemon.config import Routing
 from ccdaemon.config.rules import Pattern
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers.webhooks.sender import Sender, sender
+from ccdaemon.consumers.webhooks.signing import key_of, signed_headers
 from ccdaemon.routing import crm as routing
 from ccdaemon.routing.advice import Reads
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.routing.route import Caller
-from ccdaemon.webhooks.sender import Sender, sender
-from ccdaemon.webhooks.signing import key_of, signed_headers
 from tests.faults import ways
 from tests.faults.crm import Crm
 from tests.faults.failing import contexts

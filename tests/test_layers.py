@@ -20,7 +20,7 @@ LAYERS = [
     {"api"},
     {"switchboard", "health"},
     {"tracking"},
-    {"webhooks", "routing", "recordings"},
+    {"consumers", "routing", "recordings"},
     {"announcements"},
     {"objects"},
     {"store", "pbx"},

@@ -14,10 +14,10 @@ from ccdaemon.api.method import Asking, Method
 from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.api.ports import Delivers
 from ccdaemon.api.rendering import Answer
+from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
+from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
 from ccdaemon.errors import Code, Refused
 from ccdaemon.objects import iso
-from ccdaemon.webhooks.delivery_log import DeliveryRow, LogFilter
-from ccdaemon.webhooks.retrying import DeliveryStatus
 
 DELIVERY_ID = Parameter(
     "delivery_id", Whole(1, 2**53 - 1), "the delivery's number, as webhookLog gives it"

@@ -14,6 +14,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from ccdaemon.calls.model import Record
+from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
 from ccdaemon.numbers import Number
 from ccdaemon.operators import OperatorView
 from ccdaemon.recordings.retention import Removed
@@ -32,7 +33,6 @@ from ccdaemon.store.records import (
 )
 from ccdaemon.switchboard.call_options import CallOptions
 from ccdaemon.switchboard.control import Mode, Party
-from ccdaemon.webhooks.delivery_log import DeliveryRow, LogFilter
 
 
 class MakesCalls(Protocol):

@@ -13,8 +13,8 @@ from zope.interface import implementer
 
 from ccdaemon.check.findings import Finding, ok, warn
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.webhooks.sender import endpoint, words
-from ccdaemon.webhooks.signing import key_of
+from ccdaemon.consumers.webhooks.sender import endpoint, words
+from ccdaemon.consumers.webhooks.signing import key_of
 
 #: Bytes that Standard Webhooks wants a key to have at least.
 SHORTEST_KEY = 24

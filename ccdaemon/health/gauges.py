@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from ccdaemon import __version__
 from ccdaemon.ami.ami_client import AMIClient
+from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.health import Condition, Watch
 from ccdaemon.limits.counters import KINDS, Alarms
@@ -26,7 +27,6 @@ from ccdaemon.tracking.call_watchdog import CallWatchdog
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
 from ccdaemon.tracking.presence import Presence
-from ccdaemon.webhooks.webhooks import Webhooks
 
 Read = Callable[[], Iterable[Metric]]
 #: The values of a number's labels.

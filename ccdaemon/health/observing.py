@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
+from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health import gauges, probes
 from ccdaemon.health.disk import FolderWatch
@@ -28,7 +29,6 @@ from ccdaemon.tracking.call_watchdog import CallWatchdog
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
 from ccdaemon.tracking.presence import Presence
-from ccdaemon.webhooks.webhooks import Webhooks
 
 #: Without these no call can be made or taken.
 NEEDED = frozenset({"asterisk", "journal", "fastagi"})

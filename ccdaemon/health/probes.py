@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.clocks import WallClock
+from ccdaemon.consumers.webhooks.webhooks import WebhookHealth, Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Condition, Probe, Seen
@@ -18,7 +19,6 @@ from ccdaemon.store.journal import WAITING, Journal
 from ccdaemon.store.postgres import Database
 from ccdaemon.store.shipper import Shipper
 from ccdaemon.tracking.calls import LiveCalls
-from ccdaemon.webhooks.webhooks import WebhookHealth, Webhooks
 
 OK, DEGRADED, FAILING = Condition
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from ccdaemon.consumers.webhooks import deliveries, delivery_log
+from ccdaemon.consumers.webhooks.deliveries import SCHEMA, QueuedMessage
+from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
+from ccdaemon.consumers.webhooks.retry_policy import Attempt, DeliveryStatus, RetryDecision
 from ccdaemon.store.records import Page
-from ccdaemon.webhooks import deliveries, delivery_log
-from ccdaemon.webhooks.deliveries import SCHEMA, Told
-from ccdaemon.webhooks.delivery_log import DeliveryRow, LogFilter
-from ccdaemon.webhooks.retrying import Attempt, DeliveryStatus, Verdict
 from tests.api.parts import MOMENT
 
 CONFIGURED = frozenset({"crm", "wall"})
@@ -26,7 +26,9 @@ class Deliveries:
     def tell(self, call_id: int, seq: int, state: str, *webhooks: str) -> None:
         """Have something told."""
         name, lane = f"{call_id}-{seq}", f"call-{call_id}"
-        told = Told(name, "call.state", lane, call_id, seq, state, b"{}", webhooks or ("crm",))
+        told = QueuedMessage(
+            name, "call.state", lane, call_id, seq, state, b"{}", webhooks or ("crm",)
+        )
         deliveries.take(self.db, [told], 1, self.now)
         self.now += 1000
 
@@ -34,7 +36,7 @@ class Deliveries:
         """Let what is due come to something."""
         (due, *_), _ = deliveries.due(self.db, webhook, self.now, 1)
         waits = became is DeliveryStatus.WAITING
-        verdict = Verdict(became, self.now + 60_000 if waits else None)
+        verdict = RetryDecision(became, self.now + 60_000 if waits else None)
         error = None if http_status == 200 else f"answered {http_status}"
         attempt = Attempt(http_status, error)
         deliveries.settle(self.db, due.delivery_id, attempt, verdict, self.now)

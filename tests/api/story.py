@@ -6,9 +6,9 @@ import itertools
 from pathlib import Path
 
 from ccdaemon.calls.model import Action, Direction, LegView, State, StateChange
+from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
 from ccdaemon.operators import OperatorChange, OperatorView, Status
 from ccdaemon.store.records import ActionRow, CalledBack, Chain, MissedRow, OperatorRow, StateRow
-from ccdaemon.webhooks.retrying import DeliveryStatus
 from tests.api.parts import MOMENT, call_view, record
 from tests.api.world import World
 from tests.sound import tone, wav

@@ -6,7 +6,7 @@ from typing import Any
 
 from ccdaemon.config import Client
 from ccdaemon.config.rules import network
-from ccdaemon.webhooks.retrying import DeliveryStatus
+from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
 from tests.api.asking import MethodsTestCase
 from tests.api.world import World
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, readBody
 
 from tests.api.world import World
-from tests.webhooks.test_sender import certificate
+from tests.consumers.webhooks.test_sender import certificate
 
 
 class TlsTests(TestCase):

@@ -25,7 +25,7 @@ from ccdaemon.routing.breaker import Breaker
 from ccdaemon.routing.counters import QUIET, Quiet, RoutingCounters
 from ccdaemon.routing.crm import LARGEST, MOST_AT_ONCE, Crm, CrmLink
 from ccdaemon.routing.route import Caller
-from tests.webhooks.test_sender import certificate
+from tests.consumers.webhooks.test_sender import certificate
 
 CALLER = Caller(12, "380441234567", "0800")
 NAMES = b'{"operators": ["1000"]}'

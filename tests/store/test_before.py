@@ -17,11 +17,11 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorFromThreads
 
 from ccdaemon.calls.model import State
+from ccdaemon.consumers.webhooks import deliveries
+from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
 from ccdaemon.store.facts import ActionFact, RecordFact
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.migrate import migrate, migrations
-from ccdaemon.webhooks import deliveries
-from ccdaemon.webhooks.delivery_file import DeliveryFile
 from tests.store.history_parts import HistoryCase
 
 BEFORE = Path(__file__).parent / "before"

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from ccdaemon.check.findings import Level
 from ccdaemon.check.webhooks import try_webhook
 from ccdaemon.config.webhooks import Webhook
-from tests.webhooks.test_sender import SenderCase, certificate, net
+from tests.consumers.webhooks.test_sender import SenderCase, certificate, net
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -12,14 +12,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.clocks import WallClock
-from ccdaemon.webhooks import deliveries
-from ccdaemon.webhooks.delivery_file import DeliveryFile
+from ccdaemon.consumers.webhooks import deliveries
+from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
 
 #: Seconds by which the wall's clock has to be set for due times to be set with it.
 STEP = 2.0
 
 
-class DueTimes:
+class ClockSteps:
     """The dates of all that is written into the table of deliveries.
 
     :param clock: IReactorTime that nobody sets.

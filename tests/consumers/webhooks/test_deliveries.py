@@ -15,24 +15,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.webhooks import deliveries, delivery_log, upkeep
-from ccdaemon.webhooks.deliveries import SCHEMA, Due, Told
-from ccdaemon.webhooks.delivery_log import LogFilter
-from ccdaemon.webhooks.retrying import Attempt, DeliveryStatus, Verdict
-from ccdaemon.webhooks.upkeep import Backlog
+from ccdaemon.consumers.webhooks import deliveries, delivery_log, maintenance
+from ccdaemon.consumers.webhooks.deliveries import SCHEMA, Due, QueuedMessage
+from ccdaemon.consumers.webhooks.delivery_log import LogFilter
+from ccdaemon.consumers.webhooks.maintenance import Backlog
+from ccdaemon.consumers.webhooks.retry_policy import Attempt, DeliveryStatus, RetryDecision
 from tests.depth import examples
 
-DELIVERED = Verdict(DeliveryStatus.DELIVERED)
-FAILED = Verdict(DeliveryStatus.FAILED)
-STOPPED = Verdict(DeliveryStatus.STOPPED)
+DELIVERED = RetryDecision(DeliveryStatus.DELIVERED)
+FAILED = RetryDecision(DeliveryStatus.FAILED)
+STOPPED = RetryDecision(DeliveryStatus.STOPPED)
 
 
-def told(call_id: int, seq: int, *webhooks: str) -> Told:
+def told(call_id: int, seq: int, *webhooks: str) -> QueuedMessage:
     """A state of a call."""
-    return Told(
+    return QueuedMessage(
         webhook_id=f"{call_id}-{seq}",
         type="call.state",
-        lane=f"call-{call_id}",
+        ordering_key=f"call-{call_id}",
         call_id=call_id,
         seq=seq,
         state="CALL" if seq == 1 else "FINISH",
@@ -50,7 +50,7 @@ class TableCase(SynchronousTestCase):
         self.db.executescript(SCHEMA)
         self.addCleanup(self.db.close)
 
-    def take(self, *messages: Told, now: int = 0) -> None:
+    def take(self, *messages: QueuedMessage, now: int = 0) -> None:
         """Take messages in."""
         deliveries.take(self.db, messages, 1, now)
 
@@ -63,7 +63,7 @@ class TableCase(SynchronousTestCase):
         return deliveries.due(self.db, webhook, now, limit)[0]
 
     def settle(
-        self, webhook_id: str, verdict: Verdict, *, webhook: str = "crm", now: int = 0
+        self, webhook_id: str, verdict: RetryDecision, *, webhook: str = "crm", now: int = 0
     ) -> None:
         """Let an attempt have come to something."""
         (due,) = [one for one in self.found(webhook, now) if one.webhook_id == webhook_id]
@@ -83,12 +83,12 @@ class TableCase(SynchronousTestCase):
 class Orders(TableCase):
     """What was attached to a call holds for all that is and was said of it."""
 
-    def told(self, call_id: int, seq: int, order: str, text: str = "x") -> Told:
+    def told(self, call_id: int, seq: int, order: str, text: str = "x") -> QueuedMessage:
         """A state of a call under an order."""
         body = f'{{"type":"call.state","data":{{"order_id":{order},"x":"{text}","n":1.50}}}}'
         return replace(told(call_id, seq), body=body.encode())
 
-    def attach(self, call_id: int, order_id: str, *messages: Told) -> None:
+    def attach(self, call_id: int, order_id: str, *messages: QueuedMessage) -> None:
         """Take an order in."""
         deliveries.take(self.db, messages, 2, 0, {call_id: order_id})
 
@@ -122,7 +122,7 @@ class Orders(TableCase):
 
 
 class Order(TableCase):
-    """Nothing of one lane overtakes, and lanes do not wait for each other."""
+    """Nothing of one ordering key overtakes, and ordering keys do not wait for each other."""
 
     def test_one_of_a_lane(self) -> None:
         """Of each call only the first state is due."""
@@ -140,7 +140,7 @@ class Order(TableCase):
     def test_a_pause(self) -> None:
         """A state that failed holds up its own call until its time, and no other."""
         self.take(told(1, 1), told(1, 2), told(2, 1))
-        self.settle("1-1", Verdict(DeliveryStatus.WAITING, 500))
+        self.settle("1-1", RetryDecision(DeliveryStatus.WAITING, 500))
         self.assertEqual(self.due(now=499), ["2-1"])
         self.assertEqual(deliveries.due(self.db, "crm", 499, 9)[1], 500)
         self.assertEqual(self.due(now=500), ["2-1", "1-1"])
@@ -151,7 +151,7 @@ class Order(TableCase):
         """What one webhook does not take is delivered to the other."""
         self.take(told(1, 1, "crm", "wall"), told(1, 2, "crm", "wall"))
         self.settle("1-1", DELIVERED, webhook="wall")
-        self.settle("1-1", Verdict(DeliveryStatus.WAITING, 500))
+        self.settle("1-1", RetryDecision(DeliveryStatus.WAITING, 500))
         self.assertEqual((self.due("wall"), self.due("crm")), (["1-2"], []))
 
     def test_taken_once(self) -> None:
@@ -191,8 +191,8 @@ class Order(TableCase):
                 under_way.clear()  # The daemon was killed.
             elif what <= 4:
                 for due in self.found(now=now, limit=2 * parallel):
-                    if due.lane not in under_way and len(under_way) < parallel:
-                        under_way[due.lane] = due
+                    if due.ordering_key not in under_way and len(under_way) < parallel:
+                        under_way[due.ordering_key] = due
             elif under_way:
                 due = under_way.pop(chance.choice(sorted(under_way)))
                 self.attempt(due, arrived, chance, now)
@@ -204,13 +204,13 @@ class Order(TableCase):
 
     def attempt(self, due: Due, arrived: dict[str, list[int]], chance: Random, now: int) -> None:
         """The receiver has it; it fails or not, and that is noted or the daemon is killed."""
-        arrived[due.lane].append(int(due.webhook_id.partition("-")[2]))
+        arrived[due.ordering_key].append(int(due.webhook_id.partition("-")[2]))
         became = chance.randrange(5)
         if became == 0:
             return
         verdict = DELIVERED
         if became <= 2:
-            verdict = Verdict(DeliveryStatus.WAITING, now + chance.randrange(5))
+            verdict = RetryDecision(DeliveryStatus.WAITING, now + chance.randrange(5))
         deliveries.settle(self.db, due.delivery_id, Attempt(200), verdict, now)
 
 
@@ -223,7 +223,11 @@ class Stopping(TableCase):
         under_way = self.found()[1]
         self.settle("1-1", STOPPED)
         deliveries.settle(
-            self.db, under_way.delivery_id, Attempt(500), Verdict(DeliveryStatus.WAITING, 9), 1
+            self.db,
+            under_way.delivery_id,
+            Attempt(500),
+            RetryDecision(DeliveryStatus.WAITING, 9),
+            1,
         )
         self.take(told(2, 2), told(4, 1))
         self.assertEqual((self.due(now=99), self.due("wall")), ([], ["3-1"]))
@@ -234,14 +238,14 @@ class Stopping(TableCase):
         """A start lets a webhook go on, with what comes then."""
         self.take(told(1, 1), told(1, 2))
         self.settle("1-1", STOPPED)
-        upkeep.begin(self.db, {"crm"}, 1)
+        maintenance.begin(self.db, {"crm"}, 1)
         self.take(told(1, 3))
         self.assertEqual(self.due(), ["1-3"])
 
     def test_gone(self) -> None:
         """What waits for a webhook that is not configured any more is given up, and says so."""
         self.take(told(1, 1, "old", "crm"))
-        upkeep.begin(self.db, {"crm"}, 7)
+        maintenance.begin(self.db, {"crm"}, 7)
         (row,) = self.log(webhook="old")
         self.assertEqual((row.status, row.ended), (DeliveryStatus.FAILED, 7))
         self.assertEqual(row.error, "the webhook is not configured any more")
@@ -251,7 +255,7 @@ class Stopping(TableCase):
         """When a receiver is back, what waited for it goes at once; but not what it put off."""
         self.take(told(1, 1), told(2, 1), told(3, 1), told(4, 1))
         for due, status in zip(self.found(), (None, 503, 429, 404), strict=True):
-            verdict = Verdict(DeliveryStatus.WAITING, 500)
+            verdict = RetryDecision(DeliveryStatus.WAITING, 500)
             deliveries.settle(self.db, due.delivery_id, Attempt(status), verdict, 0)
         self.assertEqual([deliveries.failing(self.db, "crm", limit) for limit in (9, 2)], [4, 2])
         deliveries.hasten(self.db, "crm", 10)
@@ -266,7 +270,9 @@ class Log(TableCase):
         self.take(told(1, 1), now=5)
         due = self.found(now=6)[0]
         error = Attempt(500, "answered 500")
-        deliveries.settle(self.db, due.delivery_id, error, Verdict(DeliveryStatus.WAITING, 9), 7)
+        deliveries.settle(
+            self.db, due.delivery_id, error, RetryDecision(DeliveryStatus.WAITING, 9), 7
+        )
         (row,) = self.log()
         self.assertEqual((row.webhook, row.webhook_id, row.state), ("crm", "1-1", "CALL"))
         self.assertEqual((row.call_id, row.seq, row.type), (1, 1, "call.state"))
@@ -310,17 +316,17 @@ class Log(TableCase):
         self.take(told(1, 1, "crm", "wall"), now=10)
         self.take(told(2, 1), now=20)
         self.settle("1-1", DELIVERED, webhook="wall", now=20)
-        self.assertEqual(upkeep.backlog(self.db), {"crm": Backlog(2, 2, 10)})
+        self.assertEqual(maintenance.backlog(self.db), {"crm": Backlog(2, 2, 10)})
 
     def test_put_back_while_nobody_looked(self) -> None:
         """What was touched at a moment that is yet to come waits its pause, from now on."""
-        waits = Verdict(DeliveryStatus.WAITING, 10_060)
+        waits = RetryDecision(DeliveryStatus.WAITING, 10_060)
         for number, now in enumerate((10_000, 10_000, 10, 10_000), 1):
             self.take(told(number, 1), now=now)
         self.settle("1-1", waits, now=10_000)
-        self.settle("3-1", Verdict(DeliveryStatus.WAITING, 4_000), now=3_000)
+        self.settle("3-1", RetryDecision(DeliveryStatus.WAITING, 4_000), now=3_000)
         self.settle("4-1", DELIVERED, now=10_000)
-        upkeep.begin(self.db, {"crm"}, 5_000)
+        maintenance.begin(self.db, {"crm"}, 5_000)
         self.assertEqual(self.due(now=5_000), ["3-1", "2-1"])
         self.assertEqual(self.due(now=5_060), ["3-1", "2-1", "1-1"])
         self.assertEqual([due.since for due in self.found(now=9_999)], [10, 5_000, 5_000])
@@ -330,7 +336,7 @@ class Log(TableCase):
         self.take(told(1, 1), told(1, 2), now=10)
         self.settle("1-1", DELIVERED, now=20)
         delivery_log.redeliver(self.db, LogFilter(), frozenset({"crm"}), 10_000)
-        upkeep.begin(self.db, {"crm"}, 5_000)
+        maintenance.begin(self.db, {"crm"}, 5_000)
         self.assertEqual(self.due(now=5_000), ["1-1"])
 
     def test_forgetting(self) -> None:
@@ -338,22 +344,22 @@ class Log(TableCase):
         self.take(told(1, 1, "crm", "wall"), told(2, 1))
         self.settle("1-1", DELIVERED, now=5)
         self.settle("2-1", DELIVERED, now=6)
-        self.assertEqual(upkeep.named(self.db), ["crm"])
-        self.assertFalse(upkeep.prune(self.db, "crm", 6))
+        self.assertEqual(maintenance.named(self.db), ["crm"])
+        self.assertFalse(maintenance.prune(self.db, "crm", 6))
         self.assertEqual(self.statuses(), {"1-1": "waiting", "2-1": "delivered"})
         self.assertEqual(self.due("wall"), ["1-1"])
-        upkeep.prune(self.db, "crm", 7)
+        maintenance.prune(self.db, "crm", 7)
         self.settle("1-1", DELIVERED, webhook="wall", now=8)
-        self.assertEqual(upkeep.named(self.db), ["wall"])
-        upkeep.prune(self.db, "wall", 9)
+        self.assertEqual(maintenance.named(self.db), ["wall"])
+        maintenance.prune(self.db, "wall", 9)
         self.assertEqual(self.db.execute("SELECT count(*) FROM message").fetchone(), (0,))
-        self.assertEqual(upkeep.named(self.db), [])
+        self.assertEqual(maintenance.named(self.db), [])
 
     def test_forgetting_a_call(self) -> None:
         """A call that is to be forgotten leaves nothing, whether it was sent or waits."""
         self.take(told(1, 1, "crm", "wall"), told(1, 2), told(2, 1), told(3, 1))
         self.settle("1-1", DELIVERED)
-        upkeep.forget(self.db, [1, 2])
+        maintenance.forget(self.db, [1, 2])
         self.assertEqual(self.statuses(), {"3-1": "waiting"})
         self.assertEqual(self.due("wall"), [])
         self.assertEqual(self.db.execute("SELECT count(*) FROM message").fetchone(), (1,))
@@ -363,7 +369,7 @@ class Log(TableCase):
         self.take(told(1, 1))
         (before,) = self.log()
         self.settle("1-1", DELIVERED, now=5)
-        upkeep.prune(self.db, "crm", 6)
+        maintenance.prune(self.db, "crm", 6)
         self.take(told(2, 1))
         self.assertGreater(self.log()[0].delivery_id, before.delivery_id)
 
@@ -394,7 +400,7 @@ class Redelivery(TableCase):
         self.take(told(1, 1), told(1, 2))
         first = self.found()[0].delivery_id
         self.settle("1-1", FAILED)
-        self.settle("1-2", Verdict(DeliveryStatus.WAITING, 500))
+        self.settle("1-2", RetryDecision(DeliveryStatus.WAITING, 500))
         self.assertEqual(self.redeliver(delivery_id=first), ["1-1"])
         self.assertEqual(self.due(now=900), ["1-1"])
         self.settle("1-1", DELIVERED, now=900)
@@ -403,7 +409,7 @@ class Redelivery(TableCase):
     def test_what_waits_goes_at_once(self) -> None:
         """What waits anyhow does not wait any longer."""
         self.take(told(1, 1))
-        self.settle("1-1", Verdict(DeliveryStatus.WAITING, 9000))
+        self.settle("1-1", RetryDecision(DeliveryStatus.WAITING, 9000))
         self.assertEqual(self.redeliver(call_id=1), ["1-1"])
         self.assertEqual(self.due(now=50), ["1-1"])
 
@@ -440,6 +446,6 @@ class Values(SynchronousTestCase):
         db = sqlite3.connect(":memory:", isolation_level=None)
         db.executescript(SCHEMA)
         deliveries.take(db, [replace(told(1, 1), webhooks=())], 8, 0)
-        self.assertEqual(deliveries.position(db), 8)
+        self.assertEqual(deliveries.checkpoint(db), 8)
         self.assertEqual(deliveries.due(db, "crm", 99, 9), ([], None))
         db.close()

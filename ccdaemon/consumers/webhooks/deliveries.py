@@ -1,9 +1,9 @@
 """The table of deliveries, statement by statement: what is to be sent, when, and what came of it.
 
-Runs in the file's threads, inside transactions that somebody else begins and ends. Of each lane
-of a webhook only the first delivery that waits has a time (``next``): so nothing overtakes, and
-what is due is found by one index however much waits. All times are ms since 1970. Knows no
-threads, no HTTP and no Twisted.
+Runs in the file's threads, inside transactions that somebody else begins and ends. Of each ordering
+key of a webhook only the first delivery that waits has a time (``next``): so nothing overtakes, and
+what is due is found by one index however much waits. All times are ms since 1970. Knows no threads,
+no HTTP and no Twisted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ccdaemon.webhooks.retrying import Attempt, DeliveryStatus, Verdict
+from ccdaemon.consumers.webhooks.retry_policy import Attempt, DeliveryStatus, RetryDecision
 
 SCHEMA = """
 -- What is told, once for all webhooks; body is the announcement as JSON, under the call's order.
@@ -64,12 +64,12 @@ _WAITING = DeliveryStatus.WAITING.value
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class QueuedMessage:
     """A message as it is kept, and the webhooks that it goes to."""
 
     webhook_id: str
     type: str
-    lane: str
+    ordering_key: str
     call_id: int | None
     seq: int | None
     state: str | None
@@ -83,7 +83,7 @@ class Due:
 
     delivery_id: int
     webhook_id: str
-    lane: str
+    ordering_key: str
     attempts: int
     since: int
     body: bytes
@@ -92,13 +92,13 @@ class Due:
 # Coming in
 
 
-def position(db: sqlite3.Connection) -> int | None:
+def checkpoint(db: sqlite3.Connection) -> int | None:
     """Up to where the journal has been read; None if never."""
     row = db.execute("SELECT event_id FROM position").fetchone()
     return row[0] if row else None
 
 
-def set_position(db: sqlite3.Connection, event_id: int) -> None:
+def set_checkpoint(db: sqlite3.Connection, event_id: int) -> None:
     """Note up to where the journal has been read."""
     db.execute("DELETE FROM position")
     db.execute("INSERT INTO position VALUES (?)", (event_id,))
@@ -106,7 +106,7 @@ def set_position(db: sqlite3.Connection, event_id: int) -> None:
 
 def take(
     db: sqlite3.Connection,
-    messages: Sequence[Told],
+    messages: Sequence[QueuedMessage],
     event_id: int,
     now: int,
     orders: Mapping[int, str] | None = None,
@@ -118,23 +118,23 @@ def take(
     :param orders: what was attached, by call; all that is or was to be said of it is under it now.
     """
     stopped = {name for (name,) in db.execute("SELECT webhook FROM stopped")}
-    for told in messages:
+    for message in messages:
         row = db.execute(
             "INSERT INTO message (webhook_id, type, lane, call_id, seq, state, told, body)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING message_id",
             (
-                told.webhook_id,
-                told.type,
-                told.lane,
-                told.call_id,
-                told.seq,
-                told.state,
+                message.webhook_id,
+                message.type,
+                message.ordering_key,
+                message.call_id,
+                message.seq,
+                message.state,
                 now,
-                told.body,
+                message.body,
             ),
         ).fetchone()
-        for webhook in told.webhooks if row is not None else ():
-            _take(db, row[0], webhook, told.lane, now, webhook in stopped)
+        for webhook in message.webhooks if row is not None else ():
+            _take(db, row[0], webhook, message.ordering_key, now, webhook in stopped)
     for call_id, order_id in (orders or {}).items():
         db.execute(
             "UPDATE message SET body ="
@@ -142,28 +142,33 @@ def take(
             " WHERE call_id = ?",
             (order_id, call_id),
         )
-    set_position(db, event_id)
+    set_checkpoint(db, event_id)
 
 
 def _take(
-    db: sqlite3.Connection, message_id: int, webhook: str, lane: str, now: int, stopped: bool
+    db: sqlite3.Connection,
+    message_id: int,
+    webhook: str,
+    ordering_key: str,
+    now: int,
+    stopped: bool,
 ) -> None:
     status, ended = (DeliveryStatus.STOPPED.value, now) if stopped else (_WAITING, None)
     db.execute(
         "INSERT INTO delivery (message_id, webhook, lane, status, since, ended)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (message_id, webhook, lane, status, now, ended),
+        (message_id, webhook, ordering_key, status, now, ended),
     )
     if not stopped:
-        line_up(db, webhook, lane, now)
+        line_up(db, webhook, ordering_key, now)
 
 
-def line_up(db: sqlite3.Connection, webhook: str, lane: str, now: int) -> None:
-    """Give the first of a lane its time, and take it from the others."""
+def line_up(db: sqlite3.Connection, webhook: str, ordering_key: str, now: int) -> None:
+    """Give the first of a ordering key its time, and take it from the others."""
     head = db.execute(
         "SELECT delivery_id, next FROM delivery WHERE webhook = ? AND lane = ?"
         " AND status = 'waiting' ORDER BY delivery_id LIMIT 1",
-        (webhook, lane),
+        (webhook, ordering_key),
     ).fetchone()
     if head is None:
         return
@@ -172,7 +177,7 @@ def line_up(db: sqlite3.Connection, webhook: str, lane: str, now: int) -> None:
     db.execute(
         "UPDATE delivery SET next = NULL WHERE webhook = ? AND lane = ? AND status = 'waiting'"
         " AND delivery_id > ? AND next IS NOT NULL",
-        (webhook, lane, head[0]),
+        (webhook, ordering_key, head[0]),
     )
 
 
@@ -194,11 +199,11 @@ def due(db: sqlite3.Connection, webhook: str, now: int, limit: int) -> tuple[lis
 
 
 def settle(
-    db: sqlite3.Connection, delivery_id: int, attempt: Attempt, verdict: Verdict, now: int
+    db: sqlite3.Connection, delivery_id: int, attempt: Attempt, verdict: RetryDecision, now: int
 ) -> Due | None:
-    """Note what came of an attempt, and let the next of the lane have its turn.
+    """Note what came of an attempt, and let the next of the ordering key have its turn.
 
-    :return: the next of the lane, if it may be sent now.
+    :return: the next of the ordering key, if it may be sent now.
     """
     waits = verdict.status is DeliveryStatus.WAITING
     row = db.execute(
@@ -218,16 +223,16 @@ def settle(
     ).fetchone()
     if row is None:
         return None
-    webhook, lane = row
+    webhook, ordering_key = row
     if verdict.status is DeliveryStatus.STOPPED or (waits and _is_stopped(db, webhook)):
         stop(db, webhook, now)
         return None
-    line_up(db, webhook, lane, now)
+    line_up(db, webhook, ordering_key, now)
     following = db.execute(
         f"SELECT {_DUE} FROM delivery d JOIN message m USING (message_id)"
         " WHERE d.webhook = ? AND d.lane = ? AND d.status = 'waiting' AND d.next <= ?"
         " ORDER BY d.delivery_id LIMIT 1",
-        (webhook, lane, now),
+        (webhook, ordering_key, now),
     ).fetchone()
     return None if following is None else Due(*following)
 
@@ -255,7 +260,7 @@ def stop(db: sqlite3.Connection, webhook: str, now: int) -> None:
 
 
 def failing(db: sqlite3.Connection, webhook: str, limit: int) -> int:
-    """Count the lanes of a webhook that wait after a failure, up to a limit."""
+    """Count the ordering keys of a webhook that wait after a failure, up to a limit."""
     (count,) = db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE webhook = ? AND next IS NOT NULL"
         " AND attempts > 0 LIMIT ?)",

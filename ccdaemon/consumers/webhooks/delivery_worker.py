@@ -1,4 +1,4 @@
-"""One webhook's courier: sends what is due, some at once, and never two of one lane.
+"""One webhook's worker: sends what is due, some at once, and never two of one ordering key.
 
 What is due stands in the file; in memory is only what is under way. Knows neither the journal nor
 how a POST is made.
@@ -18,14 +18,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers.webhooks import deliveries
+from ccdaemon.consumers.webhooks.clock_steps import ClockSteps
+from ccdaemon.consumers.webhooks.deliveries import Due
+from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
+from ccdaemon.consumers.webhooks.receiver_health import AWAY, ReceiverHealth
+from ccdaemon.consumers.webhooks.retry_policy import Attempt, Backoff, DeliveryStatus, judge
+from ccdaemon.consumers.webhooks.signing import key_of, signed_headers
 from ccdaemon.store.failures import JournalBroken
-from ccdaemon.webhooks import deliveries
-from ccdaemon.webhooks.deliveries import Due
-from ccdaemon.webhooks.delivery_file import DeliveryFile
-from ccdaemon.webhooks.due_times import DueTimes
-from ccdaemon.webhooks.retrying import Attempt, Backoff, DeliveryStatus, judge
-from ccdaemon.webhooks.signing import key_of, signed_headers
-from ccdaemon.webhooks.standing import AWAY, Standing
 
 #: How an announcement is spelled: from its tree and the webhook's format.
 Spell = Callable[[Mapping[str, object], str], bytes]
@@ -58,17 +58,18 @@ class Sends(Protocol):
 
 @dataclass(slots=True)
 class _UnderWay:
-    """A lane whose turn it is: which of its deliveries, and what fires at the end."""
+    """A ordering key whose turn it is: which of its deliveries, and what fires at the end."""
 
     delivery_id: int
     ended: Deferred[None] | None = None
 
 
-class Courier:
+class DeliveryWorker:
     """Sends one webhook's deliveries.
 
-    :ivar standing: how its receiver does.
-    :ivar lanes: how many lanes wait, as of a moment ago; to be told by who counts them.
+    :ivar receiver: how its receiver does.
+    :ivar ordering keys: how many ordering keys wait, as of a moment ago; to be told by who counts
+        them.
     :ivar observe: told of each attempt how many seconds it took, whatever came of it.
     """
 
@@ -80,13 +81,13 @@ class Courier:
         sends: Sends,
         file: DeliveryFile,
         clock: IReactorTime,
-        due_times: DueTimes,
+        due_times: ClockSteps,
         spell: Spell,
         random: Callable[[], float],
     ) -> None:
         self.webhook = webhook
-        self.standing = Standing(webhook.name)
-        self.lanes = 0
+        self.receiver = ReceiverHealth(webhook.name)
+        self.ordering_keys = 0
         self.observe: Callable[[float], None] = lambda _: None
         self._sends = sends
         self._file = file
@@ -147,12 +148,12 @@ class Courier:
 
     def resume(self) -> None:
         """Go on although the receiver had said that it wants nothing."""
-        self.standing.stopped_since = None
+        self.receiver.stopped_since = None
         self.wake()
 
     @property
     def _may_send(self) -> bool:
-        return self._running and self.standing.stopped_since is None
+        return self._running and self.receiver.stopped_since is None
 
     # Looking
 
@@ -175,7 +176,7 @@ class Courier:
         await self._due_times.right()
         if not self._recalled:
             failed = await self._file.read(deliveries.failing, self.webhook.name, AWAY)
-            self.standing.was_away = failed >= AWAY
+            self.receiver.was_away = failed >= AWAY
             self._recalled = True
         await self._hasten()
         now = self._now()
@@ -184,7 +185,7 @@ class Courier:
         found, later = await self._file.read(deliveries.due, self.webhook.name, now, limit)
         self._cancel_timer()
         self._wake_in(LONGEST_SLEEP if later is None else (later - self._now()) / 1000)
-        if self.standing.is_back:
+        if self.receiver.is_back:
             self._wake_in(HASTEN_EVERY - abs(self._clock.seconds() - self._hastened))
         self._more |= len(found) == limit
         for due in found:
@@ -197,17 +198,17 @@ class Courier:
         Calls that it does not take for what they say make it look away, each time they are tried.
         """
         seconds = self._clock.seconds()
-        if self.standing.is_back and seconds - self._hastened >= HASTEN_EVERY:
-            self.standing.is_back = False
+        if self.receiver.is_back and seconds - self._hastened >= HASTEN_EVERY:
+            self.receiver.is_back = False
             self._hastened = seconds
             await self._file.write(deliveries.hasten, self.webhook.name, self._now())
 
     def _start_in_turn(self, due: Due) -> None:
-        under_way = self._under_way.get(due.lane)
+        under_way = self._under_way.get(due.ordering_key)
         if under_way is not None:
             # It is the one under way, or was taken in after that: then its turn comes.
             self._more |= under_way.delivery_id != due.delivery_id
-        elif due.lane in self._ended_meanwhile:
+        elif due.ordering_key in self._ended_meanwhile:
             # What ended while the file was read may stand in the answer as it was before.
             self._look_again = True
         elif self._is_full:
@@ -221,22 +222,22 @@ class Courier:
 
     def _start(self, due: Due) -> None:
         under_way = _UnderWay(due.delivery_id)
-        self._under_way[due.lane] = under_way
+        self._under_way[due.ordering_key] = under_way
         under_way.ended = Deferred.fromCoroutine(self._go_along(due, under_way))
-        under_way.ended.addBoth(self._ended, due.lane)
+        under_way.ended.addBoth(self._ended, due.ordering_key)
 
-    def _ended(self, result: object, lane: str) -> None:
+    def _ended(self, result: object, ordering_key: str) -> None:
         if isinstance(result, Failure) and self._running:
             self._log.failure("webhook {name}", result, name=self.webhook.name)
             # Not at once again: what nobody foresaw would happen over and over.
-            self._clock.callLater(AGAIN, self._free, lane)
+            self._clock.callLater(AGAIN, self._free, ordering_key)
             self._more = True
         else:
-            self._free(lane)
+            self._free(ordering_key)
 
-    def _free(self, lane: str) -> None:
-        del self._under_way[lane]
-        self._ended_meanwhile.add(lane)
+    def _free(self, ordering_key: str) -> None:
+        del self._under_way[ordering_key]
+        self._ended_meanwhile.add(ordering_key)
         if self._idle is not None and not self._under_way:
             self._idle.callback(None)
         if self._more or self._looking is not None:
@@ -265,7 +266,7 @@ class Courier:
     # One delivery
 
     async def _go_along(self, due: Due, under_way: _UnderWay) -> None:
-        """Deliver, and what comes after it in the lane, while nobody else waits for the place."""
+        """Deliver, and what comes after it in the ordering key, while nobody else waits for the place."""
         # What is broken off when the daemon stops is sent again at the next start.
         with suppress(CancelledError, JournalBroken):
             following: Due | None = due
@@ -276,22 +277,22 @@ class Courier:
                     return
 
     async def _deliver(self, due: Due) -> Due | None:
-        """Try one; what comes after it in its lane, if that may be sent now."""
+        """Try one; what comes after it in its ordering key, if that may be sent now."""
         moved, began = self._due_times.moved, self._clock.seconds()
         attempt = await self._post(due)
         self.observe(self._clock.seconds() - began)
         now = self._now()
         since = due.since + self._due_times.moved - moved
-        verdict = judge(attempt, due.attempts + 1, since, now, self._backoff, self.lanes)
+        verdict = judge(attempt, due.attempts + 1, since, now, self._backoff, self.ordering_keys)
         following = await self._file.write(
             deliveries.settle, due.delivery_id, attempt, verdict, now
         )
         if verdict.status is DeliveryStatus.DELIVERED:
-            self.standing.delivered()
-            if self.standing.is_back:
+            self.receiver.delivered()
+            if self.receiver.is_back:
                 self.wake()
         else:
-            self.standing.failed(due.webhook_id, due.lane, attempt, verdict, now)
+            self.receiver.failed(due.webhook_id, due.ordering_key, attempt, verdict, now)
         if verdict.next_ms is not None:
             self._wake_in((verdict.next_ms - self._now()) / 1000)
         return following if self._may_send else None

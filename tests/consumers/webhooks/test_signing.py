@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.webhooks.signing import key_of, signature, signed_headers
+from ccdaemon.consumers.webhooks.signing import key_of, signature, signed_headers
 
 # From the libraries' test suites: https://github.com/standard-webhooks/standard-webhooks
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -16,15 +16,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers.webhooks import deliveries, maintenance
+from ccdaemon.consumers.webhooks.clock_steps import ClockSteps
+from ccdaemon.consumers.webhooks.deliveries import QueuedMessage
+from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
+from ccdaemon.consumers.webhooks.delivery_worker import Spell
+from ccdaemon.consumers.webhooks.messages import WebhookMessage, message_of, wants
 from ccdaemon.store.facts import ActionFact, Event, RecordFact
 from ccdaemon.store.failures import BelowLowWatermark, JournalBroken
 from ccdaemon.store.journal import Journal
-from ccdaemon.webhooks import deliveries, upkeep
-from ccdaemon.webhooks.courier import Spell
-from ccdaemon.webhooks.deliveries import Told
-from ccdaemon.webhooks.delivery_file import DeliveryFile
-from ccdaemon.webhooks.due_times import DueTimes
-from ccdaemon.webhooks.messages import Message, message_of, wants
 
 READER = "webhooks"
 #: What says nothing against an event: the disk, or the daemon's end.
@@ -57,7 +57,7 @@ class ReaderHealth:
     last_dead: str | None
 
 
-class Reader:
+class Enqueuer:
     """The journal's reader.
 
     An event of which no message can be made keeps nothing up: it becomes a dead letter.
@@ -75,7 +75,7 @@ class Reader:
         clock: IReactorTime,
         journal: Journal,
         file: DeliveryFile,
-        due_times: DueTimes,
+        due_times: ClockSteps,
         webhooks: Collection[Webhook],
         base_url: str,
         spell: Spell,
@@ -92,9 +92,9 @@ class Reader:
         self._loop: Deferred[None] = succeed(None)
         self._news: Deferred[None] | None = None
         self._noted = 0.0
-        self._position = self._noted_position = 0
+        self._checkpoint = self._noted_checkpoint = 0
         self._was_damaged = self._is_new = False
-        self._head = 0
+        self._high_watermark = 0
         self._is_begun = False
         self._trouble: str | None = None
         self._last_dead: str | None = None
@@ -105,9 +105,9 @@ class Reader:
     def health(self) -> ReaderHealth:
         """How far the journal has been read."""
         is_reading = self._webhooks and self._is_begun
-        backlog = max(self._journal.high_watermark - self._position, 0) if is_reading else 0
+        backlog = max(self._journal.high_watermark - self._checkpoint, 0) if is_reading else 0
         about = self._dead, self._trouble, self._last_dead
-        return ReaderHealth(self._position, backlog, *about)
+        return ReaderHealth(self._checkpoint, backlog, *about)
 
     async def count(self) -> None:
         """Count the dead letters that are held."""
@@ -122,7 +122,7 @@ class Reader:
         self._was_damaged = was_damaged
         self._is_new = not self._journal.begun
         # Where the story begins for those who have heard nothing yet: nothing was told so far.
-        self._head = self._journal.high_watermark
+        self._high_watermark = self._journal.high_watermark
         self._unsubscribe = self._journal.subscribe(self._hear)
         self._loop = Deferred.fromCoroutine(self._run(ready))
 
@@ -131,7 +131,7 @@ class Reader:
         self._unsubscribe()
         self._loop.cancel()
         await self._loop
-        if self._position != self._noted_position:
+        if self._checkpoint != self._noted_checkpoint:
             # Not for ever: what the disk does not take now is read from the journal again.
             noting = Deferred.fromCoroutine(self._note()).addErrback(lambda _: None)
             await noting.addTimeout(NOTE_WITHIN, self._clock, lambda result, _: None)
@@ -143,37 +143,37 @@ class Reader:
             ready()
             await self._journal.when_begun()
             while self._webhooks:
-                await self._tried("cannot be taken from the journal", self._turn)
+                await self._tried("cannot be taken from the journal", self._read_on)
 
     async def _begin(self) -> None:
-        await self._file.write(upkeep.begin, {one.name for one in self._webhooks}, self._now())
+        await self._file.write(maintenance.begin, {one.name for one in self._webhooks}, self._now())
         if not self._webhooks:
             # Nobody reads on from there, and nothing may wait to be forgotten for nobody.
             await self._journal.forget_reader(READER)
             return
         noted = await self._journal.checkpoint(READER)
-        own = await self._file.read(deliveries.position)
-        self._position = self._place(noted, own)
+        own = await self._file.read(deliveries.checkpoint)
+        self._checkpoint = self._where_to_begin(noted, own)
         await self._note()
 
-    def _place(self, noted: int | None, own: int | None) -> int:
+    def _where_to_begin(self, noted: int | None, own: int | None) -> int:
         """Where to read on."""
         if noted is None:
             # A journal that is made anew takes back what its predecessor had told.
-            return own if self._is_new and own is not None else self._head
+            return own if self._is_new and own is not None else self._high_watermark
         if self._was_damaged:
             return self._journal.low_watermark
         # A journal that was put back from a copy is behind what was read of it.
-        return min(noted if own is None else own, self._head)
+        return min(noted if own is None else own, self._high_watermark)
 
-    async def _turn(self) -> None:
+    async def _read_on(self) -> None:
         try:
-            events = await self._journal.after(self._position, BATCH)
+            events = await self._journal.after(self._checkpoint, BATCH)
         except BelowLowWatermark as error:
             # It may hold some of that all the same, as calls that Postgres has told it of.
-            events = await self._journal.held(self._position, BATCH)
+            events = await self._journal.held(self._checkpoint, BATCH)
             if not events:
-                self._position = error.low_watermark
+                self._checkpoint = error.low_watermark
         if events:
             await self._take(events)
         if self._clock.seconds() - self._noted >= NOTE_EVERY:
@@ -183,15 +183,15 @@ class Reader:
 
     async def _take(self, events: Sequence[Event]) -> None:
         last = events[-1].event_id
-        told = [one for event in events for one in await self._told_of(event)]
+        queued = [one for event in events for one in await self._told_of(event)]
         orders = {
             event.fact.call_id: event.fact.attached
             for event in events
             if isinstance(event.fact, ActionFact) and event.fact.attached is not None
         }
         try:
-            if told or orders:
-                await self._file.write(deliveries.take, told, last, self._now(), orders)
+            if queued or orders:
+                await self._file.write(deliveries.take, queued, last, self._now(), orders)
         except _NOT_THE_EVENTS:
             raise
         except Exception as error:
@@ -200,14 +200,14 @@ class Reader:
                     await self._take([event])
                 return
             await self._bury(events[0], error)
-            told = []
-        self._position = last
-        for name in {name for one in told for name in one.webhooks}:
+            queued = []
+        self._checkpoint = last
+        for name in {name for one in queued for name in one.webhooks}:
             self._taken(name)
 
-    async def _told_of(self, event: Event) -> list[Told]:
+    async def _told_of(self, event: Event) -> list[QueuedMessage]:
         try:
-            return await self._told(event)
+            return await self._queued(event)
         except _NOT_THE_EVENTS:
             raise
         except Exception as error:
@@ -226,7 +226,7 @@ class Reader:
             call_id=event.fact.call_id,
         )
 
-    async def _told(self, event: Event) -> list[Told]:
+    async def _queued(self, event: Event) -> list[QueuedMessage]:
         message = await self._message(event)
         if message is None:
             return []
@@ -234,10 +234,10 @@ class Reader:
         if not names:
             return []
         return [
-            Told(
+            QueuedMessage(
                 message.webhook_id,
                 message.type,
-                message.lane,
+                message.ordering_key,
                 message.call_id,
                 message.seq,
                 message.state,
@@ -246,7 +246,7 @@ class Reader:
             )
         ]
 
-    async def _message(self, event: Event) -> Message | None:
+    async def _message(self, event: Event) -> WebhookMessage | None:
         call = None
         if isinstance(event.fact, RecordFact):
             chain = await self._journal.chain(event.fact.call_id)
@@ -262,19 +262,19 @@ class Reader:
 
     async def _note(self) -> None:
         """Note the place: in our own file first, then in the journal, which may forget up to it."""
-        position = self._position
-        await self._file.write(deliveries.set_position, position)
+        position = self._checkpoint
+        await self._file.write(deliveries.set_checkpoint, position)
         await self._journal.set_checkpoint(READER, position)
-        self._noted, self._noted_position = self._clock.seconds(), position
+        self._noted, self._noted_checkpoint = self._clock.seconds(), position
 
     async def _wait(self) -> None:
         """Wait until something new is told, or there is a place to be noted."""
-        if self._journal.high_watermark > self._position:
+        if self._journal.high_watermark > self._checkpoint:
             return
         news: Deferred[None] = Deferred()
         self._news = news
         later = None
-        if self._position != self._noted_position:
+        if self._checkpoint != self._noted_checkpoint:
             later = self._clock.callLater(NOTE_EVERY, self._hear)
         try:
             await news

@@ -1,8 +1,8 @@
 """From an event of the journal to the message that webhooks carry. Pure.
 
-A message has a name that stays the same over retries, restarts and webhooks, and a lane: messages
-of one lane never overtake each other. The chain of a call and its recordings are one lane, the log
-of an operator is one.
+A message has a name that stays the same over retries, restarts and webhooks, and a ordering key:
+messages of one ordering key never overtake each other. The chain of a call and its recordings are
+one ordering key, the log of an operator is one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ccdaemon.store.records import OperatorRow, RecordRow, StateRow
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WebhookMessage:
     """One thing to tell.
 
     :ivar webhook_id: the receiver knows a repetition by it.
@@ -30,14 +30,16 @@ class Message:
 
     webhook_id: str
     type: str
-    lane: str
+    ordering_key: str
     call_id: int | None
     seq: int | None
     state: str | None
     tree: dict[str, object]
 
 
-def message_of(event: Event, node: str, base_url: str, call: CallView | None) -> Message | None:
+def message_of(
+    event: Event, node: str, base_url: str, call: CallView | None
+) -> WebhookMessage | None:
     """Make the message of an event; None for an event that is not told to anybody.
 
     :param node: the installation's name: operators' events are numbered by each for itself.
@@ -45,33 +47,33 @@ def message_of(event: Event, node: str, base_url: str, call: CallView | None) ->
     """
     fact, event_id = event.fact, event.event_id
     if isinstance(fact, StateFact):
-        told, view = fact.state, fact.call
-        row = StateRow(event_id, told, view.order_id, view.external_key, view.note)
-        return Message(
-            webhook_id=f"{told.call_id}-{told.seq}",
+        announced, view = fact.state, fact.call
+        row = StateRow(event_id, announced, view.order_id, view.external_key, view.note)
+        return WebhookMessage(
+            webhook_id=f"{announced.call_id}-{announced.seq}",
             type=CALL_STATE,
-            lane=f"call-{told.call_id}",
-            call_id=told.call_id,
-            seq=told.seq,
-            state=told.state.value,
+            ordering_key=f"call-{announced.call_id}",
+            call_id=announced.call_id,
+            seq=announced.seq,
+            state=announced.state.value,
             tree=_plain(announcement(row, base_url)),
         )
     if isinstance(fact, OperatorFact):
         change = fact.change
-        return Message(
+        return WebhookMessage(
             webhook_id=f"operator-{node}-{event_id}",
             type=OPERATOR_STATE,
-            lane=f"sip-{change.sip}",
+            ordering_key=f"sip-{change.sip}",
             call_id=change.call_id,
             seq=None,
             state=change.state.value,
             tree=_plain(announcement(OperatorRow(event_id, change), base_url)),
         )
     if isinstance(fact, RecordFact) and call is not None:
-        return Message(
+        return WebhookMessage(
             webhook_id=f"record-{fact.call_id}-{event_id}",
             type=RECORD_READY,
-            lane=f"call-{fact.call_id}",
+            ordering_key=f"call-{fact.call_id}",
             call_id=fact.call_id,
             seq=None,
             state=None,
@@ -80,7 +82,7 @@ def message_of(event: Event, node: str, base_url: str, call: CallView | None) ->
     return None
 
 
-def wants(webhook: Webhook, message: Message) -> bool:
+def wants(webhook: Webhook, message: WebhookMessage) -> bool:
     """Whether a webhook is to be told; ``states`` speak of calls alone."""
     if message.type not in webhook.types:
         return False

@@ -1,7 +1,7 @@
 """What is done to the table of deliveries now and then: begun anew, counted, forgotten from.
 
-Runs in the file's threads, as :mod:`ccdaemon.webhooks.deliveries` does. All times are ms since
-1970.
+Runs in the file's threads, as :mod:`ccdaemon.consumers.webhooks.deliveries` does. All times are ms
+since 1970.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _PRUNED = 500
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for one webhook, in how many lanes, and since when the oldest of it does."""
+    """What waits for one webhook, in how many ordering keys, and since when the oldest of it does."""
 
     waiting: int
-    lanes: int
+    ordering_keys: int
     oldest: int
 
 

@@ -1,4 +1,4 @@
-"""Tests of the messages: their names, their lanes, and who wants them."""
+"""Tests of the messages: their names, their ordering keys, and who wants them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.announcements import announcement
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers.webhooks.messages import WebhookMessage, message_of, wants
 from ccdaemon.operators import OperatorChange, Status
 from ccdaemon.store.facts import Event, Fact, OperatorFact
 from ccdaemon.store.records import RecordRow, StateRow
-from ccdaemon.webhooks.messages import Message, message_of, wants
 from tests.store.parts import ANSWERED, NOON, chain, change, recording, view
 
 BASE = "https://calls.example"
 
 
-def made(event: Event) -> Message:
+def made(event: Event) -> WebhookMessage:
     """The message of an event that has one."""
     message = message_of(event, "abcdef", BASE, view(12))
     assert message is not None
@@ -30,7 +30,7 @@ class Messages(SynchronousTestCase):
         """A state is named by its call and its place in the chain."""
         fact = chain(view(12, note="a gift"))[2]
         message = made(Event(77, fact))
-        self.assertEqual((message.webhook_id, message.lane), ("12-3", "call-12"))
+        self.assertEqual((message.webhook_id, message.ordering_key), ("12-3", "call-12"))
         self.assertEqual((message.type, message.state), ("call.state", "OPERATOR_PICKUP"))
         self.assertEqual((message.call_id, message.seq), (12, 3))
         row = StateRow(77, fact.state, "order-12", "key-12", "a gift")
@@ -40,7 +40,7 @@ class Messages(SynchronousTestCase):
         """A row of the operators' log is named by the journal it is in, and in order by sip."""
         message = made(Event(78, change("1000", Status.ONLINE)))
         self.assertEqual(message.webhook_id, "operator-abcdef-78")
-        self.assertEqual((message.lane, message.state), ("sip-1000", "online"))
+        self.assertEqual((message.ordering_key, message.state), ("sip-1000", "online"))
         self.assertEqual((message.call_id, message.seq), (None, None))
         talking = OperatorChange("1000", Status.INUSE, "INUSE", 12, NOON, None)
         self.assertEqual(made(Event(79, OperatorFact(talking))).call_id, 12)
@@ -48,7 +48,7 @@ class Messages(SynchronousTestCase):
     def test_recording(self) -> None:
         """A recording comes in the order of its call, with what the call says."""
         message = made(Event(80, recording(12)))
-        self.assertEqual((message.webhook_id, message.lane), ("record-12-80", "call-12"))
+        self.assertEqual((message.webhook_id, message.ordering_key), ("record-12-80", "call-12"))
         row = RecordRow(80, recording(12).record, view(12))
         self.assertEqual(message.tree, msgspec.to_builtins(announcement(row, BASE)))
 

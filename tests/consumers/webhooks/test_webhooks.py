@@ -19,18 +19,18 @@ from twisted.internet.task import deferLater
 from ccdaemon.calls.model import State
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers.webhooks import deliveries
+from ccdaemon.consumers.webhooks import enqueue as reader_module
+from ccdaemon.consumers.webhooks import webhooks as webhooks_module
+from ccdaemon.consumers.webhooks.delivery_file import NAME
+from ccdaemon.consumers.webhooks.delivery_log import LogFilter
+from ccdaemon.consumers.webhooks.enqueue import READER
+from ccdaemon.consumers.webhooks.retry_policy import Attempt, DeliveryStatus
+from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.store import journal_writes
 from ccdaemon.store.facts import Fact, StateFact
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.journal_file import connect
-from ccdaemon.webhooks import deliveries
-from ccdaemon.webhooks import reader as reader_module
-from ccdaemon.webhooks import webhooks as webhooks_module
-from ccdaemon.webhooks.delivery_file import NAME
-from ccdaemon.webhooks.delivery_log import LogFilter
-from ccdaemon.webhooks.reader import READER
-from ccdaemon.webhooks.retrying import Attempt, DeliveryStatus
-from ccdaemon.webhooks.webhooks import Webhooks
 from tests.store.parts import ANSWERED, JournalCase, chain, change, recording, turn, view
 
 SECRET = ("whsec_YWJj",)
@@ -140,9 +140,9 @@ class DeadLetters(WebhooksCase):
         self.assertIn("event 2: ", reading.last_dead or "")
         self.assertEqual(2, len(self.flushLoggedErrors(Exception)))
         # The journal may forget what it could not tell; then nothing is left to say of it.
-        await self.until(lambda: webhooks._reader._noted_position == journal.high_watermark)
+        await self.until(lambda: webhooks._reader._noted_checkpoint == journal.high_watermark)
         await journal.append(facts[2:])
-        await self.until(lambda: webhooks._reader._noted_position == journal.high_watermark)
+        await self.until(lambda: webhooks._reader._noted_checkpoint == journal.high_watermark)
         self.flushLoggedErrors(Exception)
         await webhooks.stopService()
         again = self.webhooks(journal, "crm")

@@ -1,4 +1,4 @@
-"""Tests of the courier: turns, pauses, limits, and what the receiver's answers do.
+"""Tests of the worker: turns, pauses, limits, and what the receiver's answers do.
 
 With a clock of its own and a table in memory that answers when it is let.
 """
@@ -14,12 +14,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.webhooks import deliveries
-from ccdaemon.webhooks.courier import GRACE, Courier
-from ccdaemon.webhooks.deliveries import SCHEMA, Told
-from ccdaemon.webhooks.due_times import DueTimes
-from ccdaemon.webhooks.retrying import Attempt
-from ccdaemon.webhooks.signing import key_of, signature
+from ccdaemon.consumers.webhooks import deliveries
+from ccdaemon.consumers.webhooks.clock_steps import ClockSteps
+from ccdaemon.consumers.webhooks.deliveries import SCHEMA, QueuedMessage
+from ccdaemon.consumers.webhooks.delivery_worker import GRACE, DeliveryWorker
+from ccdaemon.consumers.webhooks.retry_policy import Attempt
+from ccdaemon.consumers.webhooks.signing import key_of, signature
 from tests.clocks import HOUR, Wall
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -101,21 +101,21 @@ class Receiver:
 
 
 class CourierCase(SynchronousTestCase):
-    """A courier with everything around it."""
+    """A worker with everything around it."""
 
     def setUp(self) -> None:
         """Have no chance: the pause is the whole pause."""
         self.clock = Clock()
         self.wall = Wall(self.clock, 1_795_420_800)
         self.table = Table()
-        self.due_times = DueTimes(cast(Any, self.table), cast(Any, self.clock), self.wall)
+        self.due_times = ClockSteps(cast(Any, self.table), cast(Any, self.clock), self.wall)
         self.addCleanup(self.table.db.close)
         self.receiver = Receiver()
 
-    def courier(self, **keys: Any) -> Courier:
+    def worker(self, **keys: Any) -> DeliveryWorker:
         """Start one."""
         settings = {"url": "http://a", "name": "crm", "secret": (SECRET,), **keys}
-        courier = Courier(
+        worker = DeliveryWorker(
             Webhook(**settings),
             self.receiver,
             cast(Any, self.table),
@@ -124,18 +124,20 @@ class CourierCase(SynchronousTestCase):
             lambda tree, form: f"<{form}>{tree}".encode(),
             lambda: 1.0,
         )
-        courier.start()
-        return courier
+        worker.start()
+        return worker
 
-    def take(self, courier: Courier | None, *names: str) -> None:
+    def take(self, worker: DeliveryWorker | None, *names: str) -> None:
         """Take messages in, ``<call>-<seq>``."""
         messages = [
-            Told(name, "call.state", name.partition("-")[0], 1, 1, "CALL", b'{"a":1}', ("crm",))
+            QueuedMessage(
+                name, "call.state", name.partition("-")[0], 1, 1, "CALL", b'{"a":1}', ("crm",)
+            )
             for name in names
         ]
         deliveries.take(self.table.db, messages, 1, self.due_times.now())
-        if courier is not None:
-            courier.wake()
+        if worker is not None:
+            worker.wake()
 
 
 class Sending(CourierCase):
@@ -144,7 +146,7 @@ class Sending(CourierCase):
     def test_signed(self) -> None:
         """A POST carries its type and the three headers, signed with the moment of the attempt."""
         self.take(None, "1-1")
-        self.courier()
+        self.worker()
         ((_, headers, body),) = self.receiver.got
         self.assertEqual(body, b'{"a":1}')
         expected = signature(key_of(SECRET), "1-1", 1795420800, body)
@@ -160,8 +162,8 @@ class Sending(CourierCase):
 
     def test_a_retry_is_signed_anew(self) -> None:
         """Over retries the id stays, and the moment and so the signature are new."""
-        courier = self.courier()
-        self.take(courier, "1-1")
+        worker = self.worker()
+        self.take(worker, "1-1")
         self.receiver.answer("1-1", 500)
         self.clock.advance(1)
         (_, first, _), (_, second, _) = self.receiver.got
@@ -172,7 +174,7 @@ class Sending(CourierCase):
     def test_xml(self) -> None:
         """A webhook that wants XML gets it, and what is signed is what is sent."""
         self.take(None, "1-1")
-        self.courier(format="xml")
+        self.worker(format="xml")
         ((_, headers, body),) = self.receiver.got
         self.assertEqual(body, b"<xml>{'a': 1}")
         self.assertEqual(headers["Content-Type"], "application/xml; charset=utf-8")
@@ -181,24 +183,24 @@ class Sending(CourierCase):
 
     def test_in_turn(self) -> None:
         """The next state of a call is sent when the one before it is through; others go at once."""
-        courier = self.courier()
-        self.take(courier, "1-1", "1-2", "2-1")
+        worker = self.worker()
+        self.take(worker, "1-1", "1-2", "2-1")
         self.assertEqual(self.receiver.names, ["1-1", "2-1"])
         self.receiver.answer("1-1")
         self.assertEqual(self.receiver.names, ["1-1", "2-1", "1-2"])
 
     def test_so_many_at_once(self) -> None:
         """No more are under way than ``parallel`` says."""
-        courier = self.courier(parallel=2)
-        self.take(courier, "1-1", "2-1", "3-1", "4-1")
+        worker = self.worker(parallel=2)
+        self.take(worker, "1-1", "2-1", "3-1", "4-1")
         self.assertEqual(set(self.receiver.open), {"1-1", "2-1"})
         self.receiver.answer("2-1")
         self.assertEqual(set(self.receiver.open), {"1-1", "3-1"})
 
     def test_pauses(self) -> None:
         """What failed is tried again after its pause, and nothing of its call before."""
-        courier = self.courier()
-        self.take(courier, "1-1", "1-2")
+        worker = self.worker()
+        self.take(worker, "1-1", "1-2")
         for pause in (1, 2, 4, 8):
             self.receiver.answer("1-1", 500)
             self.clock.advance(pause - 0.5)
@@ -207,14 +209,12 @@ class Sending(CourierCase):
             self.assertEqual(list(self.receiver.open), ["1-1"])
         self.receiver.answer("1-1")
         self.assertEqual(self.receiver.names, ["1-1"] * 5 + ["1-2"])
-        self.assertEqual(
-            (courier.standing.counts.delivered, courier.standing.counts.errors), (1, 4)
-        )
+        self.assertEqual((worker.receiver.counts.delivered, worker.receiver.counts.errors), (1, 4))
 
     def test_retry_after(self) -> None:
         """Retry-After is kept to."""
-        courier = self.courier()
-        self.take(courier, "1-1")
+        worker = self.worker()
+        self.take(worker, "1-1")
         self.receiver.answer("1-1", 503, "30")
         self.clock.advance(29)
         self.assertEqual(len(self.receiver.got), 1)
@@ -223,44 +223,44 @@ class Sending(CourierCase):
 
     def test_given_up(self) -> None:
         """After a day it is given up, and the next one of the call has its turn."""
-        courier = self.courier(retry_first=3600.0, retry_longest=3600.0)
-        self.take(courier, "1-1", "1-2")
+        worker = self.worker(retry_first=3600.0, retry_longest=3600.0)
+        self.take(worker, "1-1", "1-2")
         for _ in range(24):
             self.receiver.answer("1-1", 500)
             self.clock.pump([60] * 60)
         self.receiver.answer("1-1", 500)
         self.assertEqual(list(self.receiver.open), ["1-2"])
-        self.assertEqual((courier.standing.counts.given_up, len(self.receiver.got)), (1, 26))
+        self.assertEqual((worker.receiver.counts.given_up, len(self.receiver.got)), (1, 26))
 
     def test_what_nobody_foresaw(self) -> None:
         """A POST that cannot even be made waits its time like any other."""
-        courier = self.courier()
+        worker = self.worker()
         self.receiver.breaks = ValueError("no")
-        self.take(courier, "1-1")
+        self.take(worker, "1-1")
         self.assertEqual(len(self.receiver.got), 1)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.receiver.breaks = None
         self.clock.advance(1)
         self.receiver.answer("1-1")
-        self.assertEqual(courier.standing.last_error, "ValueError: no")
+        self.assertEqual(worker.receiver.last_error, "ValueError: no")
 
     def test_an_answer_that_is_old(self) -> None:
         """What was delivered while the table was read is not sent again."""
-        courier = self.courier()
-        self.take(courier, "1-1")
+        worker = self.worker()
+        self.take(worker, "1-1")
         self.table.slow = True
-        self.take(courier, "2-1")
+        self.take(worker, "2-1")
         self.receiver.answer("1-1")
         self.table.let_go()
         self.table.let_go()
         self.assertEqual(self.receiver.names, ["1-1", "2-1"])
 
     def test_an_answer_from_between(self) -> None:
-        """Nor where the next of its lane is under way by then; and what came with it is sent."""
-        courier = self.courier()
-        self.take(courier, "1-1")
+        """Nor where the next of its ordering key is under way by then; and what came with it is sent."""
+        worker = self.worker()
+        self.take(worker, "1-1")
         self.table.slow = True
-        self.take(courier, "1-2", "2-1")
+        self.take(worker, "1-2", "2-1")
         self.receiver.answer("1-1")
         self.table.let_go()
         self.assertEqual(self.receiver.names, ["1-1", "1-2", "2-1"])
@@ -270,8 +270,8 @@ class Sending(CourierCase):
 
     def test_places_are_shared(self) -> None:
         """A call with many states gives its place up to others that wait, and has its turn."""
-        courier = self.courier(parallel=1)
-        self.take(courier, "1-1", "1-2", "1-3", "2-1")
+        worker = self.worker(parallel=1)
+        self.take(worker, "1-1", "1-2", "1-3", "2-1")
         for name in ("1-1", "2-1", "1-2", "1-3"):
             self.clock.advance(0.01)
             self.receiver.answer(name)
@@ -279,11 +279,11 @@ class Sending(CourierCase):
 
     def test_told_while_the_one_before_ends(self) -> None:
         """A state that is taken in just when the one before it has ended does not wait."""
-        courier = self.courier()
-        self.take(courier, "1-1")
+        worker = self.worker()
+        self.take(worker, "1-1")
         self.table.slow = True
         self.receiver.answer("1-1")
-        self.take(courier, "1-2")
+        self.take(worker, "1-2")
         self.table.let_go()
         self.assertEqual(list(self.receiver.open), ["1-2"])
 
@@ -291,12 +291,12 @@ class Sending(CourierCase):
         """What waits for its next attempt waits its seconds, wherever the clock is put."""
         for by in (-HOUR, HOUR, -48 * HOUR, 48 * HOUR):
             self.setUp()
-            courier = self.courier()
-            self.take(courier, "1-1")
+            worker = self.worker()
+            self.take(worker, "1-1")
             self.receiver.answer("1-1", 500)
             self.wall.set(by)
-            self.take(courier, "2-1")
-            self.clock.advance(courier.webhook.retry_first - 0.5)
+            self.take(worker, "2-1")
+            self.clock.advance(worker.webhook.retry_first - 0.5)
             self.assertEqual(self.receiver.names, ["1-1", "2-1"])
             self.clock.advance(0.5)
             self.assertEqual(self.receiver.names, ["1-1", "2-1", "1-1"])
@@ -305,17 +305,17 @@ class Sending(CourierCase):
         """What is being sent meanwhile is not given up, and waits no longer than it should."""
         for by in (-48 * HOUR, 48 * HOUR):
             self.setUp()
-            courier = self.courier()
-            self.take(courier, "1-1")
+            worker = self.worker()
+            self.take(worker, "1-1")
             self.wall.set(by)
             self.receiver.answer("1-1", 500)
-            self.clock.advance(courier.webhook.retry_first)
+            self.clock.advance(worker.webhook.retry_first)
             self.assertEqual(self.receiver.names, ["1-1", "1-1"])
 
     def test_the_receiver_is_back_after_the_clock_was_put_back(self) -> None:
         """What waits is sent at once, as always."""
-        courier = self.courier(retry_first=3000, retry_longest=3600)
-        self.take(courier, "1-1", "2-1", "3-1")
+        worker = self.worker(retry_first=3000, retry_longest=3600)
+        self.take(worker, "1-1", "2-1", "3-1")
         self.receiver.answer("1-1", 500)
         self.receiver.answer("2-1", 500)
         self.wall.set(-HOUR)
@@ -328,92 +328,92 @@ class Answers(CourierCase):
 
     def test_gone(self) -> None:
         """410 stops the webhook, for what waits and what comes, until it is resumed."""
-        courier = self.courier()
-        self.take(courier, "1-1", "1-2", "2-1")
+        worker = self.worker()
+        self.take(worker, "1-1", "1-2", "2-1")
         self.receiver.answer("1-1", 410)
         self.receiver.answer("2-1", 500)
-        self.take(courier, "3-1")
+        self.take(worker, "3-1")
         self.clock.advance(3600)
         self.assertEqual(self.receiver.names, ["1-1", "2-1"])
-        self.assertEqual(courier.standing.stopped_since, 1795420800000)
+        self.assertEqual(worker.receiver.stopped_since, 1795420800000)
         self.table.db.execute("DELETE FROM stopped")
-        self.take(courier, "4-1")
+        self.take(worker, "4-1")
         self.assertEqual(self.receiver.open, {})
-        courier.resume()
+        worker.resume()
         self.assertEqual(list(self.receiver.open), ["4-1"])
-        self.assertIsNone(courier.standing.stopped_since)
+        self.assertIsNone(worker.receiver.stopped_since)
 
     def test_back_again(self) -> None:
         """When a receiver is back after it failed for several calls, all of them are tried."""
-        courier = self.courier(retry_first=600.0)
-        self.take(courier, "1-1", "2-1", "3-1")
+        worker = self.worker(retry_first=600.0)
+        self.take(worker, "1-1", "2-1", "3-1")
         for name in ("1-1", "2-1", "3-1"):
             self.receiver.answer(name, None)
-        self.assertEqual(courier.standing.failing_since, 1795420800000)
+        self.assertEqual(worker.receiver.failing_since, 1795420800000)
         self.clock.advance(5)
-        self.take(courier, "4-1")
+        self.take(worker, "4-1")
         self.assertEqual(list(self.receiver.open), ["4-1"])
         self.receiver.answer("4-1")
         self.assertEqual(set(self.receiver.open), {"1-1", "2-1", "3-1"})
-        self.assertIsNone(courier.standing.failing_since)
+        self.assertIsNone(worker.receiver.failing_since)
 
     def test_back_after_a_start(self) -> None:
         """So they are where the daemon has been started since."""
-        first = self.courier(retry_first=600.0)
+        first = self.worker(retry_first=600.0)
         self.take(first, "1-1", "2-1")
         self.receiver.answer("1-1", None)
         self.receiver.answer("2-1", None)
         self.successResultOf(Deferred.fromCoroutine(first.stop()))
-        courier = self.courier(retry_first=600.0)
+        worker = self.worker(retry_first=600.0)
         self.assertEqual(self.receiver.open, {})
         for name in ("3-1", "4-1"):
-            self.take(courier, name)
+            self.take(worker, name)
             self.receiver.answer(name)
         self.assertEqual(set(self.receiver.open), {"1-1", "2-1"})
         self.receiver.answer("1-1")
         self.receiver.answer("2-1", None)
-        self.take(courier, "5-1")
+        self.take(worker, "5-1")
         self.receiver.answer("5-1")
         self.assertEqual(self.receiver.open, {})
 
     def test_one_that_it_does_not_like(self) -> None:
         """One call that fails for what it says is not tried each time another goes through."""
-        courier = self.courier(retry_first=600.0)
-        self.take(courier, "1-1")
+        worker = self.worker(retry_first=600.0)
+        self.take(worker, "1-1")
         self.receiver.answer("1-1", 500)
         for call in range(2, 9):
-            self.take(courier, f"{call}-1")
+            self.take(worker, f"{call}-1")
             self.receiver.answer(f"{call}-1")
         self.assertEqual(self.receiver.names.count("1-1"), 1)
 
     def test_two_that_it_does_not_like(self) -> None:
         """Nor are several such calls, again and again: once a minute at most."""
-        courier = self.courier(retry_first=600.0)
-        self.take(courier, "1-1", "2-1")
+        worker = self.worker(retry_first=600.0)
+        self.take(worker, "1-1", "2-1")
         for call in range(3, 103):
             for name in ("1-1", "2-1"):
                 if name in self.receiver.open:
                     self.receiver.answer(name, 422)
-            self.take(courier, f"{call}-1")
+            self.take(worker, f"{call}-1")
             for name in set(self.receiver.open) - {"1-1", "2-1"}:
                 self.receiver.answer(name)
             self.clock.advance(1)
         self.assertIn(self.receiver.names.count("1-1"), (2, 3))
-        self.assertGreater(courier.standing.counts.delivered, 90)
+        self.assertGreater(worker.receiver.counts.delivered, 90)
 
     def test_back_twice_within_a_minute(self) -> None:
         """Who is away again at once, and comes back, gets what waits a minute later."""
-        courier = self.courier(retry_first=600.0)
-        self.take(courier, "1-1", "2-1")
+        worker = self.worker(retry_first=600.0)
+        self.take(worker, "1-1", "2-1")
         self.receiver.answer("1-1", None)
         self.receiver.answer("2-1", None)
-        self.take(courier, "3-1")
+        self.take(worker, "3-1")
         self.receiver.answer("3-1")
         self.assertEqual(set(self.receiver.open), {"1-1", "2-1"})
         self.receiver.answer("1-1", None)
         self.receiver.answer("2-1", None)
         self.clock.advance(30)
-        self.take(courier, "4-1")
+        self.take(worker, "4-1")
         self.receiver.answer("4-1")
         self.assertEqual(self.receiver.open, {})
         self.clock.pump([10] * 3)
@@ -425,9 +425,9 @@ class Stopping(CourierCase):
 
     def test_under_way(self) -> None:
         """What is under way may end, nothing new begins, and connections are closed."""
-        courier = self.courier()
-        self.take(courier, "1-1", "1-2")
-        stopped = Deferred.fromCoroutine(courier.stop())
+        worker = self.worker()
+        self.take(worker, "1-1", "1-2")
+        stopped = Deferred.fromCoroutine(worker.stop())
         self.assertNoResult(stopped)
         self.receiver.answer("1-1")
         self.successResultOf(stopped)
@@ -437,21 +437,21 @@ class Stopping(CourierCase):
 
     def test_not_for_ever(self) -> None:
         """What does not end in time is broken off, and still waits at the next start."""
-        courier = self.courier()
-        self.take(courier, "1-1")
-        stopped = Deferred.fromCoroutine(courier.stop())
+        worker = self.worker()
+        self.take(worker, "1-1")
+        stopped = Deferred.fromCoroutine(worker.stop())
         self.clock.advance(GRACE)
         self.successResultOf(stopped)
         self.assertEqual(self.receiver.cut, ["1-1"])
-        self.courier()
+        self.worker()
         self.assertEqual(self.receiver.names, ["1-1", "1-1"])
 
     def test_while_it_looks(self) -> None:
         """A look that is under way is waited for, and begins nothing."""
-        courier = self.courier()
+        worker = self.worker()
         self.table.slow = True
-        self.take(courier, "1-1")
-        stopped = Deferred.fromCoroutine(courier.stop())
+        self.take(worker, "1-1")
+        stopped = Deferred.fromCoroutine(worker.stop())
         self.assertNoResult(stopped)
         self.table.let_go()
         self.successResultOf(stopped)
@@ -459,12 +459,12 @@ class Stopping(CourierCase):
 
     def test_while_the_disk_takes_nothing(self) -> None:
         """What waits for the disk before anything is looked for is not waited for, for ever."""
-        courier = self.courier()
-        self.take(courier, "1-1", "2-1", "3-1")
+        worker = self.worker()
+        self.take(worker, "1-1", "2-1", "3-1")
         self.table.stuck = deliveries.hasten
         for name, status in (("1-1", 500), ("2-1", 500), ("3-1", 200)):
             self.receiver.answer(name, status)
-        stopped = Deferred.fromCoroutine(courier.stop())
+        stopped = Deferred.fromCoroutine(worker.stop())
         self.assertNoResult(stopped)
         self.clock.advance(GRACE)
         self.successResultOf(stopped)

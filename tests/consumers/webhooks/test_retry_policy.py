@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.webhooks.retrying import (
+from ccdaemon.consumers.webhooks.retry_policy import (
     LONGEST_RETRY_AFTER,
     Attempt,
     Backoff,
     DeliveryStatus,
-    Verdict,
+    RetryDecision,
     asked_pause,
     judge,
 )
@@ -37,11 +37,11 @@ class Pauses(SynchronousTestCase):
 
     def test_many(self) -> None:
         """What is spent on a receiver that is away has a bound: ten attempts a second."""
-        self.assertEqual(SLOW.pause(1, lanes=5), 1.0)
-        self.assertEqual(SLOW.pause(1, lanes=100), 10.0)
-        self.assertEqual(SLOW.pause(12, lanes=100), 600.0)
-        self.assertEqual(SLOW.pause(12, lanes=100_000), 10_000.0)
-        verdict = judge(Attempt(500), 1, NOW, NOW, SLOW, lanes=100)
+        self.assertEqual(SLOW.pause(1, ordering_keys=5), 1.0)
+        self.assertEqual(SLOW.pause(1, ordering_keys=100), 10.0)
+        self.assertEqual(SLOW.pause(12, ordering_keys=100), 600.0)
+        self.assertEqual(SLOW.pause(12, ordering_keys=100_000), 10_000.0)
+        verdict = judge(Attempt(500), 1, NOW, NOW, SLOW, ordering_keys=100)
         self.assertEqual(verdict.next_ms, NOW + 10_000)
 
     @given(st.integers(1, 100_000), st.floats(0, 1))
@@ -54,7 +54,7 @@ class Pauses(SynchronousTestCase):
 class Verdicts(SynchronousTestCase):
     """What an answer means."""
 
-    def verdict(self, attempt: Attempt, told: int = NOW, attempts: int = 1) -> Verdict:
+    def verdict(self, attempt: Attempt, told: int = NOW, attempts: int = 1) -> RetryDecision:
         """Judge it now."""
         return judge(attempt, attempts, told, NOW, SLOW)
 
@@ -84,9 +84,9 @@ class Verdicts(SynchronousTestCase):
     def test_a_day(self) -> None:
         """The last attempt is a day after it was told, and then it is given up."""
         almost = self.verdict(Attempt(500), NOW - DAY + 3000, attempts=20)
-        self.assertEqual(almost, Verdict(DeliveryStatus.WAITING, NOW + 3000))
+        self.assertEqual(almost, RetryDecision(DeliveryStatus.WAITING, NOW + 3000))
         self.assertEqual(
-            self.verdict(Attempt(500), NOW - DAY, attempts=21), Verdict(DeliveryStatus.FAILED)
+            self.verdict(Attempt(500), NOW - DAY, attempts=21), RetryDecision(DeliveryStatus.FAILED)
         )
         self.assertIs(self.verdict(Attempt(200), NOW - 2 * DAY).status, DeliveryStatus.DELIVERED)
 

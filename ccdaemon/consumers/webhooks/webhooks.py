@@ -1,6 +1,6 @@
-"""All webhooks together: the reader of the journal, the table of deliveries, a courier for each.
+"""All webhooks together: the reader of the journal, the table of deliveries, a worker for each.
 
-The reader never waits for a receiver; couriers never wait for one another.
+The reader never waits for a receiver; workers never wait for one another.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from twisted.python.failure import Failure
 
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers.webhooks import delivery_log, maintenance
+from ccdaemon.consumers.webhooks.clock_steps import ClockSteps
+from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
+from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
+from ccdaemon.consumers.webhooks.delivery_worker import DeliveryWorker, Sends, Spell
+from ccdaemon.consumers.webhooks.enqueue import Enqueuer, ReaderHealth
+from ccdaemon.consumers.webhooks.maintenance import Backlog
+from ccdaemon.consumers.webhooks.receiver_health import DeliveryCounts
 from ccdaemon.store.group_commit import WINDOW
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Page
-from ccdaemon.webhooks import delivery_log, upkeep
-from ccdaemon.webhooks.courier import Courier, Sends, Spell
-from ccdaemon.webhooks.delivery_file import DeliveryFile
-from ccdaemon.webhooks.delivery_log import DeliveryRow, LogFilter
-from ccdaemon.webhooks.due_times import DueTimes
-from ccdaemon.webhooks.reader import Reader, ReaderHealth
-from ccdaemon.webhooks.standing import Counts
-from ccdaemon.webhooks.upkeep import Backlog
 
 #: Seconds between two counts of what waits.
 COUNT_EVERY = 5.0
@@ -56,7 +56,7 @@ class WebhookHealth:
     failing_since: int | None
     stopped_since: int | None
     last_error: str | None
-    counts: Counts
+    counts: DeliveryCounts
 
 
 class Webhooks(Service):
@@ -87,14 +87,14 @@ class Webhooks(Service):
     ) -> None:
         self._clock = clock
         self._file = DeliveryFile(reactor, state_dir, window=window)
-        self._due_times = DueTimes(self._file, clock, wall)
-        self._couriers = {
-            webhook.name: Courier(
+        self._due_times = ClockSteps(self._file, clock, wall)
+        self._workers = {
+            webhook.name: DeliveryWorker(
                 webhook, sends(webhook), self._file, clock, self._due_times, spell, random
             )
             for webhook in webhooks
         }
-        self._reader = Reader(
+        self._reader = Enqueuer(
             clock, journal, self._file, self._due_times, webhooks, base_url, spell, self._wake
         )
         self._timers: dict[str, IDelayedCall] = {}
@@ -102,8 +102,8 @@ class Webhooks(Service):
 
     def observe(self, attempt: Callable[[str, float], None]) -> None:
         """Have told of each attempt, by the webhook's name, how many seconds it took."""
-        for name, courier in self._couriers.items():
-            courier.observe = partial(attempt, name)
+        for name, worker in self._workers.items():
+            worker.observe = partial(attempt, name)
 
     # Life
 
@@ -118,8 +118,8 @@ class Webhooks(Service):
     def _ready(self) -> None:
         self._repeat("count", 0, COUNT_EVERY, self._count)
         self._repeat("prune", PRUNE_EVERY, PRUNE_EVERY, self._prune)
-        for courier in self._couriers.values():
-            courier.start()
+        for worker in self._workers.values():
+            worker.start()
 
     def stopService(self) -> Deferred[None]:
         """Stop; what is not delivered is sent after the next start."""
@@ -131,13 +131,13 @@ class Webhooks(Service):
 
     async def _close(self) -> None:
         await self._reader.stop()
-        stopping = [Deferred.fromCoroutine(one.stop()) for one in self._couriers.values()]
+        stopping = [Deferred.fromCoroutine(one.stop()) for one in self._workers.values()]
         for one in stopping:
             await one
         await self._file.close()
 
     def _wake(self, name: str) -> None:
-        self._couriers[name].wake()
+        self._workers[name].wake()
 
     # Upkeep
 
@@ -160,18 +160,18 @@ class Webhooks(Service):
 
     async def _count(self) -> None:
         await self._reader.count()
-        self._backlog = await self._file.read(upkeep.backlog)
-        for name, courier in self._couriers.items():
+        self._backlog = await self._file.read(maintenance.backlog)
+        for name, worker in self._workers.items():
             backlog = self._backlog.get(name)
-            courier.lanes = backlog.lanes if backlog else 0
+            worker.ordering_keys = backlog.ordering_keys if backlog else 0
 
     async def _prune(self) -> None:
-        named = await self._file.read(upkeep.named)
+        named = await self._file.read(maintenance.named)
         for name in named:
-            courier = self._couriers.get(name)
-            days = courier.webhook.log_days if courier else LOG_DAYS
+            worker = self._workers.get(name)
+            days = worker.webhook.log_days if worker else LOG_DAYS
             before = self._now() - days * _DAY
-            while await self._file.write(upkeep.prune, name, before):
+            while await self._file.write(maintenance.prune, name, before):
                 pass
 
     def _now(self) -> int:
@@ -182,7 +182,7 @@ class Webhooks(Service):
     @property
     def health(self) -> Sequence[WebhookHealth]:
         """How each webhook is."""
-        return [self._health(courier) for courier in self._couriers.values()]
+        return [self._health(worker) for worker in self._workers.values()]
 
     @property
     def reading(self) -> ReaderHealth:
@@ -199,17 +199,17 @@ class Webhooks(Service):
         """Why nothing can be noted of deliveries just now; None if it can."""
         return self._file.broken
 
-    def _health(self, courier: Courier) -> WebhookHealth:
-        backlog, standing = self._backlog.get(courier.webhook.name), courier.standing
+    def _health(self, worker: DeliveryWorker) -> WebhookHealth:
+        backlog, receiver = self._backlog.get(worker.webhook.name), worker.receiver
         return WebhookHealth(
-            name=courier.webhook.name,
-            shown=courier.webhook.shown,
+            name=worker.webhook.name,
+            shown=worker.webhook.shown,
             backlog=backlog.waiting if backlog else 0,
             oldest=backlog.oldest if backlog else None,
-            failing_since=standing.failing_since,
-            stopped_since=standing.stopped_since,
-            last_error=standing.last_error,
-            counts=replace(standing.counts),
+            failing_since=receiver.failing_since,
+            stopped_since=receiver.stopped_since,
+            last_error=receiver.last_error,
+            counts=replace(receiver.counts),
         )
 
     async def page(self, page: int, per_page: int, filter: LogFilter) -> Page[DeliveryRow]:
@@ -218,17 +218,17 @@ class Webhooks(Service):
 
     async def forget(self, call_ids: Collection[int]) -> None:
         """Forget calls, with everything that was sent or is to be sent of them."""
-        await self._file.write(upkeep.forget, call_ids)
+        await self._file.write(maintenance.forget, call_ids)
 
     async def redeliver(self, filter: LogFilter) -> Sequence[DeliveryRow]:
         """Have deliveries sent once more, each in its turn; at once, if they wait anyhow.
 
         :return: those that will be sent, oldest first, at most ``REDELIVERED``.
         """
-        names = frozenset(self._couriers)
+        names = frozenset(self._workers)
         rows = await self._file.write(delivery_log.redeliver, filter, names, self._now())
         for name in {row.webhook for row in rows}:
-            self._couriers[name].resume()
+            self._workers[name].resume()
         return rows
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from twisted.logger import Logger
 
-from ccdaemon.webhooks.retrying import Attempt, DeliveryStatus, Verdict
+from ccdaemon.consumers.webhooks.retry_policy import Attempt, DeliveryStatus, RetryDecision
 
-#: So many lanes have to have failed, with none that went through, for the receiver to be called
-#: away: one that fails alone may fail for what it says.
+#: So many ordering keys have to have failed, with none that went through, for the receiver to be
+#: called away: one that fails alone may fail for what it says.
 AWAY = 2
 
 
 @dataclass(slots=True)
-class Counts:
+class DeliveryCounts:
     """What has come of the attempts since the start; ``errors`` counts those that failed."""
 
     delivered: int = 0
@@ -25,7 +25,7 @@ class Counts:
     given_up: int = 0
 
 
-class Standing:
+class ReceiverHealth:
     """What is known of a receiver.
 
     :ivar counts: since the start.
@@ -33,32 +33,32 @@ class Standing:
     :ivar stopped_since: when the receiver answered 410; None: it has not.
     :ivar last_error: what went wrong last; None if nothing has.
     :ivar is_back: it was away and has taken something since; whoever acts upon that resets it.
-    :ivar was_away: it had failed for several lanes before the daemon started.
+    :ivar was_away: it had failed for several ordering keys before the daemon started.
     """
 
     _log = Logger()
 
     def __init__(self, name: str) -> None:
-        self.counts = Counts()
+        self.counts = DeliveryCounts()
         self.failing_since: int | None = None
         self.stopped_since: int | None = None
         self.last_error: str | None = None
         self.is_back = self.was_away = False
         self._name = name
-        self._failed_lanes: set[str] = set()
+        self._failed_keys: set[str] = set()
 
     def delivered(self) -> None:
         """Note a delivery."""
         self.counts.delivered += 1
         self.failing_since = None
-        if self.was_away or len(self._failed_lanes) >= AWAY:
+        if self.was_away or len(self._failed_keys) >= AWAY:
             self.is_back = True
             self._log.info("webhook {name} is back", name=self._name)
         self.was_away = False
-        self._failed_lanes.clear()
+        self._failed_keys.clear()
 
     def failed(
-        self, webhook_id: str, lane: str, attempt: Attempt, verdict: Verdict, now: int
+        self, webhook_id: str, ordering_key: str, attempt: Attempt, verdict: RetryDecision, now: int
     ) -> None:
         """Note that an attempt has failed."""
         self.counts.errors += 1
@@ -66,9 +66,9 @@ class Standing:
         if self.failing_since is None:
             self.failing_since = now
         # No more are remembered than are needed: there may be thousands.
-        if len(self._failed_lanes) < AWAY:
-            self._failed_lanes.add(lane)
-            if len(self._failed_lanes) == AWAY:
+        if len(self._failed_keys) < AWAY:
+            self._failed_keys.add(ordering_key)
+            if len(self._failed_keys) == AWAY:
                 self._say("fails, and goes on being tried: {error}", error=attempt.error)
         if verdict.status is DeliveryStatus.FAILED:
             self.counts.given_up += 1

@@ -48,15 +48,15 @@ class Backoff:
     longest: float
     random: Callable[[], float]
 
-    def pause(self, attempts: int, lanes: int = 0) -> float:
+    def pause(self, attempts: int, ordering_keys: int = 0) -> float:
         """Seconds until the next attempt after so many that failed.
 
-        :param lanes: how many lanes wait for their next attempt: the more there are the longer
-            it is, so that what is spent on a receiver that is away has a bound.
+        :param ordering keys: how many ordering keys wait for their next attempt: the more there are
+            the longer it is, so that what is spent on a receiver that is away has a bound.
         """
         # Two to the power of more than this is longer than any limit.
         whole = min(self.first * 2.0 ** min(attempts - 1, 64), self.longest)
-        return max(whole, lanes / RETRIES) * (0.5 + 0.5 * self.random())
+        return max(whole, ordering_keys / RETRIES) * (0.5 + 0.5 * self.random())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RetryDecision:
     """What is to be done; ``next_ms`` says when where the delivery goes on waiting."""
 
     status: DeliveryStatus
@@ -82,27 +82,32 @@ class Verdict:
 
 
 def judge(
-    attempt: Attempt, attempts: int, told_ms: int, now_ms: int, backoff: Backoff, lanes: int = 0
-) -> Verdict:
+    attempt: Attempt,
+    attempts: int,
+    told_ms: int,
+    now_ms: int,
+    backoff: Backoff,
+    ordering_keys: int = 0,
+) -> RetryDecision:
     """Say what becomes of a delivery.
 
     :param attempts: how many there have been, with this one.
     :param told_ms: since when it is tried.
-    :param lanes: as :meth:`Backoff.pause` has it.
+    :param ordering keys: as :meth:`Backoff.pause` has it.
     """
     status = attempt.http_status
     if status is not None and 200 <= status < 300:
-        return Verdict(DeliveryStatus.DELIVERED)
+        return RetryDecision(DeliveryStatus.DELIVERED)
     if status == GONE:
-        return Verdict(DeliveryStatus.STOPPED)
+        return RetryDecision(DeliveryStatus.STOPPED)
     end_ms = told_ms + int(GIVE_UP_AFTER * 1000)
     if now_ms >= end_ms:
-        return Verdict(DeliveryStatus.FAILED)
-    pause = backoff.pause(attempts, lanes)
+        return RetryDecision(DeliveryStatus.FAILED)
+    pause = backoff.pause(attempts, ordering_keys)
     if attempt.retry_after is not None:
         pause = max(pause, asked_pause(attempt.retry_after, now_ms))
     # The last attempt is at the end, whatever the pause is.
-    return Verdict(DeliveryStatus.WAITING, min(now_ms + int(pause * 1000), end_ms))
+    return RetryDecision(DeliveryStatus.WAITING, min(now_ms + int(pause * 1000), end_ms))
 
 
 def asked_pause(retry_after: str, now_ms: int) -> float:

@@ -1,7 +1,7 @@
 """The log of deliveries: what was sent where, what came of it, and having it sent once more.
 
-Runs in the file's threads, as :mod:`ccdaemon.webhooks.deliveries` does. All times are ms since
-1970.
+Runs in the file's threads, as :mod:`ccdaemon.consumers.webhooks.deliveries` does. All times are ms
+since 1970.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from ccdaemon.consumers.webhooks.deliveries import line_up
+from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
 from ccdaemon.store.records import Page
-from ccdaemon.webhooks.deliveries import line_up
-from ccdaemon.webhooks.retrying import DeliveryStatus
 
 #: How many deliveries are sent once more in one go.
 REDELIVERED = 1000
@@ -110,8 +110,8 @@ def redeliver(
         " WHERE delivery_id = ?",
         [(now, delivery_id) for delivery_id, _, _ in found],
     )
-    for webhook, lane in {(webhook, lane) for _, webhook, lane in found}:
-        line_up(db, webhook, lane, now)
+    for webhook, ordering_key in {(webhook, ordering_key) for _, webhook, ordering_key in found}:
+        line_up(db, webhook, ordering_key, now)
     db.executemany("DELETE FROM stopped WHERE webhook = ?", {(webhook,) for _, webhook, _ in found})
     # At most REDELIVERED of them: far from SQLite's limit of values in one statement.
     ids = [delivery_id for delivery_id, _, _ in found]

@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.webhooks.retrying import Attempt
-from ccdaemon.webhooks.sender import Sender, sender
+from ccdaemon.consumers.webhooks.retry_policy import Attempt
+from ccdaemon.consumers.webhooks.sender import Sender, sender
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 net: Any = reactor

@@ -18,10 +18,10 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from ccdaemon.consumers.webhooks.deliveries import SCHEMA, checkpoint
 from ccdaemon.store.failures import JournalBroken
 from ccdaemon.store.group_commit import RETRY, WINDOW, GroupCommit
 from ccdaemon.store.journal_file import connect
-from ccdaemon.webhooks.deliveries import SCHEMA, position
 
 NAME = "webhooks.sqlite"
 _APPLICATION = 0x63637768  # "ccwh"
@@ -55,7 +55,7 @@ class DeliveryFile:
             self._path,
             connect,
             _probe,
-            self._told,
+            self._writability_changed,
             lambda: None,
             window=window,
             retry=retry,
@@ -141,7 +141,7 @@ class DeliveryFile:
             self._db.close()
             self._db = None
 
-    def _told(self, reason: str | None) -> None:
+    def _writability_changed(self, reason: str | None) -> None:
         self.broken = reason
         if reason is None:
             self._log.info("the file of webhooks can be written again")
@@ -159,7 +159,7 @@ def _prepare(path: Path) -> str | None:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if (application, version) != (_APPLICATION, _VERSION):
                 return f"it is of another program or version ({application}, {version})"
-            position(db)
+            checkpoint(db)
     except sqlite3.DatabaseError as error:
         return str(error)
     return None

@@ -1,0 +1,1 @@
+"""What reads the event log on and does something with it."""
