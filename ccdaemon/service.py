@@ -69,13 +69,13 @@ from ccdaemon.store.postgres import Database
 from ccdaemon.store.removals import Removals
 from ccdaemon.store.renumbering import Renumbering
 from ccdaemon.store.shipper import Shipper
-from ccdaemon.switchboard.control import Control
-from ccdaemon.switchboard.entries import Entries
-from ccdaemon.switchboard.incoming import REFUSAL as AGI_REFUSAL
-from ccdaemon.switchboard.incoming import SETTINGS as AGI_SETTINGS
-from ccdaemon.switchboard.incoming import Incoming
-from ccdaemon.switchboard.listening import Listening
-from ccdaemon.switchboard.pausing import Pausing
+from ccdaemon.switchboard.agi_scripts import REFUSAL as AGI_REFUSAL
+from ccdaemon.switchboard.agi_scripts import SETTINGS as AGI_SETTINGS
+from ccdaemon.switchboard.agi_scripts import AgiScripts
+from ccdaemon.switchboard.annotations import Annotations
+from ccdaemon.switchboard.call_control import CallControl
+from ccdaemon.switchboard.playback_log import PlaybackLog
+from ccdaemon.switchboard.recording_pause import RecordingPause
 from ccdaemon.switchboard.referring import Referring
 from ccdaemon.switchboard.switchboard import Switchboard
 from ccdaemon.terminal import Terminal
@@ -259,7 +259,7 @@ class Daemon(MultiService):
             history.call,
             wall,
         )
-        control = Control(*hand)
+        control = CallControl(*hand)
         referring = Referring(numbers, *hand)
         routing, links = make_routing(
             config,
@@ -270,7 +270,7 @@ class Daemon(MultiService):
             self._live.of_operator,
             numbers,
         )
-        incoming = Incoming(
+        incoming = AgiScripts(
             asterisk,
             self._live,
             routing,
@@ -319,10 +319,10 @@ class Daemon(MultiService):
             calls=self._switchboard,
             control=control,
             webhooks=webhooks,
-            entries=Entries(self._journal, self._live, history, wall),
+            entries=Annotations(self._journal, self._live, history, wall),
             pauses=self._pauses,
             retention=retention,
-            listening=Listening(self._journal.append, clock, wall),
+            listening=PlaybackLog(self._journal.append, clock, wall),
             watch=observing.watch,
             counts=observing.metrics,
             operators=self._presence,
@@ -377,7 +377,7 @@ class Daemon(MultiService):
     def _listen_to_asterisk(self) -> None:
         for name in EVENTS:
             self._ami.registerEvent(name, self._catching_up.heard)
-        self._ami.registerEvent("UserEvent", Pausing(self._ami).heard)
+        self._ami.registerEvent("UserEvent", RecordingPause(self._ami).heard)
         self._ami.registerEvent("MixMonitorStart", Monitors(self._ami, self._live).heard)
         self._ami.registerEvent("DeviceStateChange", self._device_changed)
         self._ami.registerEvent("Reload", self._reloaded)

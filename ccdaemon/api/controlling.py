@@ -1,6 +1,6 @@
 """The methods that act on a live call: what they take, who may ask, and what they answer.
 
-What is done, and when it is refused, the use cases of ``ccdaemon.switchboard.control`` know.
+What is done, and when it is refused, the use cases of ``ccdaemon.switchboard.call_control`` know.
 """
 
 from __future__ import annotations

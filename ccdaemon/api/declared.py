@@ -8,7 +8,7 @@ from ccdaemon.calls.model import Direction
 from ccdaemon.errors import Code, Refused
 from ccdaemon.operators import Status
 from ccdaemon.store.records import EventKind, Filter
-from ccdaemon.switchboard.control import Mode, Party
+from ccdaemon.switchboard.call_control import Mode, Party
 
 #: How many rows of a list can be reached by pages.
 DEEPEST = 100_000

@@ -31,8 +31,8 @@ from ccdaemon.store.records import (
     RecordRow,
     StateRow,
 )
+from ccdaemon.switchboard.call_control import Mode, Party
 from ccdaemon.switchboard.call_options import CallOptions
-from ccdaemon.switchboard.control import Mode, Party
 
 
 class MakesCalls(Protocol):

@@ -28,7 +28,7 @@ from ccdaemon.operators import Status
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.records import Chain
 from ccdaemon.switchboard.action_limit import check_actions
-from ccdaemon.switchboard.standing import Stand, Standing, find_out, is_gone, wrong_state
+from ccdaemon.switchboard.call_phase import CallPhase, Phase, is_gone, phase_of, wrong_state
 from ccdaemon.switchboard.switchboard import UNABLE, shown_name
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.presence import Presence
@@ -61,7 +61,7 @@ class Gone(Exception):
     """A channel is not there any more."""
 
 
-class Hand:
+class CallActions:
     """Acts on live calls.
 
     :param switchboard: says which numbers may be dialled.
@@ -123,26 +123,26 @@ class Hand:
             raise Refused(Code.CALL_UNKNOWN, "there is no such call", field="call_id")
         raise Refused(
             Code.WRONG_STATE,
-            f"the call {Stand.ENDED.value}",
+            f"the call {Phase.ENDED.value}",
             field="call_id",
             call_id=call_id,
             state=past.call.state.value,
         )
 
-    async def _standing(self, call: Call, allowed: Collection[Stand], what: str) -> Standing:
+    async def _phase(self, call: Call, allowed: Collection[Phase], what: str) -> CallPhase:
         try:
-            standing = await find_out(self._ami, call)
+            phase = await phase_of(self._ami, call)
         except AMIError as error:
             raise no_session() from error
-        standing.need(allowed, what)
-        return standing
+        phase.need(allowed, what)
+        return phase
 
     async def _with_operator(
-        self, call: Call, allowed: Collection[Stand], what: str
-    ) -> tuple[Standing, Leg]:
-        standing = await self._standing(call, allowed, what)
-        assert standing.operator is not None
-        return standing, standing.operator
+        self, call: Call, allowed: Collection[Phase], what: str
+    ) -> tuple[CallPhase, Leg]:
+        phase = await self._phase(call, allowed, what)
+        assert phase.operator is not None
+        return phase, phase.operator
 
     async def _refuse_target(
         self, target: Target, sip: str | None = None, client: str | None = None

@@ -19,17 +19,17 @@ from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused, no_session
 from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
 from ccdaemon.numbers import Numbers
-from ccdaemon.switchboard.hand import Hand, Target
+from ccdaemon.switchboard.hand import CallActions, Target
 
 #: The script's path, and the arguments that the dialplan gives: the number and whose key it was.
 PATH, ARGUMENTS = "refer", 2
 
 
-class Referring(Hand):
+class Referring(CallActions):
     """Sends clients on whom a phone transfers.
 
     :param numbers: what a number means.
-    :param hand: as ``Hand`` takes them.
+    :param hand: as ``CallActions`` takes them.
     """
 
     def __init__(self, numbers: Numbers, *hand: Any) -> None:

@@ -28,7 +28,7 @@ from ccdaemon.store.records import (
     Row,
     StateRow,
 )
-from ccdaemon.switchboard.control import Mode, Party
+from ccdaemon.switchboard.call_control import Mode, Party
 
 #: 2026-11-23T08:00:00.123Z.
 MOMENT = 1795420800123

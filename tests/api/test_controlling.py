@@ -9,7 +9,7 @@ from ccdaemon.api.controlling import CONTROLLING
 from ccdaemon.calls.model import State
 from ccdaemon.config import LOCAL, Client
 from ccdaemon.errors import Code, Refused
-from ccdaemon.switchboard.control import Mode, Party
+from ccdaemon.switchboard.call_control import Mode, Party
 from tests.api.parts import call_view
 from tests.api.world import World
 

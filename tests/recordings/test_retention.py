@@ -29,7 +29,7 @@ from ccdaemon.store.journal_file import NAME
 from ccdaemon.store.postgres import DatabaseDown
 from ccdaemon.store.records import Filter
 from ccdaemon.store.removals import Removals
-from ccdaemon.switchboard.listening import MOST, SAME, Listening
+from ccdaemon.switchboard.playback_log import MOST, SAME, PlaybackLog
 from tests.clocks import HOUR, Wall
 from tests.store.history_parts import ALL, Daemon, HistoryCase
 from tests.store.parts import NOON, chain, change, view
@@ -423,7 +423,7 @@ class ListeningTests(SynchronousTestCase):
         self.clock = Clock()
         self.kept: list[Any] = []
         self.wall = Wall(self.clock)
-        self.listening = Listening(self.append, self.clock, self.wall)
+        self.listening = PlaybackLog(self.append, self.clock, self.wall)
 
     def append(self, facts: Any) -> Deferred[list[int]]:
         """Keep facts."""
@@ -472,7 +472,7 @@ class ListeningTests(SynchronousTestCase):
             failed.errback(JournalFull("no room"))
             return failed
 
-        Listening(full, self.clock, self.wall).played(12, "cc-1", "crm")
+        PlaybackLog(full, self.clock, self.wall).played(12, "cc-1", "crm")
 
 
 class ListenLogTests(RetentionCase):

@@ -19,11 +19,11 @@ from ccdaemon.operators import Status
 from ccdaemon.routing import Caller, Routing
 from ccdaemon.routing.advice import Advice, NotAnObject, Reads
 from ccdaemon.routing.counters import RoutingCounters
-from ccdaemon.switchboard.incoming import SETTINGS, Incoming
+from ccdaemon.switchboard.agi_scripts import SETTINGS, AgiScripts
 from tests.clocks import Wall
 from tests.depth import examples
 from tests.limits.parts import parts
-from tests.switchboard.test_incoming import CONFIG, NOW, Asterisk, FakeLive
+from tests.switchboard.test_agi_scripts import CONFIG, NOW, Asterisk, FakeLive
 
 #: What each variable may hold, whatever anybody said.
 PLACES = {
@@ -115,7 +115,7 @@ class PlacesTests(SynchronousTestCase):
         async def is_there(channel: str, name: str) -> bool:
             return True
 
-        incoming = Incoming(
+        incoming = AgiScripts(
             config.asterisk,
             live,
             routing,

@@ -13,13 +13,13 @@ from ccdaemon.store.event_feed import NOW
 from ccdaemon.store.history import DEADLINE, History
 from ccdaemon.store.pg_pool import LINKS
 from ccdaemon.store.records import EVERYTHING, Chain, Filter
-from ccdaemon.switchboard.entries import FOUND_WITHIN, Entries
+from ccdaemon.switchboard.annotations import FOUND_WITHIN, Annotations
 from tests.clocks import Wall
 from tests.store.history_parts import ALL, Daemon, HistoryCase, begin
 from tests.store.parts import chain, recording, view
 from tests.store.pg_parts import until
 from tests.store.test_history import forget
-from tests.switchboard.test_entries import LiveCalls
+from tests.switchboard.test_annotations import LiveCalls
 
 #: Seconds that a statement may take without being late by itself.
 _SLOW = 3.9
@@ -144,7 +144,7 @@ class SilentTests(DeadlineCase):
     async def test_who_wants_it_sooner(self) -> None:
         """Whoever has more to do for the same request gives up sooner, with the same words."""
         daemon, history, clock = await self.told()
-        entries = Entries(daemon.journal, LiveCalls(daemon.journal), history, Wall(clock))
+        entries = Annotations(daemon.journal, LiveCalls(daemon.journal), history, Wall(clock))
         self.freeze()
         asked = begin(entries.set_result(call_id=1, result="sold", note=None, client="crm"))
         await until(clock.getDelayedCalls)

@@ -14,8 +14,8 @@ from ccdaemon.switchboard.action_limit import (
     check_actions,
 )
 from tests.store.parts import chain, view
-from tests.switchboard.test_control import ControlCase
-from tests.switchboard.test_entries import EntriesCase
+from tests.switchboard.test_annotations import EntriesCase
+from tests.switchboard.test_call_control import ControlCase
 
 
 class RuleTests(SynchronousTestCase):

@@ -19,7 +19,7 @@ from ccdaemon.pbx.dialplan import PAUSED as BEGUN
 SILENT, PAUSED = "CC_SILENT", "CC_PAUSED"
 
 
-class Pausing:
+class RecordingPause:
     """Makes recordings silent that begin in a pause."""
 
     log = Logger()

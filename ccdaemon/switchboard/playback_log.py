@@ -22,7 +22,7 @@ SAME = 600.0
 MOST = 10_000
 
 
-class Listening:
+class PlaybackLog:
     """Notes who listens.
 
     :param append: the journal's: fires when the facts are kept.

@@ -52,7 +52,7 @@ class HasLiveCalls(Protocol):
         ...
 
 
-class Entries:
+class Annotations:
     """Writes on calls, live and past."""
 
     log = Logger()

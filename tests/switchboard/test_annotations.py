@@ -19,7 +19,7 @@ from ccdaemon.store.facts import ActionFact, StateFact
 from ccdaemon.store.failures import JournalFull
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Chain, Filter, StateRow
-from ccdaemon.switchboard.entries import FOUND_WITHIN, Entries
+from ccdaemon.switchboard.annotations import FOUND_WITHIN, Annotations
 from tests.clocks import Wall
 from tests.store.history_parts import ALL, Daemon, HistoryCase, begin
 from tests.store.parts import NOON, JournalCase, chain, recording, view
@@ -57,7 +57,7 @@ class EntriesCase(HistoryCase):
         self.daemon_: Daemon = await self.ready()
         self.journal_, self.history = self.daemon_.journal, self.daemon_.history
         self.live = LiveCalls(self.journal_)
-        self.entries = Entries(self.journal_, self.live, self.history, WallClock(reactor))
+        self.entries = Annotations(self.journal_, self.live, self.history, WallClock(reactor))
 
     async def attach(self, call_id: int, order_id: str, replace: bool = False) -> None:
         """Attach an order as a CRM does."""
@@ -196,7 +196,7 @@ class OrderTests(EntriesCase):
         await self.attach(1, "15")
         await forget(self.daemon_)
         other = await self.ready(self.folder(), asterisk="b")
-        entries = Entries(
+        entries = Annotations(
             other.journal, LiveCalls(other.journal), other.history, WallClock(reactor)
         )
         await entries.attach_order(call_id=1, order_id="16", replace=True, client="crm")
@@ -265,7 +265,7 @@ class SlowTests(JournalCase):
     async def attach(self, *calls: int) -> tuple[Clock, list[Deferred[Any]]]:
         """Attach orders to calls at once."""
         clock, journal = Clock(), await self.begun()
-        entries = Entries(journal, LiveCalls(journal), SlowHistory(clock), Wall(clock))
+        entries = Annotations(journal, LiveCalls(journal), SlowHistory(clock), Wall(clock))
         attach = partial(entries.attach_order, replace=False, client="crm")
         return clock, [
             Deferred.fromCoroutine(attach(call_id=call_id, order_id="15")) for call_id in calls

@@ -21,7 +21,7 @@ from ccdaemon.routing import Caller, Route
 from ccdaemon.routing.route import Passed
 from ccdaemon.store.facts import ActionFact, Fact
 from ccdaemon.store.failures import JournalFull, NoLease
-from ccdaemon.switchboard.incoming import REFUSAL, SETTINGS, Incoming
+from ccdaemon.switchboard.agi_scripts import REFUSAL, SETTINGS, AgiScripts
 from ccdaemon.tracking.calls import CallOver
 from tests.ami.far_end import FarEnd
 from tests.clocks import Wall
@@ -139,7 +139,7 @@ class ScriptCase(SynchronousTestCase):
         config = parse(CONFIG % self.record + '[limits]\nemergency = ["112", "02"]\n')
         self.looks: list[tuple[str, str]] = []
         self.there: Deferred[bool] = succeed(True)
-        incoming = Incoming(
+        incoming = AgiScripts(
             config.asterisk,
             self.live,
             self.routing,

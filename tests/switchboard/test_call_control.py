@@ -11,7 +11,7 @@ from ccdaemon.ami.ami_errors import ActionRefused, ConnectionLost, NotConnected
 from ccdaemon.errors import Code, Refused
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.records import Chain
-from ccdaemon.switchboard.control import HANG_UP_AGAIN, HANG_UP_TRIES, Control, Mode, Party
+from ccdaemon.switchboard.call_control import HANG_UP_AGAIN, HANG_UP_TRIES, CallControl, Mode, Party
 from ccdaemon.switchboard.hand import KEPT_WITHIN
 from tests.fake_asterisk import response
 from tests.switchboard.test_switchboard import SwitchboardCase
@@ -27,7 +27,7 @@ class ControlCase(SwitchboardCase):
         """Have the control stand beside the switchboard."""
         await super().all_up()
         self.dialled: list[str] = []
-        self.control = Control(
+        self.control = CallControl(
             self.switchboard._config,
             self.asterisk,
             self.live,

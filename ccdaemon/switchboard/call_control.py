@@ -14,17 +14,17 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused, no_session
 from ccdaemon.numbers import Number
-from ccdaemon.switchboard.hand import Gone, Hand, Target, channel_of
-from ccdaemon.switchboard.standing import (
+from ccdaemon.switchboard.call_phase import (
     CONSULT,
     HAND,
     HOLD,
     WAITING,
-    Stand,
-    Standing,
+    CallPhase,
+    Phase,
     is_up,
     wrong_state,
 )
+from ccdaemon.switchboard.hand import CallActions, Gone, Target, channel_of
 from ccdaemon.switchboard.switchboard import NOWHERE
 
 #: Where the dialplan does what is asked for here.
@@ -41,8 +41,8 @@ PAUSED, FOLDER = "__CC_PAUSED", "CC_FOLDER"
 #: How often and how many seconds apart a channel is asked to hang up that is just being born.
 HANG_UP_TRIES, HANG_UP_AGAIN = 10, 0.3
 
-TALK = (Stand.TALKING,)
-THERE = (Stand.TALKING, Stand.HELD, Stand.CONSULTING)
+TALK = (Phase.TALKING,)
+THERE = (Phase.TALKING, Phase.HELD, Phase.CONSULTING)
 
 
 class Mode(str, Enum):
@@ -59,7 +59,7 @@ class Party(str, Enum):
     CLIENT = "client"
 
 
-class Control(Hand):
+class CallControl(CallActions):
     """What can be done with a live call."""
 
     # Ending
@@ -102,36 +102,34 @@ class Control(Hand):
     async def hold(self, call_id: int, client: str) -> None:
         """Let the client hear music, and the operator nothing."""
         async with self._one_at_a_time(call_id, "hold") as call:
-            standing, operator = await self._with_operator(call, TALK, "put on hold")
-            await self._keep_waiting(standing, operator, HOLD, WAIT_CONTEXT)
+            phase, operator = await self._with_operator(call, TALK, "put on hold")
+            await self._keep_waiting(phase, operator, HOLD, WAIT_CONTEXT)
             await self._trace(call, "hold", client, sip=operator.sip)
 
     async def unhold(self, call_id: int, client: str) -> None:
         """Bring client and operator together again; an operator who has gone is rung anew."""
         async with self._one_at_a_time(call_id, "unhold") as call:
-            standing = await self._standing(call, (Stand.HELD,), "taken off hold")
-            if standing.operator is not None:
-                await self._set(standing.client, {HAND: ""})
-                await self._set(standing.operator, {"CC_PEER": standing.client.channel_name})
-                await self._redirect(standing.operator, BRIDGE_CONTEXT)
+            phase = await self._phase(call, (Phase.HELD,), "taken off hold")
+            if phase.operator is not None:
+                await self._set(phase.client, {HAND: ""})
+                await self._set(phase.operator, {"CC_PEER": phase.client.channel_name})
+                await self._redirect(phase.operator, BRIDGE_CONTEXT)
             else:
                 target = Target(call.sip, None)
                 await self._refuse_target(target)
                 await self._set(
-                    standing.client,
+                    phase.client,
                     {**self._ringing(call, target), HAND: "", "CC_BACK": "", "CC_NOBODY": "hold"},
                 )
-                await self._redirect(standing.client, TRANSFER_CONTEXT)
+                await self._redirect(phase.client, TRANSFER_CONTEXT)
             await self._trace(call, "unhold", client, sip=call.sip)
 
-    async def _keep_waiting(
-        self, standing: Standing, operator: Leg, hand: str, context: str
-    ) -> None:
+    async def _keep_waiting(self, phase: CallPhase, operator: Leg, hand: str, context: str) -> None:
         """Put the client on hold and send his operator to ``context``."""
-        await self._set(standing.client, {HAND: hand, WAITING: operator.channel_name})
+        await self._set(phase.client, {HAND: hand, WAITING: operator.channel_name})
         await self._asterisk(
             self._ami.redirect(
-                channel_of(standing.client),
+                channel_of(phase.client),
                 HOLD_CONTEXT,
                 "s",
                 1,
@@ -154,13 +152,13 @@ class Control(Hand):
         target = Target(sip, phone)
         attended = mode is Mode.ATTENDED
         async with self._one_at_a_time(call_id, "transfer") as call:
-            allowed = TALK if attended else (Stand.TALKING, Stand.HELD)
-            standing = await self._standing(call, allowed, "transferred")
+            allowed = TALK if attended else (Phase.TALKING, Phase.HELD)
+            phase = await self._phase(call, allowed, "transferred")
             await self._refuse_target(target, call.sip, client)
             if attended:
-                await self._consult(standing, target)
+                await self._consult(phase, target)
             else:
-                await self._send_on(standing, target)
+                await self._send_on(phase, target)
             await self._trace(
                 call,
                 "transfer",
@@ -170,28 +168,28 @@ class Control(Hand):
                 detail=mode.value,
             )
 
-    async def _send_on(self, standing: Standing, target: Target) -> None:
-        call, operator = standing.call, standing.operator
+    async def _send_on(self, phase: CallPhase, target: Target) -> None:
+        call, operator = phase.call, phase.operator
         back = {**self._back(call, call.sip, target), "CC_NOBODY": ""}
-        await self._set(standing.client, {**back, **self._ringing(call, target), HAND: ""})
-        await self._redirect(standing.client, TRANSFER_CONTEXT)
-        if standing.stand is Stand.HELD and operator is not None:
+        await self._set(phase.client, {**back, **self._ringing(call, target), HAND: ""})
+        await self._redirect(phase.client, TRANSFER_CONTEXT)
+        if phase.phase is Phase.HELD and operator is not None:
             await self._hang_up(channel_of(operator))
 
-    async def _consult(self, standing: Standing, target: Target) -> None:
-        operator = standing.operator
+    async def _consult(self, phase: CallPhase, target: Target) -> None:
+        operator = phase.operator
         assert operator is not None
-        peer = {"__CC_PEER": standing.client.channel_name}
-        await self._set(operator, {**self._ringing(standing.call, target), **peer})
-        await self._keep_waiting(standing, operator, CONSULT, CONSULT_CONTEXT)
+        peer = {"__CC_PEER": phase.client.channel_name}
+        await self._set(operator, {**self._ringing(phase.call, target), **peer})
+        await self._keep_waiting(phase, operator, CONSULT, CONSULT_CONTEXT)
 
     async def transfer_complete(self, call_id: int, client: str) -> None:
         """Let the client talk with whom his operator has spoken to first."""
         async with self._one_at_a_time(call_id, "transferComplete") as call:
-            standing, other = await self._consulted(call)
-            if not is_up(other) or standing.operator is None:
+            phase, other = await self._consulted(call)
+            if not is_up(other) or phase.operator is None:
                 raise wrong_state(call, "is on hold: the phone asked for still rings")
-            await self._hang_up(channel_of(standing.operator))
+            await self._hang_up(channel_of(phase.operator))
             await self._trace(call, "transferComplete", client, sip=other.sip, phone=other.phone)
 
     async def transfer_cancel(self, call_id: int, client: str) -> None:
@@ -201,11 +199,11 @@ class Control(Hand):
             await self._hang_up(channel_of(other))
             await self._trace(call, "transferCancel", client, sip=other.sip, phone=other.phone)
 
-    async def _consulted(self, call: Call) -> tuple[Standing, Leg]:
+    async def _consulted(self, call: Call) -> tuple[CallPhase, Leg]:
         what = "completed or cancelled: no attended transfer is under way"
-        standing = await self._standing(call, (Stand.CONSULTING,), what)
-        assert standing.other is not None
-        return standing, standing.other
+        phase = await self._phase(call, (Phase.CONSULTING,), what)
+        assert phase.other is not None
+        return phase, phase.other
 
     # Sound
 
@@ -213,8 +211,8 @@ class Control(Hand):
         """Let what ``who`` (operator, client) says be heard by nobody, or be heard again."""
         method = "mute" if on else "unmute"
         async with self._one_at_a_time(call_id, method) as call:
-            standing, operator = await self._with_operator(call, TALK, "muted")
-            leg = operator if who is Party.OPERATOR else standing.client
+            phase, operator = await self._with_operator(call, TALK, "muted")
+            leg = operator if who is Party.OPERATOR else phase.client
             try:
                 await self._set(leg, {MUTE: "on" if on else "off"})
             except Refused as refused:
@@ -252,10 +250,10 @@ class Control(Hand):
         """Have silence recorded from now on, or what is said again."""
         method = "recordPause" if on else "recordResume"
         async with self._one_at_a_time(call_id, method) as call:
-            standing = await self._standing(call, THERE, "recorded otherwise")
-            legs = [standing.client, *(leg for leg in call.operators if not leg.over)]
+            phase = await self._phase(call, THERE, "recorded otherwise")
+            legs = [phase.client, *(leg for leg in call.operators if not leg.over)]
             done = [await self._pause_on(leg, on) for leg in legs if leg.channel is not None]
-            if not any(done) and not await self._is_recorded_later(standing):
+            if not any(done) and not await self._is_recorded_later(phase):
                 raise wrong_state(call, "is not recorded")
             # Whoever is rung from now on inherits it from whose channel rings him.
             for leg in legs:
@@ -263,12 +261,12 @@ class Control(Hand):
                     await self._set(leg, {PAUSED: "1" if on else ""})
             await self._trace(call, method, client)
 
-    async def _is_recorded_later(self, standing: Standing) -> bool:
+    async def _is_recorded_later(self, phase: CallPhase) -> bool:
         """Whether the client waits for nobody who is there, and whoever comes is recorded."""
-        if standing.operator is not None:
+        if phase.operator is not None:
             return False
         try:
-            return bool(await self._ami.getVar(channel_of(standing.client), FOLDER))
+            return bool(await self._ami.getVar(channel_of(phase.client), FOLDER))
         except ActionRefused as error:
             raise Gone(error.message) from error
         except AMIError as error:

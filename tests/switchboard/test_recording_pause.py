@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import TestCase
 
 from ccdaemon.ami.ami_errors import ActionRefused
-from ccdaemon.switchboard.pausing import Pausing
+from ccdaemon.switchboard.recording_pause import RecordingPause
 from tests.fake_asterisk import FakeAsterisk, event, response
 
 
@@ -16,7 +16,7 @@ class PausingTests(TestCase):
         """Have an Asterisk."""
         self.asterisk = FakeAsterisk()
         self.asterisk.variables["17.4", "CC_PAUSED"] = "1"
-        self.pausing = Pausing(self.asterisk)
+        self.pausing = RecordingPause(self.asterisk)
 
     def test_silent_first(self) -> None:
         """The recording is made silent, then the dialplan is told."""

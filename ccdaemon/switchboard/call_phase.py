@@ -25,7 +25,7 @@ HOLD, CONSULT = "hold", "consult"
 _GONE = ("no such channel", "does not exist")
 
 
-class Stand(Enum):
+class Phase(Enum):
     """Where a call stands; the value completes the sentence "the call …"."""
 
     RINGING = "is ringing: nobody talks yet"
@@ -36,7 +36,7 @@ class Stand(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CallPhase:
     """A call as it stands.
 
     ``operator`` is the leg that talks with the client, or whom he waits for; None if he is gone.
@@ -44,7 +44,7 @@ class Standing:
     """
 
     call: Call
-    stand: Stand
+    phase: Phase
     operator: Leg | None = None
     other: Leg | None = None
 
@@ -53,14 +53,14 @@ class Standing:
         """The client's leg."""
         return self.call.client
 
-    def need(self, allowed: Collection[Stand], what: str) -> None:
+    def need(self, allowed: Collection[Phase], what: str) -> None:
         """Refuse what cannot be done as the call stands.
 
         :param what: completes the sentence "it cannot be …".
         :raises Refused: with ``wrong_state`` and the state.
         """
-        if self.stand not in allowed:
-            raise wrong_state(self.call, f"{self.stand.value}; it cannot be {what}")
+        if self.phase not in allowed:
+            raise wrong_state(self.call, f"{self.phase.value}; it cannot be {what}")
 
 
 def wrong_state(call: Call, words: str) -> Refused:
@@ -84,39 +84,39 @@ def is_up(leg: Leg) -> bool:
     return leg.up is not None or leg.answered is not None
 
 
-async def find_out(ami: AMIActions, call: Call) -> Standing:
+async def phase_of(ami: AMIActions, call: Call) -> CallPhase:
     """Say how a call stands just now.
 
     :raises AMIError: if Asterisk cannot be asked.
     """
     if call.final:
-        return Standing(call, Stand.ENDED)
+        return CallPhase(call, Phase.ENDED)
     if not call.talked or call.client.channel is None:
-        return Standing(call, Stand.RINGING)
+        return CallPhase(call, Phase.RINGING)
     try:
         hand = await ami.getVar(call.client.channel, HAND)
         waiting = await ami.getVar(call.client.channel, WAITING)
     except ActionRefused as error:
         if is_gone(error):
-            return Standing(call, Stand.ENDED)
+            return CallPhase(call, Phase.ENDED)
         raise
     there = [leg for leg in call.operators if not leg.over and leg.channel is not None]
     up = [leg for leg in there if is_up(leg)]
     if hand == HOLD:
-        return Standing(call, Stand.HELD, next(iter(up), None))
+        return CallPhase(call, Phase.HELD, next(iter(up), None))
     if hand == CONSULT:
         return _consulting(call, there, up, waiting)
     talking = call.talking or next(iter(up), None)
-    return Standing(call, Stand.TALKING if talking else Stand.RINGING, talking)
+    return CallPhase(call, Phase.TALKING if talking else Phase.RINGING, talking)
 
 
-def _consulting(call: Call, there: list[Leg], up: list[Leg], waiting: str) -> Standing:
+def _consulting(call: Call, there: list[Leg], up: list[Leg], waiting: str) -> CallPhase:
     first = next((leg for leg in up if leg.channel_name == waiting), None)
     others = [leg for leg in there if leg is not first]
     if first is None:
         # He has hung up: the other one talks with the client, if he was there.
         taken = next((leg for leg in others if is_up(leg)), None)
-        return Standing(call, Stand.TALKING if taken else Stand.HELD, taken)
+        return CallPhase(call, Phase.TALKING if taken else Phase.HELD, taken)
     if others:
-        return Standing(call, Stand.CONSULTING, first, others[-1])
-    return Standing(call, Stand.TALKING, first)
+        return CallPhase(call, Phase.CONSULTING, first, others[-1])
+    return CallPhase(call, Phase.TALKING, first)

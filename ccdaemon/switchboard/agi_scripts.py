@@ -83,7 +83,7 @@ class DecidesRoutes(Protocol):
         ...
 
 
-class Incoming:
+class AgiScripts:
     """The scripts, by the paths that the dialplan asks for.
 
     :param asterisk: how to dial, what to record.
@@ -153,7 +153,7 @@ class Incoming:
         route = await self._routing.decide(Caller(call.call_id, _shown(call, phone), did))
         for variable, value in self._variables(call, route):
             await agi.setVariable(variable, value)
-        self._tell(call, route)
+        self._note_route(call, route)
         # Last: what is there without it, because we were too late, counts for nothing.
         await agi.setVariable("CC_ROUTE", route.kind)
         self.log.info(
@@ -194,7 +194,7 @@ class Incoming:
         if route.caller_name is not None:
             yield "CALLERID(name)", route.caller_name
 
-    def _tell(self, call: Call, route: Route) -> None:
+    def _note_route(self, call: Call, route: Route) -> None:
         if route.caller_name is not None:
             call.caller_name = route.caller_name
         if route.order_id is not None:
