@@ -32,7 +32,7 @@ from ccdaemon.ami.ami_wire import Message
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients
 from ccdaemon.api.connections import room_for
-from ccdaemon.api.kinds import Patterns
+from ccdaemon.api.param_types import Patterns
 from ccdaemon.api.rendering import Format, render
 from ccdaemon.calls.overdue import Longest
 from ccdaemon.clocks import WallClock

@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from ccdaemon.ami.ami_spelling import SPELLED, Judge
 from ccdaemon.ami.ami_wire import MessageKind, MessageParser, WireLimits
-from ccdaemon.api.methods import BY_NAME
+from ccdaemon.api.methods.table import BY_NAME
 from ccdaemon.fastagi.agi_server import FastAGIFactory, FastAGIProtocol
 from ccdaemon.fastagi.agi_wire import AGILimits, AGIParser, Environment
 from ccdaemon.pbx import cel_file, cel_signals

@@ -105,7 +105,7 @@ class LayerTests(SynchronousTestCase):
             ("ccdaemon.api.app", "from ccdaemon.service import make_service", 1),
             ("ccdaemon.api.app", "from twisted.internet import reactor", 1),
             ("ccdaemon.service", "from twisted.internet import reactor", 0),
-            ("ccdaemon.tracking.presence", "from ccdaemon.api.ports import Calls", 1),
+            ("ccdaemon.tracking.presence", "from ccdaemon.api.interfaces import Calls", 1),
             ("ccdaemon", "from ccdaemon.config import load", 0),
         ]:
             with self.subTest(name=name, source=source):

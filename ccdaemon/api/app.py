@@ -23,23 +23,13 @@ from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException
 
 from ccdaemon import __version__
-from ccdaemon.api.addressing import method_name
 from ccdaemon.api.admission import FORWARDING, Admission, Proxies
 from ccdaemon.api.browsers import mark_of_browser
 from ccdaemon.api.clients import Clients, Permission, address_of
 from ccdaemon.api.connections import Connections
 from ccdaemon.api.errors import as_refused
-from ccdaemon.api.events import PARAMETERS, EventStreams
-from ccdaemon.api.exchange import Exchange
 from ccdaemon.api.files import SentFile
-from ccdaemon.api.kinds import Patterns
-from ccdaemon.api.links import Links
-from ccdaemon.api.method import HTTP_METHODS, Asking
-from ccdaemon.api.methods import BY_NAME, Methods
-from ccdaemon.api.openapi import openapi
-from ccdaemon.api.origins import Origins
-from ccdaemon.api.parameters import read_values, single
-from ccdaemon.api.ports import (
+from ccdaemon.api.interfaces import (
     ControlsCalls,
     Delivers,
     EntersOnCalls,
@@ -51,12 +41,22 @@ from ccdaemon.api.ports import (
     PausesOperators,
     ReadsHistory,
 )
+from ccdaemon.api.long_poll import Waiters
+from ccdaemon.api.methods.health import Counts, Watches, ready
+from ccdaemon.api.methods.method import HTTP_METHODS, ApiRequest
+from ccdaemon.api.methods.table import BY_NAME, Methods
+from ccdaemon.api.negotiation import method_name
+from ccdaemon.api.openapi import openapi
+from ccdaemon.api.origin_check import Origins
+from ccdaemon.api.param_types import Patterns
+from ccdaemon.api.parameters import read_values, single
 from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Format
+from ccdaemon.api.request_context import Exchange
+from ccdaemon.api.request_params import Pairs, body_pairs, query_pairs
 from ccdaemon.api.shares import Shares
+from ccdaemon.api.signed_urls import Links
 from ccdaemon.api.site import QuietSite
-from ccdaemon.api.submitted import Pairs, body_pairs, query_pairs
-from ccdaemon.api.waiting import Waiters
-from ccdaemon.api.watching import Counts, Watches, ready
+from ccdaemon.api.sse import PARAMETERS, EventStreams
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.rules import Network
 from ccdaemon.errors import Code, Refused
@@ -264,12 +264,12 @@ class Api(Service):
             self._refuse_browsers(exchange)
         pairs = self._admit(exchange, method.permission, acts=method.acts)
         values = read_values(pairs, method.required, method.optional, self._patterns)
-        asking = Asking(
+        request = ApiRequest(
             client=exchange.client or "",
             base_url=self._base_url(exchange),
             gone=exchange.gone,
         )
-        return exchange.answer(await method.run(self._methods, values, asking))
+        return exchange.answer(await method.run(self._methods, values, request))
 
     def _refuse_browsers(self, exchange: Exchange) -> None:
         """Refuse what any page could have had a browser send from a trusted address.

@@ -72,7 +72,7 @@ class Connections:
         self._open: set[BoundedChannel] = set()
         # In the order in which they began to wait.
         self._waiting: dict[BoundedChannel, None] = {}
-        self._told: set[_Refusing] = set()
+        self._being_refused: set[_Refusing] = set()
         self._is_full = False
 
     def __len__(self) -> int:
@@ -84,7 +84,11 @@ class Connections:
             self._say_full()
             if not self._waiting:
                 self.refused += 1
-                return _Refusing(self.clock, self._told) if len(self._told) < MOST_TOLD else None
+                return (
+                    _Refusing(self.clock, self._being_refused)
+                    if len(self._being_refused) < MOST_TOLD
+                    else None
+                )
             self.made_room += 1
             longest = next(iter(self._waiting))
             self.forget(longest)
@@ -229,9 +233,9 @@ class BoundedChannel(HTTPChannel):
 class _Refusing(Protocol):
     """A connection too many: it is told so, whatever it asks."""
 
-    def __init__(self, clock: IReactorTime, told: set[_Refusing]) -> None:
+    def __init__(self, clock: IReactorTime, others: set[_Refusing]) -> None:
         self._clock = clock
-        self._told = told
+        self._others = others
         self._closing: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -240,7 +244,7 @@ class _Refusing(Protocol):
         if ISSLTransport.providedBy(transport):
             transport.abortConnection()
             return
-        self._told.add(self)
+        self._others.add(self)
         transport.write(_answer())
         # Not closed at once: the kernel would take the answer back as soon as the request comes.
         self._closing = self._clock.callLater(TOLD_WITHIN, transport.abortConnection)
@@ -248,7 +252,7 @@ class _Refusing(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It has been read, or never will."""
-        self._told.discard(self)
+        self._others.discard(self)
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
 

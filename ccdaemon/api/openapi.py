@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 
 from ccdaemon.announcements import OperatorAnnouncement, RecordAnnouncement, StateAnnouncement
-from ccdaemon.api.declared import AFTER, PAGE
 from ccdaemon.api.errors import STATUS
-from ccdaemon.api.events import CONTENT_TYPE as EVENT_STREAM
-from ccdaemon.api.events import PARAMETERS as OF_EVENTS
-from ccdaemon.api.kinds import Patterns
-from ccdaemon.api.method import Method
-from ccdaemon.api.methods import METHODS
+from ccdaemon.api.methods.method import Method
+from ccdaemon.api.methods.table import METHODS
+from ccdaemon.api.param_types import Patterns
 from ccdaemon.api.parameters import Parameter
+from ccdaemon.api.params import AFTER, PAGE
 from ccdaemon.api.rendering import CONTENT_TYPE
+from ccdaemon.api.sse import CONTENT_TYPE as EVENT_STREAM
+from ccdaemon.api.sse import PARAMETERS as OF_EVENTS
 from ccdaemon.errors import Code
 
 Document = dict[str, Any]

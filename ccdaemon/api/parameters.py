@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from ccdaemon.api.kinds import Kind, Patterns
-from ccdaemon.api.submitted import Pairs
+from ccdaemon.api.param_types import ParamType, Patterns
+from ccdaemon.api.request_params import Pairs
 from ccdaemon.errors import Code, Refused
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Parameter(Generic[T]):
     """One parameter: its name on the wire, what it may be, and what stands for an absent one."""
 
     name: str
-    kind: Kind[T]
+    kind: ParamType[T]
     about: str
     default: T | None = None
 

@@ -25,11 +25,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
-from ccdaemon.api.addressing import wanted_format
 from ccdaemon.api.connections import BoundedChannel, Connections
 from ccdaemon.api.errors import error_object, status_of
-from ccdaemon.api.exchange import LARGEST_BODY, too_large
+from ccdaemon.api.negotiation import wanted_format
 from ccdaemon.api.rendering import CONTENT_TYPE, error_envelope, render
+from ccdaemon.api.request_context import LARGEST_BODY, too_large
 
 #: How much of a body that is too large is read (and thrown away), in bytes: who sends no more
 #: than this is answered when the body has ended, and can go on with the connection.

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.exchange import LARGEST_BODY
+from ccdaemon.api.request_context import LARGEST_BODY
 from tests.api.test_admission import CRM
 from tests.api.world import World
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.methods import METHODS
+from ccdaemon.api.methods.table import METHODS
 from ccdaemon.calls.model import State
 from ccdaemon.operators import Status
 from tests.api.described import Document as Described

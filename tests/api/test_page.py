@@ -13,9 +13,9 @@ from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.controlling import CONTROLLING
 from ccdaemon.api.errors import STATUS
-from ccdaemon.api.methods import METHODS
+from ccdaemon.api.methods.control import CONTROLLING
+from ccdaemon.api.methods.table import METHODS
 from ccdaemon.calls.model import State
 from ccdaemon.config import LOCAL, Client
 from tests.api.parts import call_view

@@ -9,12 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api import declared
-from ccdaemon.api.kinds import (
+from ccdaemon.api import params
+from ccdaemon.api.param_types import (
     Flag,
-    Kind,
     Moment,
     OneOf,
+    ParamType,
     Patterns,
     Phone,
     Seconds,
@@ -22,7 +22,7 @@ from ccdaemon.api.kinds import (
     SomeOf,
     Whole,
 )
-from ccdaemon.api.kinds import Text as TextKind
+from ccdaemon.api.param_types import Text as TextKind
 from ccdaemon.api.parameters import Parameter, Values, read_values, single
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.rules import Pattern
@@ -32,12 +32,12 @@ from ccdaemon.operators import Status
 from tests.api.world import PATTERNS
 
 ANY_TEXT = st.text(st.characters(codec=None), min_size=1, max_size=20)
-EVERY = [thing for thing in vars(declared).values() if isinstance(thing, Parameter)]
+EVERY = [thing for thing in vars(params).values() if isinstance(thing, Parameter)]
 #: Words for people: any language.
-WORDS = (declared.RESULT, declared.NOTE, declared.REASON)
+WORDS = (params.RESULT, params.NOTE, params.REASON)
 
 
-def parsed(kind: Kind[Any], text: str, patterns: Patterns = PATTERNS) -> Any:
+def parsed(kind: ParamType[Any], text: str, patterns: Patterns = PATTERNS) -> Any:
     """Parse a text; None where it is refused."""
     try:
         return kind.parse(text, patterns)
@@ -88,7 +88,7 @@ class Kinds(SynchronousTestCase):
     def test_ids_are_printable_ascii(self, text: str) -> None:
         """An order or a key is 1 to 64 characters from space to tilde."""
         allowed = len(text) <= 64 and all(" " <= character <= "~" for character in text)
-        self.assertEqual(parsed(declared.ORDER_ID.kind, text), text if allowed else None)
+        self.assertEqual(parsed(params.ORDER_ID.kind, text), text if allowed else None)
 
     @given(ANY_TEXT)
     @example("1000\n")
@@ -217,20 +217,20 @@ class Reading(SynchronousTestCase):
     def refused(self, pairs: list[tuple[str, str]]) -> Refused:
         """Read what has to be refused."""
         with self.assertRaises(Refused) as caught:
-            read_values(pairs, (declared.SIP,), (declared.PAGE, declared.PHONE), PATTERNS)
+            read_values(pairs, (params.SIP,), (params.PAGE, params.PHONE), PATTERNS)
         refused: Refused = caught.exception
         return refused
 
     def test_values_come_under_their_declarations(self) -> None:
         """What came is a value, what did not is the default or nothing."""
         pairs = [("sip", "1000"), ("page", ""), ("other", "x"), ("other", "y")]
-        values = read_values(pairs, (declared.SIP,), (declared.PAGE, declared.PHONE), PATTERNS)
-        self.assertEqual(values[declared.SIP], "1000")
-        self.assertEqual(values[declared.PAGE], 1)
-        phone = values.get(declared.PHONE)
+        values = read_values(pairs, (params.SIP,), (params.PAGE, params.PHONE), PATTERNS)
+        self.assertEqual(values[params.SIP], "1000")
+        self.assertEqual(values[params.PAGE], 1)
+        phone = values.get(params.PHONE)
         self.assertIsNone(phone)
         with self.assertRaises(KeyError):
-            values[declared.PHONE]
+            values[params.PHONE]
 
     def test_missing_bad_and_repeated(self) -> None:
         """Each refusal has its code, the field's name and words for people."""

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.clients import Permission
 from ccdaemon.api.errors import STATUS
-from ccdaemon.api.methods import METHODS
+from ccdaemon.api.methods.table import METHODS
 from ccdaemon.config import Client
 from ccdaemon.config.rules import network
 from tests.api.world import World

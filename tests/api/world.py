@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients, Permission
-from ccdaemon.api.kinds import Patterns
+from ccdaemon.api.param_types import Patterns
 from ccdaemon.config import LOCAL, Client
 from ccdaemon.config.rules import Pattern
 from tests.api.deliveries import Deliveries

@@ -13,8 +13,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from ccdaemon.api.events import BATCH
-from ccdaemon.api.exchange import KERNEL_BUFFER, Exchange
+from ccdaemon.api.request_context import KERNEL_BUFFER, Exchange
+from ccdaemon.api.sse import BATCH
 from ccdaemon.calls.model import State
 from ccdaemon.config import Client
 from ccdaemon.errors import Code, Refused

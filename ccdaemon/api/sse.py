@@ -19,10 +19,10 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from ccdaemon.announcements import announcement
-from ccdaemon.api import declared as p
-from ccdaemon.api.exchange import Exchange
+from ccdaemon.api import params as p
+from ccdaemon.api.interfaces import ReadsHistory
 from ccdaemon.api.parameters import Values
-from ccdaemon.api.ports import ReadsHistory
+from ccdaemon.api.request_context import Exchange
 from ccdaemon.api.shares import Shares
 from ccdaemon.errors import Code, Refused
 from ccdaemon.store.records import EVERYTHING, EventRow
@@ -144,7 +144,7 @@ class _Stream:
         self._base_url = base_url
         self._kinds = values.get(p.TYPES) or EVERYTHING
         self._filter = p.filter_of(values)
-        self._place = ""
+        self._cursor = ""
         # The last place that the reader was told.
         self._shown = ""
         self._rows: Sequence[tuple[EventRow, str]] = ()
@@ -154,9 +154,9 @@ class _Stream:
         self._room: Deferred[None] | None = None
         self._patience: IDelayedCall | None = None
 
-    async def prepare(self, place: str | None) -> None:
+    async def prepare(self, cursor: str | None) -> None:
         """Look for the first events; what cannot be read from there on is refused now."""
-        self._place = self._shown = place or await self._history.now()
+        self._cursor = self._shown = cursor or await self._history.now()
         await self._look()
 
     def begin(self) -> None:
@@ -173,7 +173,7 @@ class _Stream:
 
     async def _run(self) -> None:
         while True:
-            self._tell()
+            self._write_events()
             if self._room is not None:
                 await self._room
             if self._over:
@@ -182,7 +182,7 @@ class _Stream:
             changed = self._history.changed(self._kinds)
             try:
                 is_all = await self._look()
-                self._tell()
+                self._write_events()
                 if is_all and not changed.called:
                     changed.addBoth(lambda _: self._wake())
                     await self._rest(self._until_beat())
@@ -195,23 +195,23 @@ class _Stream:
 
     async def _look(self) -> bool:
         """Find what comes next; whether that is all there is just now."""
-        asked = (self._place, BATCH, self._filter, self._kinds)
-        self._rows, self._place, is_all = await self._history.events_after(*asked)
+        asked = (self._cursor, BATCH, self._filter, self._kinds)
+        self._rows, self._cursor, is_all = await self._history.events_after(*asked)
         return is_all
 
     # Writing
 
-    def _tell(self) -> None:
+    def _write_events(self) -> None:
         if self._rows:
             self._write(b"".join(self._spelled(row, place) for row, place in self._rows))
             self._shown = self._rows[-1][1]
             self._rows = ()
 
-    def _spelled(self, row: EventRow, place: str) -> bytes:
+    def _spelled(self, row: EventRow, cursor: str) -> bytes:
         told = announcement(row, self._base_url)
         # JSON has no line feed that is not escaped.
         data = _encoder.encode(told)
-        return b"id: %s\nevent: %s\ndata: %s\n\n" % (place.encode(), told.type.encode(), data)
+        return b"id: %s\nevent: %s\ndata: %s\n\n" % (cursor.encode(), told.type.encode(), data)
 
     def _until_beat(self) -> float:
         return max(self._wrote + self._streams.heartbeat - self._clock.seconds(), 0.0)
@@ -221,9 +221,9 @@ class _Stream:
         if self._over or self._until_beat() > 0:
             return
         # Of what the filter left out the place is told alone: no event is made of that.
-        place = b"id: %s\n" % self._place.encode() if self._place != self._shown else b""
+        place = b"id: %s\n" % self._cursor.encode() if self._cursor != self._shown else b""
         self._write(b": %s\n%s\n" % (words.encode(), place))
-        self._shown = self._place
+        self._shown = self._cursor
 
     def _write(self, data: bytes) -> None:
         if not self._over:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from ccdaemon.api import declared as p
+from ccdaemon.api import params as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.method import Asking, Method
+from ccdaemon.api.interfaces import ControlsCalls
+from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.parameters import Parameter, Values
-from ccdaemon.api.ports import ControlsCalls
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
 from ccdaemon.objects import KnownCall
 
-Run = Callable[["Controlling", Values, Asking], Awaitable[Answer]]
+Run = Callable[["Controlling", Values, ApiRequest], Awaitable[Answer]]
 
 
 class Controlling(Protocol):
@@ -25,93 +25,93 @@ class Controlling(Protocol):
 
     control: ControlsCalls
 
-    async def as_it_is(self, call_id: int, asking: Asking) -> Answer:
+    async def as_it_is(self, call_id: int, request: ApiRequest) -> Answer:
         """Answer with a call as it stands now."""
         ...
 
 
-async def _hangup(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _hangup(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """End a call in any phase, also while a phone rings."""
-    await methods.control.hangup(values[p.CALL_ID], asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.hangup(values[p.CALL_ID], request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _transfer(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _transfer(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Send the client to another operator or to a phone outside."""
     sip, phone = values.get(p.SIP), values.get(p.PHONE)
     if (sip is None) == (phone is None):
         code = Code.MISSING_PARAMETER if sip is None else Code.BAD_PARAMETER
         raise Refused(code, "one of sip and phone says where to, not both", field=p.SIP.name)
-    await methods.control.transfer(values[p.CALL_ID], sip, phone, values[p.MODE], asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.transfer(values[p.CALL_ID], sip, phone, values[p.MODE], request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _transfer_complete(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _transfer_complete(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Let the client talk with whom his operator has spoken to first."""
-    await methods.control.transfer_complete(values[p.CALL_ID], asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.transfer_complete(values[p.CALL_ID], request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _transfer_cancel(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _transfer_cancel(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Bring the operator back to the client."""
-    await methods.control.transfer_cancel(values[p.CALL_ID], asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.transfer_cancel(values[p.CALL_ID], request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _hold(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _hold(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Let the client hear music; the operator may hang up meanwhile."""
-    await methods.control.hold(values[p.CALL_ID], asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.hold(values[p.CALL_ID], request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _unhold(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _unhold(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Bring client and operator together again; an operator who has gone is rung."""
-    await methods.control.unhold(values[p.CALL_ID], asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.unhold(values[p.CALL_ID], request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _mute(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _mute(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Let nobody hear what one party says."""
-    await methods.control.mute(values[p.CALL_ID], values[p.WHO], on=True, client=asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.mute(values[p.CALL_ID], values[p.WHO], on=True, client=request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _unmute(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _unmute(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Let a party be heard again."""
-    await methods.control.mute(values[p.CALL_ID], values[p.WHO], on=False, client=asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.mute(values[p.CALL_ID], values[p.WHO], on=False, client=request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _listen(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _listen(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Ring a supervisor, who hears both and is heard by nobody."""
-    return await _spy(methods, values, asking, "listen")
+    return await _spy(methods, values, request, "listen")
 
 
-async def _whisper(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _whisper(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Ring a supervisor, who hears both and is heard by the operator."""
-    return await _spy(methods, values, asking, "whisper")
+    return await _spy(methods, values, request, "whisper")
 
 
-async def _barge(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _barge(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Ring a supervisor, who hears both and is heard by both."""
-    return await _spy(methods, values, asking, "barge")
+    return await _spy(methods, values, request, "barge")
 
 
-async def _spy(methods: Controlling, values: Values, asking: Asking, method: str) -> Answer:
-    await methods.control.spy(values[p.CALL_ID], values[p.SIP], method, asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+async def _spy(methods: Controlling, values: Values, request: ApiRequest, method: str) -> Answer:
+    await methods.control.spy(values[p.CALL_ID], values[p.SIP], method, request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _record_pause(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _record_pause(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Have silence recorded from now on."""
-    await methods.control.pause_recording(values[p.CALL_ID], on=True, client=asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.pause_recording(values[p.CALL_ID], on=True, client=request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
-async def _record_resume(methods: Controlling, values: Values, asking: Asking) -> Answer:
+async def _record_resume(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
     """Have what is said recorded again."""
-    await methods.control.pause_recording(values[p.CALL_ID], on=False, client=asking.client)
-    return await methods.as_it_is(values[p.CALL_ID], asking)
+    await methods.control.pause_recording(values[p.CALL_ID], on=False, client=request.client)
+    return await methods.as_it_is(values[p.CALL_ID], request)
 
 
 _ALWAYS = (

@@ -8,21 +8,21 @@ from typing import Protocol
 
 import msgspec
 
-from ccdaemon.api import declared as p
+from ccdaemon.api import params as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.kinds import OneOf, Text, Whole
-from ccdaemon.api.links import Links
-from ccdaemon.api.method import Asking, Method
+from ccdaemon.api.interfaces import ReadsHistory
+from ccdaemon.api.methods.method import ApiRequest, Method
+from ccdaemon.api.param_types import OneOf, Text, Whole
 from ccdaemon.api.parameters import Parameter, Values
-from ccdaemon.api.ports import ReadsHistory
 from ccdaemon.api.rendering import Answer
+from ccdaemon.api.signed_urls import Links
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
 from ccdaemon.objects import by_date, iso
 from ccdaemon.recordings.recordings import NAME
 
 
-class Format(str, Enum):
+class AudioFormat(str, Enum):
     """What a recording can be had as."""
 
     WAV = "wav"
@@ -30,7 +30,7 @@ class Format(str, Enum):
 
 
 SECONDS = Parameter("seconds", Whole(1, 604_800), "for how long the link opens it", 3600)
-FORMAT = Parameter("format", OneOf(Format), "wav or mp3", Format.WAV)
+FORMAT = Parameter("format", OneOf(AudioFormat), "wav or mp3", AudioFormat.WAV)
 UNIQUEID = Parameter("uniqueid", Text(NAME, "a record's uniqueid"), "which recording")
 
 
@@ -49,7 +49,7 @@ class Linking(Protocol):
     wall: WallClock
 
 
-async def _record_link(methods: Linking, values: Values, asking: Asking) -> Answer:
+async def _record_link(methods: Linking, values: Values, request: ApiRequest) -> Answer:
     """Give a link to a recording that needs no key and expires."""
     if not methods.links.can_be_had:
         raise Refused(Code.FORBIDDEN, "there are no signed links without link_secret in [http]")
@@ -62,7 +62,7 @@ async def _record_link(methods: Linking, values: Values, asking: Asking) -> Answ
         raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
     expires = int(methods.wall.seconds()) + values[SECONDS]
     path = f"/api/record/{wanted[0].uniqueid}.{values[FORMAT].value}"
-    url = f"{asking.base_url}{methods.links.make(path, expires)}"
+    url = f"{request.base_url}{methods.links.make(path, expires)}"
     return Answer(LinkObject(url, iso(expires * 1000)))
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ccdaemon.api import declared as p
+from ccdaemon.api import params as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.method import Asking, Method
+from ccdaemon.api.interfaces import EntersOnCalls, ForgetsOrders, PausesOperators, ReadsHistory
+from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.parameters import Values
-from ccdaemon.api.ports import EntersOnCalls, ForgetsOrders, PausesOperators, ReadsHistory
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
 from ccdaemon.objects import (
@@ -43,16 +43,16 @@ class Entering(Protocol):
         ...
 
 
-async def _call(methods: Entering, values: Values, asking: Asking) -> Answer:
+async def _call(methods: Entering, values: Values, request: ApiRequest) -> Answer:
     """Tell everything that is known of a call, live or past."""
     if values.get(p.CALL_ID) is None and values.get(p.EXTERNAL_KEY) is None:
         raise Refused(
             Code.MISSING_PARAMETER, "call_id or external_key has to say which", field="call_id"
         )
-    return Answer(known_call(await methods.chain(values), asking.base_url))
+    return Answer(known_call(await methods.chain(values), request.base_url))
 
 
-async def _missed_calls(methods: Entering, values: Values, asking: Asking) -> Answer:
+async def _missed_calls(methods: Entering, values: Values, request: ApiRequest) -> Answer:
     """List inbound calls that nobody took, newest first."""
     page, per_page = p.paging_of(values)
     filter = Filter(
@@ -70,49 +70,49 @@ async def _missed_calls(methods: Entering, values: Values, asking: Asking) -> An
     return Answer({**p.paging(page, per_page, found.total), "data": data})
 
 
-async def _attach_order(methods: Entering, values: Values, asking: Asking) -> Answer:
+async def _attach_order(methods: Entering, values: Values, request: ApiRequest) -> Answer:
     """Put a call, with all that was told of it, under an order."""
     await methods.entries.attach_order(
         call_id=values[p.CALL_ID],
         order_id=values[p.ORDER_ID],
         replace=values[p.REPLACE],
-        client=asking.client,
+        client=request.client,
     )
-    return Answer(known_call(await methods.chain(values), asking.base_url))
+    return Answer(known_call(await methods.chain(values), request.base_url))
 
 
-async def _set_result(methods: Entering, values: Values, asking: Asking) -> Answer:
+async def _set_result(methods: Entering, values: Values, request: ApiRequest) -> Answer:
     """Say what came of a call."""
     await methods.entries.set_result(
         call_id=values[p.CALL_ID],
         result=values[p.RESULT],
         note=values.get(p.NOTE),
-        client=asking.client,
+        client=request.client,
     )
-    return Answer(known_call(await methods.chain(values), asking.base_url))
+    return Answer(known_call(await methods.chain(values), request.base_url))
 
 
-async def _pause_operator(methods: Entering, values: Values, asking: Asking) -> Answer:
+async def _pause_operator(methods: Entering, values: Values, request: ApiRequest) -> Answer:
     """Keep clients' calls from an operator until he is resumed."""
     paused = await methods.pauses.pause(
-        sip=values[p.SIP], reason=values.get(p.REASON), client=asking.client
+        sip=values[p.SIP], reason=values.get(p.REASON), client=request.client
     )
     return Answer(operator_object(paused))
 
 
-async def _resume_operator(methods: Entering, values: Values, asking: Asking) -> Answer:
+async def _resume_operator(methods: Entering, values: Values, request: ApiRequest) -> Answer:
     """Let clients' calls reach an operator again."""
-    resumed = await methods.pauses.resume(sip=values[p.SIP], client=asking.client)
+    resumed = await methods.pauses.resume(sip=values[p.SIP], client=request.client)
     return Answer(operator_object(resumed))
 
 
-async def _forget_order(methods: Entering, values: Values, asking: Asking) -> Answer:
+async def _forget_order(methods: Entering, values: Values, request: ApiRequest) -> Answer:
     """Remove an order's calls with their recordings."""
-    removed = await methods.retention.forget_order(values[p.ORDER_ID], asking.client)
+    removed = await methods.retention.forget_order(values[p.ORDER_ID], request.client)
     return Answer(Forgotten(removed.calls, removed.recordings))
 
 
-async def _listen_log(methods: Entering, values: Values, asking: Asking) -> Answer:
+async def _listen_log(methods: Entering, values: Values, request: ApiRequest) -> Answer:
     """List who listened to calls and to recordings, newest first."""
     page, per_page = p.paging_of(values)
     found = await methods.history.listened_page(page, per_page, p.filter_of(values))

@@ -29,7 +29,7 @@ class Patterns:
     numbers: Numbers = NO_HOME
 
 
-class Kind(Protocol[T_co]):
+class ParamType(Protocol[T_co]):
     """What a parameter may be."""
 
     def parse(self, text: str, patterns: Patterns) -> T_co:

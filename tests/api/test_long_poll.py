@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from ccdaemon.api.long_poll import Waiters
 from ccdaemon.api.shares import Shares
-from ccdaemon.api.waiting import Waiters
 from ccdaemon.calls.model import State
 from ccdaemon.errors import Code, Refused
 from ccdaemon.store.records import Filter

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.browsers import mark_of_browser
-from ccdaemon.api.origins import Origins, host_name
+from ccdaemon.api.origin_check import Origins, host_name
 from ccdaemon.config import Client
 from ccdaemon.errors import Code, Refused
 from tests.api.world import ANYBODY, World

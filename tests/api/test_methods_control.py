@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.controlling import CONTROLLING
+from ccdaemon.api.methods.control import CONTROLLING
 from ccdaemon.calls.model import State
 from ccdaemon.config import LOCAL, Client
 from ccdaemon.errors import Code, Refused

@@ -8,7 +8,7 @@ import msgspec
 
 from ccdaemon import __version__
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.method import Asking, Method
+from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.parameters import Values
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
@@ -93,7 +93,7 @@ def ready(health: Health) -> Answer:
     return Answer({"ready": True, "status": health.condition})
 
 
-async def _health(methods: Any, values: Values, asking: Asking) -> Answer:
+async def _health(methods: Any, values: Values, request: ApiRequest) -> Answer:
     """Tell how each part of the daemon is, since when, and how far it is behind."""
     watch: Watches = methods.watch
     return Answer(health_object(watch.look()))

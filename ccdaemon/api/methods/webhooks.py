@@ -7,12 +7,12 @@ from typing import Protocol
 
 import msgspec
 
-from ccdaemon.api import declared as p
+from ccdaemon.api import params as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.kinds import SomeOf, Text, Whole
-from ccdaemon.api.method import Asking, Method
+from ccdaemon.api.interfaces import Delivers
+from ccdaemon.api.methods.method import ApiRequest, Method
+from ccdaemon.api.param_types import SomeOf, Text, Whole
 from ccdaemon.api.parameters import Parameter, Values
-from ccdaemon.api.ports import Delivers
 from ccdaemon.api.rendering import Answer
 from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
 from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
@@ -88,7 +88,7 @@ class Delivering(Protocol):
     webhooks: Delivers
 
 
-async def _webhook_log(methods: Delivering, values: Values, asking: Asking) -> Answer:
+async def _webhook_log(methods: Delivering, values: Values, request: ApiRequest) -> Answer:
     """List deliveries, newest first."""
     page, per_page = p.paging_of(values)
     found = await methods.webhooks.page(page, per_page, _filter_of(values))
@@ -97,7 +97,7 @@ async def _webhook_log(methods: Delivering, values: Values, asking: Asking) -> A
     return Answer({**paging, "data": [delivery_object(row) for row in found.rows]})
 
 
-async def _redeliver(methods: Delivering, values: Values, asking: Asking) -> Answer:
+async def _redeliver(methods: Delivering, values: Values, request: ApiRequest) -> Answer:
     """Have deliveries sent once more, a thousand at most; what waits anyhow is sent at once."""
     wanted = _filter_of(values)
     if wanted.delivery_id is None and wanted.call_id is None and wanted.statuses is None:

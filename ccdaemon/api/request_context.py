@@ -27,9 +27,9 @@ from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
-from ccdaemon.api.addressing import wanted_format
 from ccdaemon.api.errors import error_object, retry_after, status_of
-from ccdaemon.api.method import HTTP_METHODS
+from ccdaemon.api.methods.method import HTTP_METHODS
+from ccdaemon.api.negotiation import wanted_format
 from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Tree, envelope, error_envelope, render
 from ccdaemon.errors import Code, Refused
 

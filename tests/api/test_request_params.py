@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.submitted import MOST_FIELDS, STRUCTURED, body_pairs, query_pairs
+from ccdaemon.api.request_params import MOST_FIELDS, STRUCTURED, body_pairs, query_pairs
 from ccdaemon.errors import Code, Refused
 
 

@@ -11,16 +11,9 @@ from dataclasses import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ccdaemon.api import declared as p
+from ccdaemon.api import params as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.controlling import CONTROLLING
-from ccdaemon.api.delivering import DELIVERING
-from ccdaemon.api.entering import ENTERING
-from ccdaemon.api.linking import LINKING
-from ccdaemon.api.links import Links
-from ccdaemon.api.method import Asking, Method
-from ccdaemon.api.parameters import Values
-from ccdaemon.api.ports import (
+from ccdaemon.api.interfaces import (
     ControlsCalls,
     Delivers,
     EntersOnCalls,
@@ -30,9 +23,16 @@ from ccdaemon.api.ports import (
     PausesOperators,
     ReadsHistory,
 )
+from ccdaemon.api.long_poll import Waiters
+from ccdaemon.api.methods.control import CONTROLLING
+from ccdaemon.api.methods.crm import ENTERING
+from ccdaemon.api.methods.health import HEALTH, Watches
+from ccdaemon.api.methods.links import LINKING
+from ccdaemon.api.methods.method import ApiRequest, Method
+from ccdaemon.api.methods.webhooks import DELIVERING
+from ccdaemon.api.parameters import Values
 from ccdaemon.api.rendering import Answer
-from ccdaemon.api.waiting import Waiters
-from ccdaemon.api.watching import HEALTH, Watches
+from ccdaemon.api.signed_urls import Links
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, not_ready
 from ccdaemon.objects import (
@@ -91,14 +91,14 @@ class Methods:
         self._waiters = waiters
         self._clock = clock
 
-    async def make_call(self, values: Values, asking: Asking) -> Answer:
+    async def make_call(self, values: Values, request: ApiRequest) -> Answer:
         """Connect an operator with a client."""
         call_id = await self._calls.make_call(
             sip=values[p.SIP],
             phone=values[p.PHONE],
             order_id=values[p.ORDER_ID],
             external_key=values[p.EXTERNAL_KEY],
-            client=asking.client,
+            client=request.client,
             options=CallOptions(
                 caller_id=values.get(p.CALLER_ID),
                 operator_timeout=values.get(p.OPERATOR_TIMEOUT),
@@ -111,26 +111,26 @@ class Methods:
         )
         return Answer({"call_id": call_id})
 
-    async def as_it_is(self, call_id: int, asking: Asking) -> Answer:
+    async def as_it_is(self, call_id: int, request: ApiRequest) -> Answer:
         """Answer with a call as it stands now."""
         chain = await self.history.call(call_id)
         if chain is None:
             raise Refused(Code.CALL_UNKNOWN, "there is no such call")
-        return Answer(known_call(chain, asking.base_url))
+        return Answer(known_call(chain, request.base_url))
 
-    async def record_list(self, values: Values, asking: Asking) -> Answer:
+    async def record_list(self, values: Values, request: ApiRequest) -> Answer:
         """List recordings, newest first."""
         page, per_page = p.paging_of(values)
         found = await self.history.records_page(page, per_page, p.filter_of(values))
-        data = [record_object(row.record, row.call, asking.base_url) for row in found.rows]
+        data = [record_object(row.record, row.call, request.base_url) for row in found.rows]
         return Answer({**p.paging(page, per_page, found.total), "data": data})
 
-    async def order_records(self, values: Values, asking: Asking) -> Answer:
+    async def order_records(self, values: Values, request: ApiRequest) -> Answer:
         """List an order's calls with their recordings, newest first."""
         chains = await self._order_chains(values)
-        return Answer([call_with_records(chain, asking.base_url) for chain in reversed(chains)])
+        return Answer([call_with_records(chain, request.base_url) for chain in reversed(chains)])
 
-    async def order_history(self, values: Values, asking: Asking) -> Answer:
+    async def order_history(self, values: Values, request: ApiRequest) -> Answer:
         """List an order's states, oldest first, call by call if so asked."""
         filter = p.filter_of(values)
         if values[p.GROUP_BY_CALL]:
@@ -144,13 +144,13 @@ class Methods:
         chains = await self.history.order_chains(values[p.ORDER_ID], p.filter_of(values))
         return sorted(chains, key=lambda chain: (chain.call.date, chain.call.call_id))
 
-    async def call_history(self, values: Values, asking: Asking) -> Answer:
+    async def call_history(self, values: Values, request: ApiRequest) -> Answer:
         """Tell one call's chain; or what came after a cursor; or all states, newest first."""
         if values.get(p.CALL_ID) is not None or values.get(p.EXTERNAL_KEY) is not None:
             return Answer([call_with_states(await self.chain(values))])
         if values.get(p.AFTER) is not None:
             _refuse_result(values)
-            return await self._told_after(values, asking)
+            return await self._told_after(values, request)
         page, per_page = p.paging_of(values)
         found = await self.history.states_page(page, per_page, p.filter_of(values))
         rows = [state_object(row) for row in found.rows]
@@ -170,7 +170,7 @@ class Methods:
             raise Refused(Code.CALL_UNKNOWN, "there is no such call")
         return chain
 
-    async def _told_after(self, values: Values, asking: Asking) -> Answer:
+    async def _told_after(self, values: Values, request: ApiRequest) -> Answer:
         filter, limit, cursor = p.filter_of(values), values[p.LIMIT], values[p.AFTER]
         began = self._clock.seconds()
         until, search_until = began + values[p.WAIT], began + LONGEST_SEARCH
@@ -184,23 +184,23 @@ class Methods:
                 raise
             is_searching, cursor = reached != cursor, reached
             now = self._clock.seconds()
-            if not rows and not asking.gone.called:
+            if not rows and not request.gone.called:
                 if is_searching and now < max(until, search_until):
                     # All that was looked through was left out by the filter: there may be more.
                     _forget(changed)
                     continue
-                if now < until and self._waiters.may_wait(asking.client):
-                    await self._waiters.wait(asking.client, changed, until - now, asking.gone)
+                if now < until and self._waiters.may_wait(request.client):
+                    await self._waiters.wait(request.client, changed, until - now, request.gone)
                     continue
             _forget(changed)
-            return self._told(rows, cursor, crowded=now < until and not rows)
+            return self._states(rows, cursor, crowded=now < until and not rows)
 
-    def _told(self, rows: Sequence[StateRow], cursor: str, crowded: bool) -> Answer:
+    def _states(self, rows: Sequence[StateRow], cursor: str, crowded: bool) -> Answer:
         states = [state_object(row) for row in rows]
         # Who was not allowed to wait is asked not to come back at once.
         return Answer(states, {"next": cursor}, retry_after=1 if crowded else None)
 
-    async def sip_list(self, values: Values, asking: Asking) -> Answer:
+    async def sip_list(self, values: Values, request: ApiRequest) -> Answer:
         """List the operators as they stand now."""
         if not self._operators.are_known:
             raise not_ready("Asterisk has not been asked for its operators yet")
@@ -215,7 +215,7 @@ class Methods:
         data = [operator_object(operator) for operator in shown]
         return Answer({**p.paging(page, per_page, len(found)), "data": data})
 
-    async def operator_history(self, values: Values, asking: Asking) -> Answer:
+    async def operator_history(self, values: Values, request: ApiRequest) -> Answer:
         """List the operators' log, newest first."""
         page, per_page = p.paging_of(values)
         found = await self.history.operator_page(page, per_page, p.filter_of(values))

@@ -19,7 +19,7 @@ ACTING_METHODS = ("GET", "POST")
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class ApiRequest:
     """What a method may know of its request beside the parameters.
 
     ``base_url`` is what links begin with, without a slash at its end; ``gone`` fires when
@@ -45,7 +45,7 @@ class Method:
 
     name: str
     permission: Permission
-    run: Callable[[Any, Values, Asking], Awaitable[Answer]]
+    run: Callable[[Any, Values, ApiRequest], Awaitable[Answer]]
     rows: Sequence[type]
     data: bool = False
     required: Sequence[Parameter[Any]] = ()

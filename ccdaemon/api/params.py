@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccdaemon.api.kinds import Flag, Moment, OneOf, Phone, Seconds, Sip, SomeOf, Text, Whole
+from ccdaemon.api.param_types import Flag, Moment, OneOf, Phone, Seconds, Sip, SomeOf, Text, Whole
 from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.calls.model import Direction
 from ccdaemon.errors import Code, Refused

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.addressing import method_name, wanted_format
-from ccdaemon.api.methods import ALIASES, METHODS
+from ccdaemon.api.methods.table import ALIASES, METHODS
+from ccdaemon.api.negotiation import method_name, wanted_format
 from ccdaemon.api.rendering import Format
 from ccdaemon.calls.model import State
 from ccdaemon.operators import Status

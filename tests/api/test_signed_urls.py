@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.links import Links
+from ccdaemon.api.signed_urls import Links
 from ccdaemon.calls.model import State
 from ccdaemon.config import LOCAL, Client
 from tests.api.parts import call_view, record
