@@ -1,6 +1,6 @@
 """The command ``ccdaemon``: ``init`` for the beginning, ``check`` before every start.
 
-Knows the words of the command line and what is printed; ``ccdaemon.init`` and
+Knows the words of the command line and what is printed; ``ccdaemon.scaffold`` and
 ``ccdaemon.check`` do the work.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ccdaemon import __version__
 from ccdaemon.config import ConfigError, load
-from ccdaemon.init import FilesExist, write_files
+from ccdaemon.scaffold import FilesExist, write_files
 
 _NEXT = """
 Next:

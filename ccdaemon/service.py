@@ -37,14 +37,14 @@ from ccdaemon.api.rendering import Format, render
 from ccdaemon.calls.overdue import Longest
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
-from ccdaemon.config.rules import with_backlog
+from ccdaemon.config.validators import with_backlog
 from ccdaemon.consumers.webhooks.sender import sender
 from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
-from ccdaemon.health.gauges import of_connections, of_streams
-from ccdaemon.health.notify import Notify
-from ccdaemon.health.observing import Observed, Observing
-from ccdaemon.limits.dialling import Limits
+from ccdaemon.health.collectors import of_connections, of_streams
+from ccdaemon.health.systemd import Notify
+from ccdaemon.health.wiring import Observed, Observing
+from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.do_not_call import DoNotCall
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.log_masking import LogMasking
@@ -59,6 +59,7 @@ from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.removal import RecordingFiles
 from ccdaemon.recordings.retention import Retention
 from ccdaemon.routing.parts import make_routing
+from ccdaemon.sighup import Sighup
 from ccdaemon.store.asterisk_lock import AsteriskLock, HeldBy
 from ccdaemon.store.embedded import Embedded, EmbeddedPostgres
 from ccdaemon.store.failures import JournalDamaged, StateDirBusy
@@ -78,7 +79,6 @@ from ccdaemon.switchboard.playback_log import PlaybackLog
 from ccdaemon.switchboard.recording_pause import RecordingPause
 from ccdaemon.switchboard.referring import Referring
 from ccdaemon.switchboard.switchboard import Switchboard
-from ccdaemon.terminal import Terminal
 from ccdaemon.tracking.call_watchdog import CallWatchdog
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
@@ -237,7 +237,7 @@ class Daemon(MultiService):
         do_not_call = DoNotCall(
             limits.do_not_call, limits.do_not_call_file, threads.run, clock, numbers
         )
-        guard = Limits(limits, numbers, trunks, do_not_call)
+        guard = DialLimits(limits, numbers, trunks, do_not_call)
         self._switchboard = Switchboard(
             config,
             self._ami,
@@ -345,7 +345,7 @@ class Daemon(MultiService):
         observing.metrics.add(of_connections(api.connections))
         parts = [
             *([LogMasking()] if config.log.mask_phones else []),
-            Terminal(reactor),
+            Sighup(reactor),
             threads,
             names,
             log_thread,

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.announcements import announcement
 from ccdaemon.calls.model import State
+from ccdaemon.event_schema import announcement
 from ccdaemon.operators import OperatorChange, Status
 from ccdaemon.store.records import OperatorRow, RecordRow, StateRow
 from tests.api.asking import RECORD_KEYS, STATE_KEYS

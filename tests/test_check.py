@@ -28,8 +28,8 @@ from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level, fail, ok, warn
 from ccdaemon.check.http import try_clients, try_http
 from ccdaemon.check.local import try_files
-from ccdaemon.config import Asterisk, Client, Config, Database, FastAgi, Http, Limits
-from ccdaemon.config.rules import network
+from ccdaemon.config import Asterisk, Client, Config, Database, FastAgi, Http, LimitSettings
+from ccdaemon.config.validators import network
 from ccdaemon.pbx.cel_signals import COLUMNS
 from tests.fake_asterisk import FakeAsterisk
 
@@ -113,7 +113,7 @@ class FileTests(SynchronousTestCase):
     def test_do_not_call_file(self) -> None:
         """Whom not to call has to be known; lines that are no numbers are something to look at."""
         file = self.base / "do-not-call.txt"
-        self.config = attrs.evolve(self.config, limits=Limits(do_not_call_file=file))
+        self.config = attrs.evolve(self.config, limits=LimitSettings(do_not_call_file=file))
         for content, level, what in [
             (None, Level.FAIL, "cannot be read: No such file"),
             ("380441234567\nboss\n", Level.WARN, "1 numbers, and 1 lines that are none"),

@@ -13,7 +13,7 @@ from twisted.web.static import Data
 
 from ccdaemon.check.crm import try_crm
 from ccdaemon.check.findings import Finding, Level
-from ccdaemon.config import Asterisk, Config, Database, Routing
+from ccdaemon.config import Asterisk, Config, Database, RoutingSettings
 from tests.test_check import listen
 
 
@@ -22,7 +22,7 @@ def config(url: str | None) -> Config:
     return Config(
         asterisk=Asterisk(secret="x", client_channel="SIP/{phone}"),
         database=Database(url="embedded"),
-        routing=Routing(url=url),
+        routing=RoutingSettings(url=url),
     )
 
 

@@ -8,14 +8,14 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from ccdaemon.config import Routing
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config import RoutingSettings
+from ccdaemon.config.validators import Pattern
 from ccdaemon.config.webhooks import Webhook
 from ccdaemon.consumers.webhooks.sender import Sender, sender
 from ccdaemon.consumers.webhooks.signing import key_of, signed_headers
 from ccdaemon.routing import crm as routing
-from ccdaemon.routing.advice import Reads
 from ccdaemon.routing.counters import RoutingCounters
+from ccdaemon.routing.crm_response import Reads
 from ccdaemon.routing.route import Caller
 from tests.faults import ways
 from tests.faults.crm import Crm
@@ -126,7 +126,7 @@ class CrmTests(TestCase):
         """No way of failing is an answer, and one that recovers gives one."""
         self.addCleanup(crm.stop)
         crm.answers["0441234567"] = {"operators": ["1000"]}
-        link = routing.CrmLink(clock, Routing(url=crm.url, timeout=0.5, tls_ca=tls_ca))
+        link = routing.CrmLink(clock, RoutingSettings(url=crm.url, timeout=0.5, tls_ca=tls_ca))
         self.addCleanup(link.stopService)
         for way in crm.ways:
             reads = Reads(Pattern("[0-9]{4}"), Pattern("7[0-9]{2}"))

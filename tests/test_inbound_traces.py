@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
 from ccdaemon.pbx.ami_queries import Endpoints
 from tests.derived import derive_begun

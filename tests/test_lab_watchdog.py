@@ -8,7 +8,7 @@ from signal import SIGABRT, SIGCONT, SIGKILL
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.health.notify import sender
+from ccdaemon.health.systemd import sender
 from lab.daemon import Daemon
 from lab.watchdog import Unit, Watchdog
 

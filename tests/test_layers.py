@@ -15,18 +15,18 @@ PACKAGE = Path(ccdaemon.__file__).parent
 #: From the top down; parts that share a line may not know each other.
 LAYERS = [
     {"cli"},
-    {"tap", "check", "init"},
+    {"tap", "check", "scaffold"},
     {"service"},
     {"api"},
     {"switchboard", "health"},
     {"tracking"},
     {"consumers", "routing", "recordings"},
-    {"announcements"},
-    {"objects"},
+    {"event_schema"},
+    {"schema"},
     {"store", "pbx"},
     {"ami", "fastagi"},
     {"calls", "operators", "limits"},
-    {"capped", "clocks", "config", "errors", "log_masking", "numbers", "terminal", "tls"},
+    {"capped", "clocks", "config", "errors", "log_masking", "numbers", "sighup", "tls"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

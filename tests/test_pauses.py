@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls.model import LegView, State, StateChange
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.errors import Code, Refused
 from ccdaemon.operators import WRAP_UP, OperatorChange, Operators, Status
 from ccdaemon.pbx.ami_queries import Endpoints

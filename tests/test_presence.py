@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.ami.ami_errors import ConnectionLost
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.operators import Operators, Status
 from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.store.facts import Fact, OperatorFact

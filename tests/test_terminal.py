@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.terminal import Terminal
+from ccdaemon.sighup import Sighup
 
 
 class Reactor:
@@ -30,7 +30,7 @@ class TerminalTests(SynchronousTestCase):
         before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.addCleanup(signal.signal, signal.SIGHUP, before)
         self.reactor = Reactor()
-        self.terminal = Terminal(self.reactor)
+        self.terminal = Sighup(self.reactor)
 
     def test_said_and_outlived(self) -> None:
         """The process is there after the signal, and says what it does: nothing."""

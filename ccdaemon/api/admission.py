@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from ccdaemon.api.clients import Address, Clients, address_of
 from ccdaemon.config import Client
-from ccdaemon.config.rules import Network
+from ccdaemon.config.validators import Network
 from ccdaemon.errors import Code, Refused
 
 #: Wrong keys that one address may show within ``WINDOW`` seconds, and how often one of them.

@@ -58,11 +58,11 @@ from ccdaemon.api.signed_urls import Links
 from ccdaemon.api.site import QuietSite
 from ccdaemon.api.sse import PARAMETERS, EventStreams
 from ccdaemon.clocks import WallClock
-from ccdaemon.config.rules import Network
+from ccdaemon.config.validators import Network
 from ccdaemon.errors import Code, Refused
 from ccdaemon.health.metrics import CONTENT_TYPE as METRICS_TYPE
-from ccdaemon.objects import by_date
 from ccdaemon.recordings.recordings import NAME, call_id_of
+from ccdaemon.schema import by_date
 from ccdaemon.store.records import Chain
 
 #: What a route gives Klein to send: a body, or what sends a file.

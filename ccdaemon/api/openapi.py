@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from ccdaemon.announcements import OperatorAnnouncement, RecordAnnouncement, StateAnnouncement
 from ccdaemon.api.errors import STATUS
 from ccdaemon.api.methods.method import Method
 from ccdaemon.api.methods.table import METHODS
@@ -21,6 +20,7 @@ from ccdaemon.api.rendering import CONTENT_TYPE
 from ccdaemon.api.sse import CONTENT_TYPE as EVENT_STREAM
 from ccdaemon.api.sse import PARAMETERS as OF_EVENTS
 from ccdaemon.errors import Code
+from ccdaemon.event_schema import OperatorAnnouncement, RecordAnnouncement, StateAnnouncement
 
 Document = dict[str, Any]
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.numbers import LONGEST, NO_HOME, Number, Numbers
 
 T_co = TypeVar("T_co", covariant=True)

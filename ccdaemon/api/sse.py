@@ -18,13 +18,13 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from ccdaemon.announcements import announcement
 from ccdaemon.api import params as p
 from ccdaemon.api.interfaces import ReadsHistory
 from ccdaemon.api.parameters import Values
 from ccdaemon.api.request_context import Exchange
 from ccdaemon.api.shares import Shares
 from ccdaemon.errors import Code, Refused
+from ccdaemon.event_schema import announcement
 from ccdaemon.store.records import EVERYTHING, EventRow
 
 CONTENT_TYPE = "text/event-stream"

@@ -8,9 +8,9 @@ from typing import Any
 from ccdaemon.check.findings import Finding, fail, ok, warn
 from ccdaemon.config import Config
 from ccdaemon.routing import Caller
-from ccdaemon.routing.advice import Advice, Reads
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.routing.crm import Crm, CrmLink
+from ccdaemon.routing.crm_response import Advice, Reads
 
 #: A call that there never is.
 NOBODY = Caller(0, "", "")

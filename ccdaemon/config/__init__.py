@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import attrs
 
 from ccdaemon import numbers as number_forms
-from ccdaemon.config import rules as rules
+from ccdaemon.config import validators as validators
 from ccdaemon.config.http import LOCAL, LOOPBACK, Client, Http, or_local
-from ccdaemon.config.keeping import Log, OperatorSettings, Retention
-from ccdaemon.config.limits import Limits
+from ccdaemon.config.limits import LimitSettings
+from ccdaemon.config.loader import ConfigError, Problem, Reading, key, table, tables
 from ccdaemon.config.numbers import Numbers
-from ccdaemon.config.read import ConfigError, Problem, Reading, key, table, tables
-from ccdaemon.config.routing import Routing
+from ccdaemon.config.retention import LogSettings, OperatorSettings, RetentionSettings
+from ccdaemon.config.routing import RoutingSettings
 from ccdaemon.config.webhooks import Webhook, twins
 from ccdaemon.numbers import Dial
 
@@ -34,16 +34,16 @@ __all__ = [
     "Database",
     "FastAgi",
     "Http",
-    "Limits",
+    "LimitSettings",
     "Numbers",
     "Problem",
-    "Routing",
+    "RoutingSettings",
     "Webhook",
     "load",
     "parse",
 ]
 
-_HOST = rules.text("a host name or address", r"[A-Za-z0-9_.:%\[\]-]+")
+_HOST = validators.text("a host name or address", r"[A-Za-z0-9_.:%\[\]-]+")
 
 
 @attrs.frozen(kw_only=True)
@@ -56,55 +56,59 @@ class Asterisk:
     """
 
     host: str = attrs.field(default="127.0.0.1", metadata=key(_HOST))
-    port: int = attrs.field(default=5038, metadata=key(rules.whole(1, 65535)))
-    tls: bool = attrs.field(default=False, metadata=key(rules.flag))
-    tls_ca: Path | None = attrs.field(default=None, metadata=key(rules.absolute_path))
-    auth: str = attrs.field(default="md5", metadata=key(rules.one_of("md5", "plain")))
+    port: int = attrs.field(default=5038, metadata=key(validators.whole(1, 65535)))
+    tls: bool = attrs.field(default=False, metadata=key(validators.flag))
+    tls_ca: Path | None = attrs.field(default=None, metadata=key(validators.absolute_path))
+    auth: str = attrs.field(default="md5", metadata=key(validators.one_of("md5", "plain")))
     username: str = attrs.field(
         default="ccdaemon",
-        metadata=key(rules.text("a user of manager.conf", r"[A-Za-z0-9_.@-]{1,79}")),
+        metadata=key(validators.text("a user of manager.conf", r"[A-Za-z0-9_.@-]{1,79}")),
     )
-    secret: str = attrs.field(repr=False, metadata=key(rules.secret))
-    ping_interval: int = attrs.field(default=10, metadata=key(rules.whole(1, 300)))
-    operator_channel: str = attrs.field(default="PJSIP/{sip}", metadata=key(rules.channel("sip")))
-    client_channel: str = attrs.field(metadata=key(rules.channel("phone")))
-    operator_pattern: rules.Pattern = attrs.field(
-        default=rules.Pattern("[0-9]{3,6}"), metadata=key(rules.number_pattern)
+    secret: str = attrs.field(repr=False, metadata=key(validators.secret))
+    ping_interval: int = attrs.field(default=10, metadata=key(validators.whole(1, 300)))
+    operator_channel: str = attrs.field(
+        default="PJSIP/{sip}", metadata=key(validators.channel("sip"))
     )
-    phone_pattern: rules.Pattern = attrs.field(
-        default=rules.Pattern("[0-9]{3,15}"), metadata=key(rules.number_pattern)
+    client_channel: str = attrs.field(metadata=key(validators.channel("phone")))
+    operator_pattern: validators.Pattern = attrs.field(
+        default=validators.Pattern("[0-9]{3,6}"), metadata=key(validators.number_pattern)
     )
-    operator_timeout: int = attrs.field(default=30, metadata=key(rules.whole(1, 600)))
-    client_timeout: int = attrs.field(default=60, metadata=key(rules.whole(1, 600)))
-    caller_id_name: str = attrs.field(default="Order {order_id}", metadata=key(rules.caller_name))
+    phone_pattern: validators.Pattern = attrs.field(
+        default=validators.Pattern("[0-9]{3,15}"), metadata=key(validators.number_pattern)
+    )
+    operator_timeout: int = attrs.field(default=30, metadata=key(validators.whole(1, 600)))
+    client_timeout: int = attrs.field(default=60, metadata=key(validators.whole(1, 600)))
+    caller_id_name: str = attrs.field(
+        default="Order {order_id}", metadata=key(validators.caller_name)
+    )
     caller_id: str = attrs.field(
-        default="", metadata=key(rules.text("digits, or nothing", r"\+?[0-9]{1,20}|"))
+        default="", metadata=key(validators.text("digits, or nothing", r"\+?[0-9]{1,20}|"))
     )
     caller_ids: tuple[str, ...] = attrs.field(
         default=(),
         metadata=key(
-            rules.several(
-                rules.text("digits", r"\+?[0-9]{1,20}"), 'numbers such as ["380440000000"]'
+            validators.several(
+                validators.text("digits", r"\+?[0-9]{1,20}"), 'numbers such as ["380440000000"]'
             )
         ),
     )
     announce: str = attrs.field(
         default="",
         metadata=key(
-            rules.text(
+            validators.text(
                 "the name of a sound without its ending", r"[A-Za-z0-9/][A-Za-z0-9_./-]{0,199}|"
             )
         ),
     )
-    record: bool = attrs.field(default=True, metadata=key(rules.flag))
-    stereo: bool = attrs.field(default=False, metadata=key(rules.flag))
+    record: bool = attrs.field(default=True, metadata=key(validators.flag))
+    stereo: bool = attrs.field(default=False, metadata=key(validators.flag))
     recordings_dir: Path = attrs.field(
-        default=Path("/var/spool/asterisk/monitor"), metadata=key(rules.asterisk_path)
+        default=Path("/var/spool/asterisk/monitor"), metadata=key(validators.asterisk_path)
     )
-    recordings_mount: Path = attrs.field(metadata=key(rules.absolute_path))
+    recordings_mount: Path = attrs.field(metadata=key(validators.absolute_path))
     cel_file: Path = attrs.field(
         default=Path("/var/log/asterisk/cel-custom/Master.csv"),
-        metadata=key(rules.absolute_path),
+        metadata=key(validators.absolute_path),
     )
 
     @recordings_mount.default
@@ -115,7 +119,7 @@ class Asterisk:
         """Name the keys that do not go together, each with what to do."""
         if self.tls_ca is not None and not self.tls:
             yield "tls_ca", "does nothing without tls = true"
-        if self.auth == "plain" and not self.tls and not rules.is_this_machine(self.host):
+        if self.auth == "plain" and not self.tls and not validators.is_this_machine(self.host):
             yield "auth", "would send the secret in the clear; take md5, or tls = true"
 
 
@@ -126,16 +130,18 @@ class FastAgi:
     ``secret`` is what it has to know; None: whoever reaches the port may ask.
     """
 
-    listen: str = attrs.field(default="tcp:4573:interface=127.0.0.1", metadata=key(rules.listen))
-    secret: str | None = attrs.field(default=None, repr=False, metadata=key(rules.path_secret))
-    networks: tuple[rules.Network, ...] = attrs.field(
+    listen: str = attrs.field(
+        default="tcp:4573:interface=127.0.0.1", metadata=key(validators.listen)
+    )
+    secret: str | None = attrs.field(default=None, repr=False, metadata=key(validators.path_secret))
+    networks: tuple[validators.Network, ...] = attrs.field(
         default=(),
-        metadata=key(rules.several(rules.network, 'networks such as ["10.0.0.0/8"]')),
+        metadata=key(validators.several(validators.network, 'networks such as ["10.0.0.0/8"]')),
     )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Name the keys that do not go together, each with what to do."""
-        if not self.networks and not rules.is_loopback(self.listen):
+        if not self.networks and not validators.is_loopback(self.listen):
             yield "networks", "missing; listening beyond loopback, say from where Asterisk asks"
 
     @property
@@ -158,7 +164,7 @@ class FastAgi:
 class Database:
     """Where the history is kept. ``url`` may hold a password: show ``shown`` instead."""
 
-    url: str = attrs.field(repr=False, metadata=key(rules.database_url))
+    url: str = attrs.field(repr=False, metadata=key(validators.database_url))
 
     @property
     def embedded(self) -> bool:
@@ -181,7 +187,7 @@ class Config:
     """Everything the daemon is told at its start. ``clients`` is never empty."""
 
     state_dir: Path = attrs.field(
-        default=Path("/var/lib/ccdaemon"), metadata=key(rules.absolute_path)
+        default=Path("/var/lib/ccdaemon"), metadata=key(validators.absolute_path)
     )
     http: Http = attrs.field(default=Http(), metadata=table(Http))
     clients: tuple[Client, ...] = attrs.field(
@@ -190,14 +196,18 @@ class Config:
     asterisk: Asterisk = attrs.field(metadata=table(Asterisk))
     fastagi: FastAgi = attrs.field(default=FastAgi(), metadata=table(FastAgi))
     database: Database = attrs.field(metadata=table(Database))
-    limits: Limits = attrs.field(default=Limits(), metadata=table(Limits))
+    limits: LimitSettings = attrs.field(default=LimitSettings(), metadata=table(LimitSettings))
     numbers: Numbers = attrs.field(default=Numbers(), metadata=table(Numbers))
     operators: OperatorSettings = attrs.field(
         default=OperatorSettings(), metadata=table(OperatorSettings)
     )
-    log: Log = attrs.field(default=Log(), metadata=table(Log))
-    retention: Retention = attrs.field(default=Retention(), metadata=table(Retention))
-    routing: Routing = attrs.field(default=Routing(), metadata=table(Routing))
+    log: LogSettings = attrs.field(default=LogSettings(), metadata=table(LogSettings))
+    retention: RetentionSettings = attrs.field(
+        default=RetentionSettings(), metadata=table(RetentionSettings)
+    )
+    routing: RoutingSettings = attrs.field(
+        default=RoutingSettings(), metadata=table(RoutingSettings)
+    )
     webhooks: tuple[Webhook, ...] = attrs.field(default=(), metadata=tables(Webhook))
 
 
@@ -239,7 +249,7 @@ def _refuse_strangers(reading: Reading) -> None:
     listen = http.get("listen") if isinstance(http, dict) else None
     if reading.raw.get("clients") or not isinstance(listen, str):
         return
-    if not rules.is_loopback(listen):
+    if not validators.is_loopback(listen):
         reading.refuse(
             "http.listen",
             "listens beyond loopback, but no [[clients]] says who may ask;"

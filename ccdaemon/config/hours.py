@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from ccdaemon.config.rules import Expected, several
+from ccdaemon.config.validators import Expected, several
 
 #: Minutes of a day.
 DAY = 24 * 60

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from ccdaemon.config import rules
-from ccdaemon.config.read import key
+from ccdaemon.config import validators
+from ccdaemon.config.loader import key
 
 #: What a client may do unless the configuration says so, and what else it may be let do.
 _UNLESS_NAMED = ("call", "read", "webhooks")
@@ -18,13 +18,13 @@ _PERMISSIONS = (
 )
 #: Those that change nothing.
 _READING = frozenset({"read", "audit"})
-LOOPBACK = (rules.network("127.0.0.0/8"), rules.network("::1/128"))
+LOOPBACK = (validators.network("127.0.0.0/8"), validators.network("::1/128"))
 
 
 def link_secret(value: object) -> str:
     """What links to recordings are signed with."""
     if not isinstance(value, str) or not 24 <= len(value) <= 200 or not value.isascii():
-        raise rules.Expected("24 to 200 characters in ASCII that nobody can guess", hide=True)
+        raise validators.Expected("24 to 200 characters in ASCII that nobody can guess", hide=True)
     return value
 
 
@@ -41,30 +41,32 @@ class Http:
     ``events_heartbeat`` is the seconds after which a silent stream of events says that it is there.
     """
 
-    listen: str = attrs.field(default="tcp:8080:interface=127.0.0.1", metadata=key(rules.listen))
+    listen: str = attrs.field(
+        default="tcp:8080:interface=127.0.0.1", metadata=key(validators.listen)
+    )
     hosts: tuple[str, ...] = attrs.field(
         default=(),
         metadata=key(
-            rules.several(
-                rules.text("a name", r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?"),
+            validators.several(
+                validators.text("a name", r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?"),
                 "host names in lower case, without ports",
             )
         ),
     )
-    trusted_proxies: tuple[rules.Network, ...] = attrs.field(
+    trusted_proxies: tuple[validators.Network, ...] = attrs.field(
         default=(),
-        metadata=key(rules.several(rules.network, 'networks such as ["127.0.0.1"]')),
+        metadata=key(validators.several(validators.network, 'networks such as ["127.0.0.1"]')),
     )
-    public_url: str | None = attrs.field(default=None, metadata=key(rules.web_url))
+    public_url: str | None = attrs.field(default=None, metadata=key(validators.web_url))
     link_secret: str | None = attrs.field(
         default=None,
         repr=False,
         metadata=key(link_secret),
     )
-    max_connections: int = attrs.field(default=2000, metadata=key(rules.whole(10, 60_000)))
-    request_timeout: int = attrs.field(default=60, metadata=key(rules.whole(5, 600)))
-    max_streams: int = attrs.field(default=100, metadata=key(rules.whole(0, 10_000)))
-    events_heartbeat: int = attrs.field(default=15, metadata=key(rules.whole(1, 60)))
+    max_connections: int = attrs.field(default=2000, metadata=key(validators.whole(10, 60_000)))
+    request_timeout: int = attrs.field(default=60, metadata=key(validators.whole(5, 600)))
+    max_streams: int = attrs.field(default=100, metadata=key(validators.whole(0, 10_000)))
+    events_heartbeat: int = attrs.field(default=15, metadata=key(validators.whole(1, 60)))
 
 
 #: Keys that a client may have at once: the new one and the old one, while they are changed.
@@ -74,10 +76,10 @@ MOST_KEYS = 2
 def hashes(value: object) -> tuple[str, ...]:
     """The SHA-256 of a key, or of both while one takes the other's place."""
     if not isinstance(value, list):
-        return (rules.sha256(value),)
+        return (validators.sha256(value),)
     if not 1 <= len(value) <= MOST_KEYS:
-        raise rules.Expected(f"one or {MOST_KEYS} of 64 hexadecimal digits", hide=True)
-    return tuple(rules.sha256(each) for each in value)
+        raise validators.Expected(f"one or {MOST_KEYS} of 64 hexadecimal digits", hide=True)
+    return tuple(validators.sha256(each) for each in value)
 
 
 def _each(value: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -99,11 +101,11 @@ class Client:
     """
 
     name: str = attrs.field(
-        metadata=key(rules.text("a short name", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}"))
+        metadata=key(validators.text("a short name", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}"))
     )
-    networks: tuple[rules.Network, ...] = attrs.field(
+    networks: tuple[validators.Network, ...] = attrs.field(
         default=(),
-        metadata=key(rules.several(rules.network, 'networks such as ["10.0.0.0/8"]')),
+        metadata=key(validators.several(validators.network, 'networks such as ["10.0.0.0/8"]')),
     )
     key_sha256: tuple[str, ...] = attrs.field(
         default=(),
@@ -115,11 +117,13 @@ class Client:
         default=frozenset(_UNLESS_NAMED),
         converter=_unordered,
         metadata=key(
-            rules.several(rules.one_of(*_PERMISSIONS), 'permissions such as ["call", "read"]')
+            validators.several(
+                validators.one_of(*_PERMISSIONS), 'permissions such as ["call", "read"]'
+            )
         ),
     )
 
-    get: bool = attrs.field(default=True, metadata=key(rules.flag))
+    get: bool = attrs.field(default=True, metadata=key(validators.flag))
 
     @property
     def acts_by_address(self) -> bool:

@@ -10,16 +10,16 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from ccdaemon.config import hours as times
-from ccdaemon.config import rules
+from ccdaemon.config import validators
+from ccdaemon.config.loader import key
 from ccdaemon.config.numbers import country
-from ccdaemon.config.read import key
-from ccdaemon.config.rules import Expected
+from ccdaemon.config.validators import Expected
 from ccdaemon.numbers import Kind
 
 #: How often something may be done in a minute; 0: as often as one likes.
-_rate = rules.whole(0, 10_000)
-_patterns = rules.several(
-    rules.number_pattern, "regular expressions for whole numbers such as ['380[0-9]{9}']"
+_rate = validators.whole(0, 10_000)
+_patterns = validators.several(
+    validators.number_pattern, "regular expressions for whole numbers such as ['380[0-9]{9}']"
 )
 
 
@@ -29,10 +29,10 @@ def rates(value: object) -> tuple[tuple[str, int], ...]:
     if not isinstance(value, dict):
         raise Expected(what)
     for prefix, most in value.items():
-        if re.fullmatch(rules.PREFIX, prefix) is None:
+        if re.fullmatch(validators.PREFIX, prefix) is None:
             raise Expected(what, f"{prefix} are no digits")
         try:
-            rules.whole(1, 10_000)(most)
+            validators.whole(1, 10_000)(most)
         except Expected as wrong:
             raise Expected(what, f"{wrong.what} for {prefix}") from wrong
     return tuple(sorted(value.items(), key=lambda pair: (-len(pair[0]), pair[0])))
@@ -52,7 +52,7 @@ def kind(value: object) -> Kind:
 
 
 @attrs.frozen(kw_only=True)
-class Limits:
+class LimitSettings:
     """What may be dialled, when, how often and how much at once.
 
     A number may be dialled if it is one of ``kinds`` of one of ``countries``, begins with one of
@@ -63,34 +63,42 @@ class Limits:
     which a call on which nothing happens any more is closed in the history.
     """
 
-    max_calls: int = attrs.field(default=100, metadata=key(rules.whole(1, 10_000)))
-    longest_ringing: int = attrs.field(default=14_400, metadata=key(rules.whole(1, 604_800)))
-    longest_talk: int = attrs.field(default=86_400, metadata=key(rules.whole(1, 604_800)))
+    max_calls: int = attrs.field(default=100, metadata=key(validators.whole(1, 10_000)))
+    longest_ringing: int = attrs.field(default=14_400, metadata=key(validators.whole(1, 604_800)))
+    longest_talk: int = attrs.field(default=86_400, metadata=key(validators.whole(1, 604_800)))
     countries: tuple[str, ...] = attrs.field(
         default=(),
-        metadata=key(rules.several(country, 'countries such as ["ua", "pl"] (ISO 3166)')),
+        metadata=key(validators.several(country, 'countries such as ["ua", "pl"] (ISO 3166)')),
     )
     kinds: tuple[Kind, ...] = attrs.field(
-        default=(Kind.ORDINARY,), metadata=key(rules.several(kind, "kinds of numbers"))
+        default=(Kind.ORDINARY,), metadata=key(validators.several(kind, "kinds of numbers"))
     )
-    allowed_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(rules.prefixes))
-    allowed_patterns: tuple[rules.Pattern, ...] = attrs.field(default=(), metadata=key(_patterns))
-    forbidden_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(rules.prefixes))
-    forbidden_patterns: tuple[rules.Pattern, ...] = attrs.field(default=(), metadata=key(_patterns))
+    allowed_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(validators.prefixes))
+    allowed_patterns: tuple[validators.Pattern, ...] = attrs.field(
+        default=(), metadata=key(_patterns)
+    )
+    forbidden_prefixes: tuple[str, ...] = attrs.field(default=(), metadata=key(validators.prefixes))
+    forbidden_patterns: tuple[validators.Pattern, ...] = attrs.field(
+        default=(), metadata=key(_patterns)
+    )
     do_not_call: tuple[str, ...] = attrs.field(
         default=(),
         metadata=key(
-            rules.several(
-                rules.text("a number", r"\+?[0-9][0-9 ().\-/]{0,39}\*?"),
+            validators.several(
+                validators.text("a number", r"\+?[0-9][0-9 ().\-/]{0,39}\*?"),
                 'numbers such as ["380441234567", "7900*"]',
             )
         ),
     )
-    do_not_call_file: Path | None = attrs.field(default=None, metadata=key(rules.absolute_path))
+    do_not_call_file: Path | None = attrs.field(
+        default=None, metadata=key(validators.absolute_path)
+    )
     emergency: tuple[str, ...] = attrs.field(
         default=("112",),
         metadata=key(
-            rules.several(rules.text("digits", r"[0-9]{2,6}"), 'short numbers such as ["112"]')
+            validators.several(
+                validators.text("digits", r"[0-9]{2,6}"), 'short numbers such as ["112"]'
+            )
         ),
     )
     operator_per_minute: int = attrs.field(default=0, metadata=key(_rate))

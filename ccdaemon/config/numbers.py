@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from ccdaemon.config import rules
-from ccdaemon.config.read import key, tables
-from ccdaemon.config.rules import Expected
+from ccdaemon.config import validators
+from ccdaemon.config.loader import key, tables
+from ccdaemon.config.validators import Expected
 from ccdaemon.numbers import COUNTRIES, INTERNAL, Dial
 
 
@@ -34,9 +34,9 @@ class Trunk:
     ``channel`` None: by ``asterisk.client_channel``; ``dial`` None: as ``numbers.dial`` says.
     """
 
-    prefixes: tuple[str, ...] = attrs.field(metadata=key(rules.prefixes))
+    prefixes: tuple[str, ...] = attrs.field(metadata=key(validators.prefixes))
     dial: Dial | None = attrs.field(default=None, metadata=key(dial))
-    channel: str | None = attrs.field(default=None, metadata=key(rules.channel("phone")))
+    channel: str | None = attrs.field(default=None, metadata=key(validators.channel("phone")))
 
 
 @attrs.frozen(kw_only=True)
@@ -48,8 +48,8 @@ class Numbers:
     """
 
     country: str | None = attrs.field(default=None, metadata=key(country))
-    internal: rules.Pattern = attrs.field(
-        default=rules.Pattern(INTERNAL), metadata=key(rules.number_pattern)
+    internal: validators.Pattern = attrs.field(
+        default=validators.Pattern(INTERNAL), metadata=key(validators.number_pattern)
     )
     dial: Dial | None = attrs.field(default=None, metadata=key(dial))
     trunks: tuple[Trunk, ...] = attrs.field(default=(), metadata=tables(Trunk))

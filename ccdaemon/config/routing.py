@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from ccdaemon.config import hours as times
-from ccdaemon.config import rules
-from ccdaemon.config.read import key, table
-from ccdaemon.config.rules import Expected
+from ccdaemon.config import validators
+from ccdaemon.config.loader import key, table
+from ccdaemon.config.validators import Expected
 
 #: What is done with a call that is not put through, beside an extension to send it to.
 FALLBACK, REJECT = "fallback", "reject"
@@ -58,7 +58,7 @@ def asked_url(value: object) -> str:
     return value
 
 
-def seconds(low: float, high: float) -> rules.Rule[float]:
+def seconds(low: float, high: float) -> validators.Rule[float]:
     """Build the rule for seconds, with a fraction or without."""
 
     def rule(value: object) -> float:
@@ -93,13 +93,13 @@ class Hours:
         return spans
 
 
-_NOT_PUT_THROUGH = rules.text(
+_NOT_PUT_THROUGH = validators.text(
     f'"{FALLBACK}", "{REJECT}", or an extension to go to', r"[0-9A-Za-z_*#-]{1,20}"
 )
 
 
 @attrs.frozen(kw_only=True)
-class Routing:
+class RoutingSettings:
     """Who takes an inbound call, in the order of the keys. Times are in seconds.
 
     ``url`` None: no CRM is asked; it may hold a token: show ``shown`` instead. ``tls_ca`` None: the
@@ -110,22 +110,22 @@ class Routing:
     url: str | None = attrs.field(default=None, repr=False, metadata=key(asked_url))
     # All that may be waited for stays under the 3 s within which a client reaches somebody.
     timeout: float = attrs.field(default=1.0, metadata=key(seconds(0.1, 1.5)))
-    tls_ca: Path | None = attrs.field(default=None, metadata=key(rules.absolute_path))
-    redirect_pattern: rules.Pattern = attrs.field(
-        default=rules.Pattern("[0-9]{2,5}"), metadata=key(rules.number_pattern)
+    tls_ca: Path | None = attrs.field(default=None, metadata=key(validators.absolute_path))
+    redirect_pattern: validators.Pattern = attrs.field(
+        default=validators.Pattern("[0-9]{2,5}"), metadata=key(validators.number_pattern)
     )
-    sticky: bool = attrs.field(default=False, metadata=key(rules.flag))
+    sticky: bool = attrs.field(default=False, metadata=key(validators.flag))
     operators: Rounds = attrs.field(default=(), metadata=key(rounds))
     queue: str | None = attrs.field(
         default=None,
-        metadata=key(rules.text("the name of a queue of queues.conf", r"[A-Za-z0-9_-]{1,79}")),
+        metadata=key(validators.text("the name of a queue of queues.conf", r"[A-Za-z0-9_-]{1,79}")),
     )
-    ring_timeout: int = attrs.field(default=20, metadata=key(rules.whole(1, 600)))
+    ring_timeout: int = attrs.field(default=20, metadata=key(validators.whole(1, 600)))
     blacklist: tuple[str, ...] = attrs.field(
         default=(),
         metadata=key(
-            rules.several(
-                rules.text("a number", r"\+?[0-9A-Za-z_#][0-9A-Za-z_# ().\-/]{0,39}\*?"),
+            validators.several(
+                validators.text("a number", r"\+?[0-9A-Za-z_#][0-9A-Za-z_# ().\-/]{0,39}\*?"),
                 'callers such as ["380441234567", "7900*", "anonymous"]',
             )
         ),
@@ -154,7 +154,7 @@ class Routing:
             if target not in (FALLBACK, REJECT) and not self.redirect_pattern.matches(target):
                 yield name, f"{target} does not match redirect_pattern"
 
-    def strangers(self, operator_pattern: rules.Pattern) -> list[str]:
+    def strangers(self, operator_pattern: validators.Pattern) -> list[str]:
         """The operators of the list that cannot be operators."""
         sips = [sip for together in self.operators for sip in together]
         return [sip for sip in sips if not operator_pattern.matches(sip)]

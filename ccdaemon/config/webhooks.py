@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ccdaemon.config import rules
-from ccdaemon.config.read import key
+from ccdaemon.config import validators
+from ccdaemon.config.loader import key
 from ccdaemon.config.routing import asked_url, seconds
-from ccdaemon.config.rules import Expected
+from ccdaemon.config.validators import Expected
 
 CALL_STATE, OPERATOR_STATE, RECORD_READY = "call.state", "operator.state", "record.ready"
 TYPES = (CALL_STATE, OPERATOR_STATE, RECORD_READY)
@@ -63,28 +63,30 @@ class Webhook:
 
     url: str = attrs.field(repr=False, metadata=key(asked_url))
     name: str = attrs.field(
-        metadata=key(rules.text("a short name", r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,79}"))
+        metadata=key(validators.text("a short name", r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,79}"))
     )
     secret: tuple[str, ...] = attrs.field(repr=False, metadata=key(secrets))
     types: tuple[str, ...] = attrs.field(
         default=(CALL_STATE,),
         metadata=key(
-            rules.several(
-                rules.one_of(*TYPES), 'the words "call.state", "operator.state" and so on'
+            validators.several(
+                validators.one_of(*TYPES), 'the words "call.state", "operator.state" and so on'
             )
         ),
     )
     states: tuple[str, ...] = attrs.field(
         default=(),
-        metadata=key(rules.several(rules.one_of(*STATES), 'states such as ["CALL", "FINISH"]')),
+        metadata=key(
+            validators.several(validators.one_of(*STATES), 'states such as ["CALL", "FINISH"]')
+        ),
     )
-    format: str = attrs.field(default="json", metadata=key(rules.one_of("json", "xml")))
+    format: str = attrs.field(default="json", metadata=key(validators.one_of("json", "xml")))
     timeout: float = attrs.field(default=10.0, metadata=key(seconds(0.1, 60)))
-    parallel: int = attrs.field(default=8, metadata=key(rules.whole(1, 100)))
+    parallel: int = attrs.field(default=8, metadata=key(validators.whole(1, 100)))
     retry_first: float = attrs.field(default=1.0, metadata=key(seconds(0.05, 3600)))
     retry_longest: float = attrs.field(default=600.0, metadata=key(seconds(0.05, 24 * 3600)))
-    log_days: int = attrs.field(default=7, metadata=key(rules.whole(1, 366)))
-    tls_ca: Path | None = attrs.field(default=None, metadata=key(rules.absolute_path))
+    log_days: int = attrs.field(default=7, metadata=key(validators.whole(1, 366)))
+    tls_ca: Path | None = attrs.field(default=None, metadata=key(validators.absolute_path))
 
     @name.default
     def _by_url(self) -> str:

@@ -1,7 +1,7 @@
 """Numbers for Prometheus: what happened counted as it is told, what is read when it is asked for.
 
 A registry of our own, so that nothing else in the process speaks in it. Knows the facts of the
-journal; what the parts show of themselves comes as functions (``ccdaemon.health.gauges``).
+journal; what the parts show of themselves comes as functions (``ccdaemon.health.collectors``).
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 

@@ -12,7 +12,7 @@ from math import ceil
 from typing import Protocol
 
 from ccdaemon.config.hours import DAY
-from ccdaemon.config.limits import Limits as Settings
+from ccdaemon.config.limits import LimitSettings as Settings
 from ccdaemon.errors import RETRY_AFTER, Code, Refused
 from ccdaemon.limits.counters import Alarms
 from ccdaemon.limits.rates import Rates
@@ -51,7 +51,7 @@ _IS_INTERNAL = (
 )
 
 
-class Limits:
+class DialLimits:
     """What may be dialled.
 
     :param numbers: reads numbers as this house means them.

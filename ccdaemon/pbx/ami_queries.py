@@ -20,7 +20,7 @@ from ccdaemon.calls import signals
 from ccdaemon.calls.model import Role
 from ccdaemon.calls.signals import Signal
 from ccdaemon.calls.tables import NO_PHONE
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import call_tag
 from ccdaemon.pbx.ami_signals import UP
 

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ccdaemon.clocks import WallClock
-from ccdaemon.config.keeping import Retention as Days
+from ccdaemon.config.retention import RetentionSettings as Days
 from ccdaemon.errors import RETRY_AFTER, Code, Refused, history_away, not_ready
 from ccdaemon.recordings.recordings import recordings_of
 from ccdaemon.recordings.removal import RecordingFiles

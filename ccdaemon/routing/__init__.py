@@ -5,6 +5,6 @@ Decides, within a bounded time; rings nobody and tells nothing.
 
 from ccdaemon.routing.decision import Routing
 from ccdaemon.routing.parts import make_routing
-from ccdaemon.routing.route import Caller, Passed, Route
+from ccdaemon.routing.route import Caller, Route, SkippedOperator
 
-__all__ = ["Caller", "Passed", "Route", "Routing", "make_routing"]
+__all__ = ["Caller", "Route", "Routing", "SkippedOperator", "make_routing"]

@@ -27,11 +27,11 @@ from zope.interface import implementer
 
 from ccdaemon import __version__
 from ccdaemon.capped import CappedEndpoint
-from ccdaemon.config import Routing
-from ccdaemon.routing.advice import Advice, NotAnObject, Reads
+from ccdaemon.config import RoutingSettings
 from ccdaemon.routing.bounded import Encoded, PlainAgent, body_of
 from ccdaemon.routing.breaker import Breaker
 from ccdaemon.routing.counters import Quiet, RoutingCounters
+from ccdaemon.routing.crm_response import Advice, NotAnObject, Reads
 from ccdaemon.routing.route import Caller
 from ccdaemon.tls import trust_root
 
@@ -67,7 +67,7 @@ class CrmLink(Service):
     :raises OSError, ValueError: if the certificates of ``tls_ca`` cannot be read.
     """
 
-    def __init__(self, reactor: Any, settings: Routing) -> None:
+    def __init__(self, reactor: Any, settings: RoutingSettings) -> None:
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = KEPT_CONNECTIONS
         self._pool.cachedConnectionTimeout = KEPT_FOR
@@ -83,7 +83,7 @@ class CrmLink(Service):
 class _Endpoints:
     """Where the CRM is, by TCP or TLS with the certificate checked."""
 
-    def __init__(self, reactor: Any, settings: Routing) -> None:
+    def __init__(self, reactor: Any, settings: RoutingSettings) -> None:
         self._reactor = reactor
         self._timeout = settings.timeout
         path = settings.tls_ca

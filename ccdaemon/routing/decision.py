@@ -16,15 +16,15 @@ from twisted.logger import Logger
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Asterisk
-from ccdaemon.config import Routing as Settings
+from ccdaemon.config import RoutingSettings as Settings
 from ccdaemon.config.routing import FALLBACK, REJECT, Rounds
 from ccdaemon.numbers import NO_HOME, Numbers
 from ccdaemon.operators import Status
-from ccdaemon.routing.advice import Advice
-from ccdaemon.routing.callers import Blacklist
+from ccdaemon.routing.blacklist import Blacklist
 from ccdaemon.routing.counters import Quiet, RoutingCounters
+from ccdaemon.routing.crm_response import Advice
 from ccdaemon.routing.hours import why_closed
-from ccdaemon.routing.route import Caller, Passed, Route
+from ccdaemon.routing.route import Caller, Route, SkippedOperator
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ HISTORY_WITHIN = 0.3
 STATUS_WITHIN = 0.15
 
 #: Seconds within which the phone of an operator rings who was chosen for a call.
-PROMISED = 1.0
+RESERVED = 1.0
 
 #: Why an operator is not rung; words follow his number.
 UNABLE: dict[Status | None, tuple[Outcome, str]] = {
@@ -104,7 +104,7 @@ class Routing:
         self._numbers = numbers
         self._blacklist = Blacklist(settings.blacklist, numbers)
         self._quiet = Quiet()
-        self._promised: dict[str, float] = {}
+        self._reserved: dict[str, float] = {}
         self.counters = counters
 
     async def decide(self, caller: Caller) -> Route:
@@ -144,22 +144,22 @@ class Routing:
             rule, route = await self._by_ourselves(caller)
         return rule, replace(
             route,
-            operators=self._promise(route.operators),
+            operators=self._reserve(route.operators),
             ring_timeout=advice.ring_timeout or settings.ring_timeout,
             order_id=advice.order_id,
             caller_name=advice.caller_name,
         )
 
-    def _promise(self, rounds: Rounds) -> Rounds:
+    def _reserve(self, rounds: Rounds) -> Rounds:
         """Leave out who was chosen for another call a moment ago, unless nobody else is left.
 
         His phone does not ring yet, so nothing else tells that he is taken.
         """
         now = self._clock.seconds()
-        taken = {sip: at for sip, at in self._promised.items() if 0 <= now - at < PROMISED}
+        taken = {sip: at for sip, at in self._reserved.items() if 0 <= now - at < RESERVED}
         free = (tuple(sip for sip in each if sip not in taken) for each in rounds)
         rounds = tuple(filter(None, free)) or rounds
-        self._promised = taken | dict.fromkeys(rounds[0] if rounds else (), now)
+        self._reserved = taken | dict.fromkeys(rounds[0] if rounds else (), now)
         return rounds
 
     async def _by_crm(self, named: Rounds) -> Route:
@@ -200,9 +200,9 @@ class Routing:
         self.counters.sticky["found" if last else "nobody"] += 1
         return last
 
-    async def _able(self, named: Rounds) -> tuple[Rounds, tuple[Passed, ...]]:
+    async def _able(self, named: Rounds) -> tuple[Rounds, tuple[SkippedOperator, ...]]:
         """Part those who can take a call from those who cannot."""
-        passed: list[Passed] = []
+        passed: list[SkippedOperator] = []
         rounds: list[tuple[str, ...]] = []
         known: dict[str, Status | None] = {}
         until = self._clock.seconds() + STATUS_WITHIN
@@ -215,7 +215,7 @@ class Routing:
                     able.append(sip)
                 elif all(sip != other.sip for other in passed):
                     outcome, words = UNABLE[known[sip]]
-                    passed.append(Passed(sip, outcome, f"operator {sip} {words}"))
+                    passed.append(SkippedOperator(sip, outcome, f"operator {sip} {words}"))
             if able:
                 rounds.append(tuple(able))
         return tuple(rounds), tuple(passed)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from ccdaemon.config.hours import DAY, Span
-from ccdaemon.config.routing import Routing
+from ccdaemon.config.routing import RoutingSettings
 
 _WHOLE_DAY = (Span(0, DAY),)
 
 
-def why_closed(routing: Routing, now: float) -> str | None:
+def why_closed(routing: RoutingSettings, now: float) -> str | None:
     """Say why it is closed; None while it is open.
 
     The wall's clock counts: of an hour that it shows twice both are open, and a span that begins
@@ -31,17 +31,17 @@ def why_closed(routing: Routing, now: float) -> str | None:
     return f"closed on {local:%A} at {local:%H:%M}, {routing.timezone.key}"
 
 
-def _is_open(routing: Routing, day: date, minute: int) -> bool:
+def _is_open(routing: RoutingSettings, day: date, minute: int) -> bool:
     return any(span.begin <= minute < span.end for span in _spans(routing, day))
 
 
-def _spans(routing: Routing, day: date) -> tuple[Span, ...]:
+def _spans(routing: RoutingSettings, day: date) -> tuple[Span, ...]:
     if _is_holiday(routing, day):
         return ()
     return _WHOLE_DAY if routing.hours is None else routing.hours.of(day.weekday())
 
 
-def _is_holiday(routing: Routing, day: date) -> bool:
+def _is_holiday(routing: RoutingSettings, day: date) -> bool:
     return any(
         (holiday.month, holiday.day) == (day.month, day.day) and holiday.year in (None, day.year)
         for holiday in routing.holidays

@@ -10,9 +10,9 @@ from twisted.application.service import Service
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.numbers import NO_HOME, Numbers
-from ccdaemon.routing.advice import Reads
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.routing.crm import Crm, CrmLink
+from ccdaemon.routing.crm_response import Reads
 from ccdaemon.routing.decision import KnowsOperators, Routing
 
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from ccdaemon.calls.causes import Outcome
 
-Kind = Literal["dial", "queue", "redirect", "reject", "fallback"]
+RouteKind = Literal["dial", "queue", "redirect", "reject", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Caller:
     did: str
 
 
-class Passed(NamedTuple):
+class SkippedOperator(NamedTuple):
     """An operator who would have been asked, but cannot take a call; his phone does not ring."""
 
     sip: str
@@ -46,9 +46,9 @@ class Route:
     :ivar words: why, for the log and for the chain's ``detail``.
     """
 
-    kind: Kind
+    kind: RouteKind
     operators: tuple[tuple[str, ...], ...] = ()
-    passed: tuple[Passed, ...] = ()
+    passed: tuple[SkippedOperator, ...] = ()
     queue: str | None = None
     extension: str | None = None
     ring_timeout: int = 20

@@ -12,7 +12,7 @@ import zlib
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ccdaemon.config.rules import is_this_machine
+from ccdaemon.config.validators import is_this_machine
 from ccdaemon.store.migrate import LOCKS
 from ccdaemon.store.pg_link import Link
 

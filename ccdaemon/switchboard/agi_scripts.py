@@ -25,7 +25,7 @@ from ccdaemon.config import Asterisk
 from ccdaemon.errors import Refused
 from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
 from ccdaemon.fastagi.agi_settings import AGISettings
-from ccdaemon.limits.dialling import Limits
+from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number, Numbers
 from ccdaemon.pbx.ami_queries import Endpoints
@@ -109,7 +109,7 @@ class AgiScripts:
         routing: DecidesRoutes,
         append: Callable[[Sequence[Fact]], Deferred[list[int]]],
         refuse_phone: Callable[[Number, str | None, str | None], None],
-        limits: Limits,
+        limits: DialLimits,
         trunks: Trunks,
         numbers: Numbers,
         clock: WallClock,

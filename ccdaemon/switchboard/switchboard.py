@@ -19,7 +19,7 @@ from ccdaemon.calls.causes import Outcome
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
-from ccdaemon.limits.dialling import Limits
+from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
@@ -66,7 +66,7 @@ class Switchboard:
         journal: Journal,
         live: LiveCalls,
         presence: Presence,
-        limits: Limits,
+        limits: DialLimits,
         trunks: Trunks,
         clock: IReactorTime,
         wall: WallClock,
@@ -155,7 +155,7 @@ class Switchboard:
 
         :param sip: the operator who is on the call.
         :param client: the API client that asks for it; None where the operator dials by hand.
-        :raises Refused: as :class:`Limits` does.
+        :raises Refused: as :class:`DialLimits` does.
         """
         others = max(0, len(self._live) - 1)
         self._limits.refuse_phone(phone, sip, client, self._wall.seconds())

@@ -27,7 +27,7 @@ from ccdaemon.api.admission import (
 )
 from ccdaemon.api.clients import Clients, address_of
 from ccdaemon.config import Client
-from ccdaemon.config.rules import network
+from ccdaemon.config.validators import network
 from ccdaemon.errors import Code, Refused
 from tests.api.world import World
 

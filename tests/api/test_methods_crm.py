@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from ccdaemon.calls.model import Action, LegView, State
 from ccdaemon.config import Client
-from ccdaemon.config.rules import network
+from ccdaemon.config.validators import network
 from ccdaemon.errors import Code, Refused
 from ccdaemon.operators import Status
 from ccdaemon.store.records import ActionRow, CalledBack, Chain, Filter, MissedRow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ccdaemon.config import Client
-from ccdaemon.config.rules import network
+from ccdaemon.config.validators import network
 from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
 from tests.api.asking import MethodsTestCase
 from tests.api.world import World

@@ -25,7 +25,7 @@ from ccdaemon.api.param_types import (
 from ccdaemon.api.param_types import Text as TextKind
 from ccdaemon.api.parameters import Parameter, Values, read_values, single
 from ccdaemon.calls.model import Direction
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.errors import Code, Refused
 from ccdaemon.numbers import Number, Numbers
 from ccdaemon.operators import Status

@@ -19,7 +19,7 @@ from ccdaemon.api.clients import Permission
 from ccdaemon.api.errors import STATUS
 from ccdaemon.api.methods.table import METHODS
 from ccdaemon.config import Client
-from ccdaemon.config.rules import network
+from ccdaemon.config.validators import network
 from tests.api.world import World
 from tests.depth import examples
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.rendering import Answer, Format, envelope, error_envelope, render
 from ccdaemon.calls.model import State
-from ccdaemon.objects import state_object
+from ccdaemon.schema import state_object
 from ccdaemon.store.records import StateRow
 from tests.api.parts import told
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.shares import Shares
 from ccdaemon.config import Client
-from ccdaemon.config.rules import network
+from ccdaemon.config.validators import network
 from tests.api.world import Connection, World
 
 CRM = Client(name="crm", networks=(network("10.0.0.1"),), permissions=["read"])

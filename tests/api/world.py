@@ -21,7 +21,7 @@ from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients, Permission
 from ccdaemon.api.param_types import Patterns
 from ccdaemon.config import LOCAL, Client
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from tests.api.deliveries import Deliveries
 from tests.api.parts import (
     Control,

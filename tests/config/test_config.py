@@ -25,16 +25,16 @@ from ccdaemon.config import (
     Database,
     FastAgi,
     Http,
-    Limits,
-    Routing,
+    LimitSettings,
+    RoutingSettings,
     Webhook,
     load,
     parse,
-    rules,
+    validators,
 )
 from ccdaemon.config.hours import Holiday, Span
-from ccdaemon.config.keeping import Log, OperatorSettings, Retention
 from ccdaemon.config.numbers import Numbers, Trunk
+from ccdaemon.config.retention import LogSettings, OperatorSettings, RetentionSettings
 from ccdaemon.config.routing import Hours
 from ccdaemon.config.webhooks import STATES
 
@@ -253,7 +253,7 @@ class FastAgiTests(SynchronousTestCase):
             ("tcp:8080:127.0.0.1:7", "tcp:8080:127.0.0.1:7"),
             ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
         ]:
-            self.assertEqual(rules.with_backlog(written), listened)
+            self.assertEqual(validators.with_backlog(written), listened)
 
     def test_who_may_ask(self) -> None:
         """This machine, unless networks are named; what is no address may not."""
@@ -413,8 +413,8 @@ class ReadingTests(SynchronousTestCase):
                     ping_interval=5,
                     operator_channel="SIP/{sip}",
                     client_channel="SIP/trunk/{phone}",
-                    operator_pattern=rules.Pattern("[1-9][0-9]{3}"),
-                    phone_pattern=rules.Pattern("380[0-9]{9}"),
+                    operator_pattern=validators.Pattern("[1-9][0-9]{3}"),
+                    phone_pattern=validators.Pattern("380[0-9]{9}"),
                     operator_timeout=20,
                     client_timeout=40,
                     caller_id_name="Заказ {order_id}",
@@ -428,13 +428,13 @@ class ReadingTests(SynchronousTestCase):
                 fastagi=FastAgi(
                     listen="tcp:4574", networks=(ipaddress.IPv4Network("10.0.0.5/32"),)
                 ),
-                limits=Limits(
+                limits=LimitSettings(
                     max_calls=5,
                     allowed_prefixes=("380",),
                     forbidden_prefixes=("38090",),
                     countries=("ua",),
-                    allowed_patterns=(rules.Pattern("1[0-9]{2}"),),
-                    forbidden_patterns=(rules.Pattern(".*666"),),
+                    allowed_patterns=(validators.Pattern("1[0-9]{2}"),),
+                    forbidden_patterns=(validators.Pattern(".*666"),),
                     do_not_call=("+380441234567", "7900*"),
                     do_not_call_file=Path("/dnc"),
                     operator_per_minute=6,
@@ -443,11 +443,11 @@ class ReadingTests(SynchronousTestCase):
                     quiet_hours=(Span(1260, 1920),),
                     timezone=ZoneInfo("Europe/Kyiv"),
                 ),
-                routing=Routing(
+                routing=RoutingSettings(
                     url="https://crm.example/route?token=t0ken",
                     tls_ca=Path("/crm.pem"),
                     timeout=0.5,
-                    redirect_pattern=rules.Pattern("7[0-9]{2}"),
+                    redirect_pattern=validators.Pattern("7[0-9]{2}"),
                     sticky=True,
                     operators=(("1000",), ("1001", "1002")),
                     ring_timeout=15,
@@ -604,13 +604,13 @@ class PatternTests(SynchronousTestCase):
     @given(st.text(max_size=70))
     def test_nothing_with_a_meaning_passes(self, value: str) -> None:
         """However loose the pattern, nothing passes that means something to a dial string."""
-        if rules.Pattern(".*").matches(value):
+        if validators.Pattern(".*").matches(value):
             self.assertRegex(value, r"\A[0-9A-Za-z_*#-]{1,20}\Z")
 
     @given(st.from_regex(r"[0-9]{3,6}", fullmatch=True))
     def test_the_whole_value(self, value: str) -> None:
         """The pattern is asked about the whole value, and digits are ASCII digits only."""
-        pattern = rules.Pattern(r"\d{3,6}")
+        pattern = validators.Pattern(r"\d{3,6}")
         ascii_only = value.isascii()
         self.assertEqual(pattern.matches(value), ascii_only)
         self.assertFalse(pattern.matches(f"{value}\n"))
@@ -618,7 +618,7 @@ class PatternTests(SynchronousTestCase):
 
     def test_repr(self) -> None:
         """A pattern shows its text."""
-        self.assertEqual(repr(rules.Pattern("[0-9]+")), "Pattern('[0-9]+')")
+        self.assertEqual(repr(validators.Pattern("[0-9]+")), "Pattern('[0-9]+')")
 
 
 class ShippedFileTests(SynchronousTestCase):
@@ -641,13 +641,13 @@ class ShippedFileTests(SynchronousTestCase):
             (Asterisk, raw["asterisk"]),
             (Database, raw["database"]),
             (FastAgi, raw["fastagi"]),
-            (Limits, raw["limits"]),
+            (LimitSettings, raw["limits"]),
             (Numbers, raw["numbers"]),
             (Trunk, raw["numbers"]["trunks"][0]),
             (OperatorSettings, raw["operators"]),
-            (Log, raw["log"]),
-            (Retention, raw["retention"]),
-            (Routing, raw["routing"]),
+            (LogSettings, raw["log"]),
+            (RetentionSettings, raw["retention"]),
+            (RoutingSettings, raw["routing"]),
             (Hours, raw["routing"]["hours"]),
             (Webhook, raw["webhooks"][0]),
             (Config, raw),
@@ -720,10 +720,10 @@ class UseTests(SynchronousTestCase):
                 Client,
                 Asterisk,
                 FastAgi,
-                Limits,
+                LimitSettings,
                 Numbers,
                 Trunk,
-                Routing,
+                RoutingSettings,
                 Webhook,
                 Config,
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
 from ccdaemon.pbx.ami_queries import Endpoints
 from tests.derived import derive_told, without_answers

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls.model import Direction
-from ccdaemon.health import gauges
+from ccdaemon.health import collectors
 from ccdaemon.health.health import Condition, Seen, Watch
 from ccdaemon.health.metrics import Metrics
 from ccdaemon.limits.counters import KINDS, Alarms
@@ -107,8 +107,8 @@ class Numbers(SynchronousTestCase):
         routed.routes["crm", "dial"] += 2
         routed.crm["late"] += 1
         live = SimpleNamespace(asked=list, untold=2, given_up=SimpleNamespace(count=4))
-        calls = gauges.of_calls(cast(Any, live), cast(Any, SimpleNamespace(closed=1)))
-        reads = (gauges.of_health(watch), gauges.of_routing(routed), calls)
+        calls = collectors.of_calls(cast(Any, live), cast(Any, SimpleNamespace(closed=1)))
+        reads = (collectors.of_health(watch), collectors.of_routing(routed), calls)
         self.metrics = Metrics(cast(Any, self.clock), reads)
         now = self.samples()
         self.assertEqual(now["ccdaemon_part_condition", "degraded,postgres"], 1)
@@ -126,7 +126,9 @@ class Numbers(SynchronousTestCase):
     def test_what_is_not_kept(self) -> None:
         """How much was removed, when last, and whether something was left; 0 before that."""
         retention = SimpleNamespace(removed=Removed(calls=3, unnamed_files=1), last=None)
-        self.metrics = Metrics(cast(Any, self.clock), (gauges.of_retention(cast(Any, retention)),))
+        self.metrics = Metrics(
+            cast(Any, self.clock), (collectors.of_retention(cast(Any, retention)),)
+        )
         now = self.samples()
         self.assertEqual(now["ccdaemon_retention_removed_total", "calls"], 3)
         self.assertEqual(now["ccdaemon_retention_removed_total", "recordings"], 0)
@@ -147,7 +149,7 @@ class Numbers(SynchronousTestCase):
     def test_what_the_limits_refuse(self) -> None:
         """Every kind is there from the start, so that the first refusal is an increase."""
         alarms = Alarms()
-        self.metrics = Metrics(cast(Any, self.clock), (gauges.of_limits(alarms),))
+        self.metrics = Metrics(cast(Any, self.clock), (collectors.of_limits(alarms),))
         for kind in KINDS:
             self.assertEqual(self.samples()["ccdaemon_limits_refused_total", kind], 0)
         for _ in range(2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ccdaemon.config import Config
-from ccdaemon.limits.dialling import Limits
+from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.do_not_call import Listed
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number, Numbers
@@ -14,7 +14,7 @@ from ccdaemon.numbers import Number, Numbers
 class Parts(NamedTuple):
     """As the service has them."""
 
-    limits: Limits
+    limits: DialLimits
     trunks: Trunks
     numbers: Numbers
 
@@ -27,5 +27,5 @@ def parts(config: Config, *do_not_call: str) -> Parts:
     """Make them."""
     numbers = Numbers(config.numbers.country, config.numbers.internal.text)
     trunks = Trunks(config.asterisk.client_channel, config.numbers, numbers)
-    limits = Limits(config.limits, numbers, trunks, Listed(numbers, do_not_call))
+    limits = DialLimits(config.limits, numbers, trunks, Listed(numbers, do_not_call))
     return Parts(limits, trunks, numbers)

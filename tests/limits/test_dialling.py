@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ccdaemon.config import parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.limits.counters import MANY, QUIET, Alarms
-from ccdaemon.limits.dialling import Limits
+from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.rates import Rates
 from ccdaemon.numbers import Number
 from tests.limits.parts import parts
@@ -54,12 +54,12 @@ NUMBERS = [
 ]
 
 
-def limits(text: str = "", *do_not_call: str) -> Limits:
+def limits(text: str = "", *do_not_call: str) -> DialLimits:
     """Limits of a configuration."""
     return parts(parse(CONFIG + text), *do_not_call).limits
 
 
-def number(asked: Limits, phone: str) -> Number:
+def number(asked: DialLimits, phone: str) -> Number:
     """Read a number as the API does."""
     return asked._numbers.read(phone) or Number(phone, phone)
 
@@ -69,7 +69,7 @@ class LimitsCase(SynchronousTestCase):
 
     def code(
         self,
-        asked: Limits,
+        asked: DialLimits,
         phone: str = PHONE,
         sip: str | None = "1000",
         client: str | None = "crm",
@@ -88,7 +88,7 @@ class LimitsCase(SynchronousTestCase):
 class NumberTests(LimitsCase):
     """Which numbers may be dialled."""
 
-    def allowed(self, asked: Limits, phone: str) -> bool:
+    def allowed(self, asked: DialLimits, phone: str) -> bool:
         """Ask for one."""
         found = self.code(asked, phone)
         self.assertIn(found, (None, (Code.PHONE_NOT_ALLOWED, None)))
@@ -296,7 +296,9 @@ class AlarmTests(LimitsCase):
 class HomeTests(LimitsCase):
     """Limits of a house that is at home somewhere: they judge the number, not its spelling."""
 
-    def home(self, text: str, *do_not_call: str, channel: str = "PJSIP/{phone}@trunk") -> Limits:
+    def home(
+        self, text: str, *do_not_call: str, channel: str = "PJSIP/{phone}@trunk"
+    ) -> DialLimits:
         """Limits of a configuration with a home country."""
         config = CONFIG.replace("PJSIP/{phone}@trunk", channel).replace("[limits]", "")
         return parts(parse(config + text), *do_not_call).limits

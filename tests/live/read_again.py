@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
 from ccdaemon.pbx.ami_queries import Endpoints
 from tests.derived import chain, derive, derive_begun, without_answers

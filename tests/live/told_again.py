@@ -16,7 +16,7 @@ import msgspec
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
 from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.store.journal_file import NAME

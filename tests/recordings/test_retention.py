@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls.model import Action, Direction, Record, State
 from ccdaemon.clocks import WallClock
-from ccdaemon.config.keeping import Retention as Days
+from ccdaemon.config.retention import RetentionSettings as Days
 from ccdaemon.errors import Code, Refused
 from ccdaemon.recordings import retention as retention_module
 from ccdaemon.recordings.mp3 import Mp3Cache

@@ -18,12 +18,12 @@ from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from ccdaemon.config import Routing
-from ccdaemon.config.rules import Pattern
-from ccdaemon.routing.advice import Advice, Reads
+from ccdaemon.config import RoutingSettings
+from ccdaemon.config.validators import Pattern
 from ccdaemon.routing.breaker import Breaker
 from ccdaemon.routing.counters import QUIET, Quiet, RoutingCounters
 from ccdaemon.routing.crm import LARGEST, MOST_AT_ONCE, Crm, CrmLink
+from ccdaemon.routing.crm_response import Advice, Reads
 from ccdaemon.routing.route import Caller
 from tests.consumers.webhooks.test_sender import certificate
 
@@ -327,7 +327,7 @@ class OverSocketsTests(TestCase):
         self, url: str, tls_ca: Path | None = None, *, answers: bool = False
     ) -> RoutingCounters:
         """Ask at an address; what was counted."""
-        link = CrmLink(reactor, Routing(url=url, timeout=0.5, tls_ca=tls_ca))
+        link = CrmLink(reactor, RoutingSettings(url=url, timeout=0.5, tls_ca=tls_ca))
         self.addCleanup(link.stopService)
         counters = RoutingCounters()
         self.took: list[float] = []

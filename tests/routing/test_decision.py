@@ -15,9 +15,9 @@ from ccdaemon.ami.ami_errors import NotConnected
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.config import parse
 from ccdaemon.operators import Status
-from ccdaemon.routing import Caller, Passed, Route, Routing, make_routing
-from ccdaemon.routing.advice import Advice
+from ccdaemon.routing import Caller, Route, Routing, SkippedOperator, make_routing
 from ccdaemon.routing.counters import RoutingCounters
+from ccdaemon.routing.crm_response import Advice
 from tests.clocks import HOUR, Wall
 
 PHONE = "380441234567"
@@ -38,10 +38,10 @@ STATUS = {
     "1004": Status.INUSE,
     "1005": Status.PAUSED,
 }
-OFFLINE = Passed("1003", Outcome.OFFLINE, "operator 1003 is not registered")
-BUSY = Passed("1004", Outcome.BUSY, "operator 1004 is on the phone")
-PAUSED = Passed("1005", Outcome.BUSY, "operator 1005 is paused")
-UNKNOWN = Passed("1009", Outcome.OFFLINE, "operator 1009 is unknown to Asterisk")
+OFFLINE = SkippedOperator("1003", Outcome.OFFLINE, "operator 1003 is not registered")
+BUSY = SkippedOperator("1004", Outcome.BUSY, "operator 1004 is on the phone")
+PAUSED = SkippedOperator("1005", Outcome.BUSY, "operator 1005 is paused")
+UNKNOWN = SkippedOperator("1009", Outcome.OFFLINE, "operator 1009 is unknown to Asterisk")
 
 
 @dataclass

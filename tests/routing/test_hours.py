@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.config import parse
-from ccdaemon.config.routing import Routing
+from ccdaemon.config.routing import RoutingSettings
 from ccdaemon.numbers import Numbers
-from ccdaemon.routing.callers import Blacklist
+from ccdaemon.routing.blacklist import Blacklist
 from ccdaemon.routing.hours import why_closed
 
 HOURS = """
@@ -76,7 +76,7 @@ TABLE = [
 ]
 
 
-def routing(text: str = HOURS) -> Routing:
+def routing(text: str = HOURS) -> RoutingSettings:
     """The routing of a configuration."""
     return parse(text).routing
 
@@ -130,7 +130,7 @@ class HoursTests(SynchronousTestCase):
     @given(st.floats(min_value=0, max_value=4e9))
     def test_always_open(self, now: float) -> None:
         """Without hours and holidays it is always open."""
-        self.assertIsNone(why_closed(Routing(), now))
+        self.assertIsNone(why_closed(RoutingSettings(), now))
 
 
 class BlacklistTests(SynchronousTestCase):

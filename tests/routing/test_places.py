@@ -17,8 +17,8 @@ from ccdaemon.config import parse
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.operators import Status
 from ccdaemon.routing import Caller, Routing
-from ccdaemon.routing.advice import Advice, NotAnObject, Reads
 from ccdaemon.routing.counters import RoutingCounters
+from ccdaemon.routing.crm_response import Advice, NotAnObject, Reads
 from ccdaemon.switchboard.agi_scripts import SETTINGS, AgiScripts
 from tests.clocks import Wall
 from tests.depth import examples

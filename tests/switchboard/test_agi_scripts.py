@@ -18,7 +18,7 @@ from ccdaemon.errors import Code, Refused
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.numbers import Number
 from ccdaemon.routing import Caller, Route
-from ccdaemon.routing.route import Passed
+from ccdaemon.routing.route import SkippedOperator
 from ccdaemon.store.facts import ActionFact, Fact
 from ccdaemon.store.failures import JournalFull, NoLease
 from ccdaemon.switchboard.agi_scripts import REFUSAL, SETTINGS, AgiScripts
@@ -235,7 +235,7 @@ class DialTests(ScriptCase):
     route = Route(
         "dial",
         (("1000",), ("1001", "1002")),
-        (Passed("1003", Outcome.OFFLINE, "operator 1003 is not registered"),),
+        (SkippedOperator("1003", Outcome.OFFLINE, "operator 1003 is not registered"),),
         queue="sales",
         ring_timeout=15,
         order_id="15",

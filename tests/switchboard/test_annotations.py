@@ -14,7 +14,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Action, Direction, LegView, State
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
-from ccdaemon.objects import known_call
+from ccdaemon.schema import known_call
 from ccdaemon.store.facts import ActionFact, StateFact
 from ccdaemon.store.failures import JournalFull
 from ccdaemon.store.journal import Journal

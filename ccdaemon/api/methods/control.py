@@ -15,7 +15,7 @@ from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
-from ccdaemon.objects import KnownCall
+from ccdaemon.schema import KnownCall
 
 Run = Callable[["Controlling", Values, ApiRequest], Awaitable[Answer]]
 

@@ -16,7 +16,7 @@ from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.parameters import Values
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
-from ccdaemon.objects import (
+from ccdaemon.schema import (
     ActionObject,
     Forgotten,
     KnownCall,

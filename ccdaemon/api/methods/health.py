@@ -13,7 +13,7 @@ from ccdaemon.api.parameters import Values
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
 from ccdaemon.health.health import Condition, Health
-from ccdaemon.objects import iso
+from ccdaemon.schema import iso
 
 
 class Watches(Protocol):

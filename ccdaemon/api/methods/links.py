@@ -18,8 +18,8 @@ from ccdaemon.api.rendering import Answer
 from ccdaemon.api.signed_urls import Links
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
-from ccdaemon.objects import by_date, iso
 from ccdaemon.recordings.recordings import NAME
+from ccdaemon.schema import by_date, iso
 
 
 class AudioFormat(str, Enum):

@@ -35,7 +35,7 @@ from ccdaemon.api.rendering import Answer
 from ccdaemon.api.signed_urls import Links
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, not_ready
-from ccdaemon.objects import (
+from ccdaemon.schema import (
     CallWithRecords,
     CallWithStates,
     OperatorChangeObject,

@@ -17,7 +17,7 @@ from ccdaemon.api.rendering import Answer
 from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
 from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
 from ccdaemon.errors import Code, Refused
-from ccdaemon.objects import iso
+from ccdaemon.schema import iso
 
 DELIVERY_ID = Parameter(
     "delivery_id", Whole(1, 2**53 - 1), "the delivery's number, as webhookLog gives it"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ccdaemon.announcements import Announcement, announcement
 from ccdaemon.calls.model import CallView
 from ccdaemon.config.webhooks import CALL_STATE, OPERATOR_STATE, RECORD_READY, Webhook
+from ccdaemon.event_schema import Announcement, announcement
 from ccdaemon.store.facts import Event, OperatorFact, RecordFact, StateFact
 from ccdaemon.store.records import OperatorRow, RecordRow, StateRow
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.announcements import announcement
 from ccdaemon.config.webhooks import Webhook
 from ccdaemon.consumers.webhooks.messages import WebhookMessage, message_of, wants
+from ccdaemon.event_schema import announcement
 from ccdaemon.operators import OperatorChange, Status
 from ccdaemon.store.facts import Event, Fact, OperatorFact
 from ccdaemon.store.records import RecordRow, StateRow

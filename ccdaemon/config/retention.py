@@ -6,29 +6,29 @@ from __future__ import annotations
 
 import attrs
 
-from ccdaemon.config import rules
-from ccdaemon.config.read import key
+from ccdaemon.config import validators
+from ccdaemon.config.loader import key
 
 #: The journal keeps a day of its own, and a call may be long.
-_DAYS = rules.whole(0, 36_500)
+_DAYS = validators.whole(0, 36_500)
 
 
 @attrs.frozen(kw_only=True)
 class OperatorSettings:
     """What holds for every operator; ``wrap_up`` is whole seconds, 0: none."""
 
-    wrap_up: int = attrs.field(default=0, metadata=key(rules.whole(0, 3600)))
+    wrap_up: int = attrs.field(default=0, metadata=key(validators.whole(0, 3600)))
 
 
 @attrs.frozen(kw_only=True)
-class Log:
+class LogSettings:
     """What the log shows."""
 
-    mask_phones: bool = attrs.field(default=False, metadata=key(rules.flag))
+    mask_phones: bool = attrs.field(default=False, metadata=key(validators.flag))
 
 
 @attrs.frozen(kw_only=True)
-class Retention:
+class RetentionSettings:
     """For how many days recordings and the history are kept; 0: for ever.
 
     A recording never outlives its call's history.

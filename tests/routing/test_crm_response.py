@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.config.rules import Pattern
-from ccdaemon.routing.advice import LONGEST_NAME, Advice, NotAnObject, Reads, clean_name
+from ccdaemon.config.validators import Pattern
+from ccdaemon.routing.crm_response import LONGEST_NAME, Advice, NotAnObject, Reads, clean_name
 
 reads = Reads(Pattern("[0-9]{3,6}"), Pattern("7[0-9]{2}"))
 

@@ -13,7 +13,7 @@ from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
-from ccdaemon.health import gauges, probes
+from ccdaemon.health import collectors, probes
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Watch
 from ccdaemon.health.metrics import Metrics
@@ -89,15 +89,15 @@ class Observing(MultiService):
         self.metrics = Metrics(
             wall,
             (
-                gauges.of_health(self.watch),
-                gauges.of_calls(parts.live, parts.overdue),
-                gauges.of_operators(parts.presence, parts.recordings),
-                gauges.of_asterisk(parts.ami, parts.agi, parts.channel_log),
-                gauges.of_history(parts.journal, parts.shipper),
-                gauges.of_webhooks(parts.webhooks),
-                gauges.of_routing(parts.routing),
-                gauges.of_limits(parts.alarms),
-                gauges.of_retention(parts.retention),
+                collectors.of_health(self.watch),
+                collectors.of_calls(parts.live, parts.overdue),
+                collectors.of_operators(parts.presence, parts.recordings),
+                collectors.of_asterisk(parts.ami, parts.agi, parts.channel_log),
+                collectors.of_history(parts.journal, parts.shipper),
+                collectors.of_webhooks(parts.webhooks),
+                collectors.of_routing(parts.routing),
+                collectors.of_limits(parts.alarms),
+                collectors.of_retention(parts.retention),
             ),
         )
         parts.journal.subscribe(self.metrics.heard)

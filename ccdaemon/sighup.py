@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 
-class Terminal(Service):
+class Sighup(Service):
     """Outlives the terminal that the daemon was started from, and ``systemctl kill -s HUP``."""
 
     log = Logger()

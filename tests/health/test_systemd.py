@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.health.notify import Notify, interval, sender
+from ccdaemon.health.systemd import Notify, interval, sender
 
 
 class Systemd:

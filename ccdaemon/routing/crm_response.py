@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ccdaemon.config.routing import MOST_OPERATORS, Rounds
-from ccdaemon.config.rules import Pattern
+from ccdaemon.config.validators import Pattern
 
 #: How long a caller's name may be on an operator's phone.
 LONGEST_NAME = 40

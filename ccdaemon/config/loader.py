@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ccdaemon.config.rules import Expected, Rule
+from ccdaemon.config.validators import Expected, Rule
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from ccdaemon.objects import (
+from ccdaemon.schema import (
     OperatorChangeObject,
     RecordObject,
     StateObject,
