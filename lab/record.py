@@ -25,7 +25,7 @@ from lab.debian import Suite
 from lab.processes import wait_until
 from lab.sip_files import Flavour
 from lab.stack import Lab
-from tests.live.rows import ANSWERS, CLIENT_TIMEOUT, OPERATOR_TIMEOUT
+from tests.integration.rows import ANSWERS, CLIENT_TIMEOUT, OPERATOR_TIMEOUT
 from tests.trace_rows import OFFLINE, RECORDED, Recorded
 
 LABS: tuple[tuple[Suite, Flavour, str], ...] = (

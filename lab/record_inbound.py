@@ -19,7 +19,7 @@ from lab.processes import wait_until
 from lab.record import LABS, Session
 from lab.sip_files import TECHNOLOGY, WITH_PHONE, Flavour
 from lab.stack import Lab
-from tests.live.inbound_rows import ABSENT, RING_TIMEOUT, Row
+from tests.integration.inbound_rows import ABSENT, RING_TIMEOUT, Row
 from tests.trace_inbound import CALLER, DID, RECORDED, sips
 
 

@@ -1,6 +1,6 @@
 """An Asterisk for fast tests: answers actions from tables, keeps what it was asked.
 
-It speaks messages, not bytes; the real one is in ``tests/live``.
+It speaks messages, not bytes; the real one is in ``tests/integration``.
 """
 
 from __future__ import annotations

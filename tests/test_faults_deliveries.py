@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.faults.deliveries import Arrival, Deliveries, Terms
 from tests.faults.history import History
 from tests.faults.marks import Silence
-from tests.live.receiver import Post
+from tests.integration.receiver import Post
 
 PATH = "/hook"
 TERMS = Terms("crm", PATH, first=1.0)

@@ -24,9 +24,9 @@ from tests.faults.rows import FAULTS
 from tests.faults.silences import Seen, dropped, meanwhile
 from tests.faults.table import Report, Result
 from tests.faults.traffic import FALLBACK, INBOUND, OUTBOUND, Attempt, Repeat
-from tests.live import verdict
-from tests.live.rounds import Told as Outbound
-from tests.live.rows import TALKED
+from tests.integration import verdict
+from tests.integration.rounds import Told as Outbound
+from tests.integration.rows import TALKED
 
 Told = tuple[float, str]
 #: When the talk of the dates began, under which order, and what FINISH says of it.

@@ -6,7 +6,7 @@ from twisted.trial.runner import TestLoader
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.faults.rows import FAULTS
-from tests.live import test_faults
+from tests.integration import test_faults
 
 
 class RowsTests(SynchronousTestCase):
@@ -14,7 +14,7 @@ class RowsTests(SynchronousTestCase):
 
     def test_the_whole_table(self) -> None:
         """Every row has one, by its own name."""
-        loaded = TestLoader().loadByName("tests.live.test_faults")
+        loaded = TestLoader().loadByName("tests.integration.test_faults")
         self.assertEqual(loaded.countTestCases(), len(FAULTS))
         for fault in FAULTS:
             name = test_faults.test_name(fault.name)

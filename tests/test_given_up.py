@@ -17,7 +17,7 @@ from ccdaemon.health.health import Condition
 from ccdaemon.pbx import cel_signals
 from ccdaemon.tracking import calls as live_calls
 from tests.gap_case import TALK, GapCase
-from tests.test_live_inbound import BY_HAND, CLIENT, LEG, InboundCase
+from tests.tracking.test_live_inbound import BY_HAND, CLIENT, LEG, InboundCase
 
 
 class Stumbled(Exception):

@@ -16,7 +16,7 @@ from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
 from ccdaemon.pbx.ami_queries import Endpoints
 from tests.derived import derive_begun
-from tests.live.inbound_rows import Row
+from tests.integration.inbound_rows import Row
 from tests.test_traces import FOLDER, in_bytes, signals_of
 from tests.trace_inbound import CALLER, RECORDED, Told, tells
 

@@ -166,7 +166,10 @@ class ProgressTests(BoardCase):
     def test_line(self) -> None:
         """What runs, how far, how long still; the longest first."""
         crew = Crew((plan.UNIT,), 2)
-        slow, quick = a_job("tests.live.test_a.T", lasts=30.0), a_job("tests.test_b", lasts=20.0)
+        slow, quick = (
+            a_job("tests.integration.test_a.T", lasts=30.0),
+            a_job("tests.test_b", lasts=20.0),
+        )
         self.time = 70.0
         self.board.told(quick, Told("x", "passed"))
         running = [Busy(crew, quick, 65.0), Busy(crew, slow, 60.0)]
@@ -192,16 +195,16 @@ class PlanTests(SynchronousTestCase):
 
     def test_live(self) -> None:
         """By day no class that is for the night; each needs the lab of its Asterisk."""
-        memory = plan.Memory({"tests.live.test_outbound.OutboundTests": 17.0})
+        memory = plan.Memory({"tests.integration.test_outbound.OutboundTests": 17.0})
         by_day = {job.name: job for job in plan.live_jobs(memory, nightly=False)}
         at_night = {job.name: job for job in plan.live_jobs(memory, nightly=True)}
         self.assertLess(by_day.keys(), at_night.keys())
-        both = "tests.live.test_outbound.OutboundTests"
+        both = "tests.integration.test_outbound.OutboundTests"
         self.assertEqual((by_day[both].kind, by_day[both].lasts), (plan.ON_22, 17.0))
         self.assertEqual(by_day[f"{both}On16"].kind, plan.ON_16)
-        self.assertNotIn("tests.live.test_control.HoldTestsOn16", by_day)
-        self.assertIn("tests.live.test_control.HoldTestsOn16", at_night)
-        self.assertIn("tests.live.test_faults.FaultsTests.test_ami_cut", by_day)
+        self.assertNotIn("tests.integration.test_control.HoldTestsOn16", by_day)
+        self.assertIn("tests.integration.test_control.HoldTestsOn16", at_night)
+        self.assertIn("tests.integration.test_faults.FaultsTests.test_ami_cut", by_day)
 
     def test_unit(self) -> None:
         """Each module is one, and no live one is among them."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.live.told_again import Again
+from tests.integration.told_again import Again
 from tests.store.parts import ANSWERED
 
 TRACE = Path(__file__).parent / "traces" / "22-pjsip" / "talk_client_hangs_up.cel"

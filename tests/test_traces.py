@@ -17,7 +17,7 @@ from ccdaemon.calls.signals import Entered, Left, Lost, Signal
 from ccdaemon.pbx import cel_signals
 from ccdaemon.pbx.ami_signals import EVENTS, from_event
 from tests.derived import chain, derive, without_answers
-from tests.live.rows import Row
+from tests.integration.rows import Row
 from tests.trace_rows import OFFLINE, RECORDED, ROWS_ON_16
 
 FOLDER = Path(__file__).parent / "traces"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.live.inbound_rows import ABSENT, ANSWERS, ROWS, ROWS_ON_16, Row
+from tests.integration.inbound_rows import ABSENT, ANSWERS, ROWS, ROWS_ON_16, Row
 
 #: Who calls, and what he dials.
 CALLER: Final = "380631234567"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.live.rows import OPERATOR_RUNG, ROWS, TRUNKS, Row
+from tests.integration.rows import OPERATOR_RUNG, ROWS, TRUNKS, Row
 
 #: An operator whom no phone has ever registered, by the end of his number.
 _ABSENT = "90"

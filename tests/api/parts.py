@@ -332,7 +332,7 @@ class History:
         rows = self._told[begin:][:limit]
         return _wanted(rows, filter), f"{NODE}.{begin + len(rows)}"
 
-    async def told_after(
+    async def events_after(
         self, cursor: str, limit: int, filter: Filter, kinds: frozenset[EventKind]
     ) -> tuple[Sequence[tuple[EventRow, str]], str, bool]:
         """Find states by a cursor; there is nothing else here."""

@@ -142,13 +142,13 @@ class Following(EventsTestCase):
     def test_what_is_asked_for_reaches_the_history(self) -> None:
         """Filters and types are the history's to keep."""
         asked: list[Any] = []
-        look = self.world.history.told_after
+        look = self.world.history.events_after
 
         async def noted(cursor: str, limit: int, filter: Any, kinds: Any) -> Any:
             asked.append((limit, filter, kinds))
             return await look(cursor, limit, filter, kinds)
 
-        self.world.history.told_after = noted  # type: ignore[method-assign]
+        self.world.history.events_after = noted  # type: ignore[method-assign]
         Stream(self.world, "order_id=15&sip=1000&call_id=7&types=call.state,record.ready")
         _, filter, kinds = asked[0]
         self.assertEqual((filter.order_id, filter.sip, filter.call_id), ("15", "1000", 7))
@@ -159,7 +159,7 @@ class Following(EventsTestCase):
     def test_nothing_is_missed_between_look_and_rest(self) -> None:
         """What is told while the history is being asked comes too."""
         history = self.world.history
-        look = history.told_after
+        look = history.events_after
         paused: Deferred[None] = Deferred()
 
         async def slow_look(*asked: Any) -> Any:
@@ -168,7 +168,7 @@ class Following(EventsTestCase):
             return found
 
         stream = Stream(self.world)
-        history.told_after = slow_look  # type: ignore[method-assign,assignment]
+        history.events_after = slow_look  # type: ignore[method-assign,assignment]
         history.add(call_view(2), BOTH)
         history.add(call_view(3), BOTH)
         paused.callback(None)
@@ -177,7 +177,7 @@ class Following(EventsTestCase):
     def test_nothing_is_missed_by_a_look_that_found_nothing(self) -> None:
         """What is told while a look that finds nothing comes back is told at once."""
         history = self.world.history
-        look = history.told_after
+        look = history.events_after
         pauses: list[Deferred[None]] = []
 
         async def slow_look(*asked: Any) -> Any:
@@ -187,10 +187,10 @@ class Following(EventsTestCase):
             return found
 
         stream = Stream(self.world, "sip=1001")
-        history.told_after = slow_look  # type: ignore[method-assign,assignment]
+        history.events_after = slow_look  # type: ignore[method-assign,assignment]
         history.add(call_view(2), BOTH)
         self.assertEqual((len(pauses), stream.ids), (1, []))
-        history.told_after = look  # type: ignore[method-assign]
+        history.events_after = look  # type: ignore[method-assign]
         states = [told(3, seq, state, sip="1001") for seq, state in enumerate(BOTH, 1)]
         rows = [StateRow(4 + state.seq, state, None, None) for state in states]
         history.add_chain(Chain(call_view(3), rows, []))
@@ -200,14 +200,14 @@ class Following(EventsTestCase):
     def test_one_look_for_each_news(self) -> None:
         """Whoever is at the end looks once for each thing that is told."""
         history = self.world.history
-        look, looks = history.told_after, []
+        look, looks = history.events_after, []
 
         async def counted(*asked: Any) -> Any:
             looks.append(asked)
             return await look(*asked)
 
         stream = Stream(self.world)
-        history.told_after = counted  # type: ignore[method-assign,assignment]
+        history.events_after = counted  # type: ignore[method-assign,assignment]
         for n in range(2, 12):
             history.add(call_view(n), BOTH)
         self.assertEqual((len(looks), len(stream.ids)), (10, 20))

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.faults.failing import Contexts, Failing, Server
 from tests.faults.ways import Way
-from tests.live.receiver import Answering, Post
+from tests.integration.receiver import Answering, Post
 
 
 def _nonsense(to: Answering, post: Post) -> None:

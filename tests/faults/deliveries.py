@@ -18,8 +18,8 @@ from typing import Any
 
 from tests.faults.history import History
 from tests.faults.marks import Silence, Wrong
-from tests.live.receiver import Post
-from tests.live.verdict import seconds
+from tests.integration.receiver import Post
+from tests.integration.verdict import seconds
 
 #: Seconds between the moment of an attempt, as it says itself, and its arrival.
 _FRESH = 5.0

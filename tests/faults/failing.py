@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.faults.certificates import certified
 from tests.faults.ways import TLS_WAYS, WAYS, Way
-from tests.live.receiver import Answering
+from tests.integration.receiver import Answering
 
 HOST = "127.0.0.1"
 _WELL = Way()

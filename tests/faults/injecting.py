@@ -21,7 +21,7 @@ from tests.faults.rows import FAULTS
 from tests.faults.run import Run
 from tests.faults.stage import Fault
 from tests.faults.table import Result
-from tests.live.harness import end_labs, lab
+from tests.integration.harness import end_labs, lab
 from tests.pool.workers import Tell
 
 #: Labs in which a row is tried: what ran before may have left one broken.

@@ -16,10 +16,10 @@ from tests.faults.history import History
 from tests.faults.marks import Cut, Wrong
 from tests.faults.phones import Phones
 from tests.faults.traffic import FALLBACK, Attempt
-from tests.live import inbound_rows, inbound_verdict, rows, verdict
-from tests.live.followed import out_of_order
-from tests.live.inbound_rounds import Taken
-from tests.live.rounds import Told
+from tests.integration import inbound_rows, inbound_verdict, rows, verdict
+from tests.integration.followed import out_of_order
+from tests.integration.inbound_rounds import Taken
+from tests.integration.rounds import Told
 
 #: Complaints of an operator's refusal that the CEL, which has not his phone's SIP answer, causes.
 _WORDS = re.compile(r"cause \d+, '.*'")

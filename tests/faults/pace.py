@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.behaviours import PLAN
-from tests.live import inbound_rows, rows
-from tests.live.rows import CLIENT_TIMEOUT, OPERATOR_TIMEOUT
+from tests.integration import inbound_rows, rows
+from tests.integration.rows import CLIENT_TIMEOUT, OPERATOR_TIMEOUT
 
 
 @dataclass(frozen=True)

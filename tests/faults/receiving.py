@@ -12,7 +12,7 @@ import time
 from tests.faults.deliveries import Arrival
 from tests.faults.failing import Contexts, Failing, Server
 from tests.faults.ways import Way
-from tests.live.receiver import Answering, Post
+from tests.integration.receiver import Answering, Post
 
 PATH = "/hook"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -26,7 +26,7 @@ from tests.faults.silences import dropped, meanwhile, seen
 from tests.faults.stage import Fault, Stage
 from tests.faults.table import Result
 from tests.faults.traffic import FALLBACK, Attempt, Traffic
-from tests.live.rows import CLIENT_TIMEOUT, OPERATOR_TIMEOUT
+from tests.integration.rows import CLIENT_TIMEOUT, OPERATOR_TIMEOUT
 
 _TICK = 0.05
 #: Seconds of calls before the first fault, and after the last one.

@@ -12,7 +12,7 @@ from lab.phones import PhoneEvent
 from tests.faults.marks import Cut, Silence, Wrong
 from tests.faults.phones import Phones
 from tests.faults.traffic import FALLBACK, Attempt
-from tests.live.verdict import when
+from tests.integration.verdict import when
 
 #: Seconds from a client's INVITE to the one at somebody's phone.
 WITHIN = 3.0

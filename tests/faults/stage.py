@@ -21,7 +21,7 @@ from tests.faults.crm import Crm
 from tests.faults.history import History
 from tests.faults.marks import Cut, Silence, Wrong
 from tests.faults.receiving import Receiver
-from tests.live.receiver import Receiver as Refuser
+from tests.integration.receiver import Receiver as Refuser
 
 Steps = Iterator[float]
 _POLL = 0.1

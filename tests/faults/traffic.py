@@ -23,7 +23,7 @@ from lab.daemon import Daemon
 from lab.stack import Lab
 from tests.faults.crm import Crm
 from tests.faults.pace import Pace, length
-from tests.live import inbound_rows, rows
+from tests.integration import inbound_rows, rows
 
 #: The operator whom callers reach while the daemon is silent; he answers and talks.
 FALLBACK = "1057"

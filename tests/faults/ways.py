@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tests.live.receiver import Answering, Behave, Post, always, endless
+from tests.integration.receiver import Answering, Behave, Post, always, endless
 
 #: Seconds for which the daemon waits for an answer, and after which a slow receiver gives one.
 TIMEOUT, SLOW = 2.0, 3.0

@@ -20,7 +20,7 @@ from tests.pool.programs import Program
 from tests.pool.trial import Tests, each_test, longest
 from tests.pool.workers import ROOT, Job
 
-LIVE = "tests.live."
+LIVE = "tests.integration."
 #: Kinds of job: needs nothing; a lab with Asterisk 22 or 16; is a program beside the tests.
 UNIT, ON_22, ON_16, CHECK = "unit", "22", "16", "check"
 #: Seconds of a live test that nobody has seen, and bytes of a module that take a second.

@@ -15,7 +15,7 @@ from tests.faults.probing import makes_calls
 from tests.faults.rows.ami import ami_cut
 from tests.faults.rows.daemon import daemon_killed
 from tests.faults.stage import Fault, Stage, Steps
-from tests.live.receiver import Receiver, always, at_first
+from tests.integration.receiver import Receiver, always, at_first
 
 _NAME = "clock stepped"
 _HOUR = 3600.0

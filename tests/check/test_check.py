@@ -1,0 +1,342 @@
+"""Tests of ``ccdaemon check``, but for what needs an Asterisk or a Postgres: see tests/integration."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTCP
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from twisted.web.static import Data
+
+import ccdaemon
+from ccdaemon.check import show
+from ccdaemon.check.asterisk import system_name, try_asterisk
+from ccdaemon.check.database import try_database
+from ccdaemon.check.findings import Finding, Level, fail, ok, warn
+from ccdaemon.check.http import try_clients, try_http
+from ccdaemon.check.local import try_files
+from ccdaemon.config import Asterisk, Client, Config, Database, FastAgi, Http, LimitSettings
+from ccdaemon.config.validators import network
+from ccdaemon.pbx.cel_signals import COLUMNS
+from tests.fake_asterisk import FakeAsterisk
+
+ROOT = Path(ccdaemon.__file__).parent.parent
+NOWHERE = Path("/nowhere")
+
+
+def cel_row(time: str) -> str:
+    """A row of the file in our columns."""
+    return ",".join(['"CHAN_START"', f'"{time}"', *['""'] * (len(COLUMNS) - 2)]) + "\n"
+
+
+class SystemNameTests(SynchronousTestCase):
+    """What is said about the name with which Asterisk begins its uniqueids."""
+
+    def test_every_kind(self) -> None:
+        """None, a plain one, one that recordings are not called by, and those that are no good."""
+        for name, level, words in (
+            ("", Level.OK, "has none"),
+            ("pbx-1", Level.OK, "pbx-1, as every uniqueid begins"),
+            ("my pbx", Level.WARN, "theirs are called mypbx-…"),
+            ("АТС", Level.WARN, "theirs are called -…"),
+            ("\ufffd\ufffd", Level.FAIL, "is not UTF-8"),
+            (".pbx", Level.FAIL, "begins with a dot or is too long"),
+            ("x" * 150, Level.FAIL, "begins with a dot or is too long"),
+        ):
+            session: Any = FakeAsterisk()
+            session.variables[None, "SYSTEMNAME"] = name
+            looking = Deferred.fromCoroutine(system_name(session, self.config))
+            found = self.successResultOf(looking)
+            self.assertEqual((found.part, found.level), ("systemname", level), name)
+            self.assertIn(words, found.what)
+
+    config = Asterisk(secret="x", client_channel="SIP/{phone}")
+
+
+class FileTests(SynchronousTestCase):
+    """What is said about files and folders."""
+
+    def setUp(self) -> None:
+        """A configuration whose folders are all there."""
+        self.base = Path(self.mktemp()).absolute()
+        self.file = self.base / "ccdaemon.toml"
+        for name in ("state", "recordings"):
+            (self.base / name).mkdir(parents=True)
+        (self.base / "cel.csv").write_text(cel_row("1795426488.483553"))
+        self.file.write_text("")
+        self.file.chmod(0o600)
+        self.config = Config(
+            state_dir=self.base / "state",
+            asterisk=Asterisk(
+                secret="x",
+                client_channel="SIP/{phone}",
+                recordings_mount=self.base / "recordings",
+                cel_file=self.base / "cel.csv",
+            ),
+            database=Database(url="embedded"),
+        )
+
+    def found(self, user: int = 1000) -> dict[str, Finding]:
+        """Give the findings by the first word of their part, but for those that are ok."""
+        findings = list(try_files(self.config, self.file, user))
+        self.assertEqual(len(findings), 4 + (user == 0))
+        return {f.part.split()[0]: f for f in findings if f.level is not Level.OK}
+
+    def test_all_is_well(self) -> None:
+        """Nothing is said against a file and folders that are as they should be."""
+        self.assertEqual(self.found(), {})
+
+    def test_root(self) -> None:
+        """Root is told that it learns nothing about the daemon's rights."""
+        self.assertEqual(list(self.found(user=0)), ["user"])
+
+    def test_open_configuration(self) -> None:
+        """A configuration that everybody may read is something to look at."""
+        self.file.chmod(0o644)
+        found = self.found()[str(self.file)]
+        self.assertEqual(found.level, Level.WARN)
+        self.assertIn("chmod 600", found.what)
+
+    def test_do_not_call_file(self) -> None:
+        """Whom not to call has to be known; lines that are no numbers are something to look at."""
+        file = self.base / "do-not-call.txt"
+        self.config = attrs.evolve(self.config, limits=LimitSettings(do_not_call_file=file))
+        for content, level, what in [
+            (None, Level.FAIL, "cannot be read: No such file"),
+            ("380441234567\nboss\n", Level.WARN, "1 numbers, and 1 lines that are none"),
+            ("380441234567\n7900*\n", Level.OK, "2 numbers"),
+        ]:
+            if content is not None:
+                file.write_text(content)
+            [found] = [
+                finding
+                for finding in try_files(self.config, self.file, 1000)
+                if finding.part.startswith("do_not_call_file")
+            ]
+            self.assertEqual(found.level, level)
+            self.assertIn(what, found.what)
+
+    def test_state_dir_to_be_made(self) -> None:
+        """A state_dir that is not there yet is fine where it can be made."""
+        self.config = attrs.evolve(self.config, state_dir=self.base / "a" / "b")
+        self.assertEqual(self.found(), {})
+        self.assertFalse((self.base / "a").exists())
+
+    def test_state_dir_is_a_file(self) -> None:
+        """A state_dir below a file cannot be."""
+        self.config = attrs.evolve(self.config, state_dir=self.file / "state")
+        self.assertEqual(self.found()["state_dir"].level, Level.FAIL)
+
+    def test_state_dir_not_writable(self) -> None:
+        """A state_dir that nobody may write to is named, with the reason."""
+        self.config = attrs.evolve(self.config, state_dir=Path("/proc/self"))
+        self.assertIn("/proc/self cannot be written: ", self.found()["state_dir"].what)
+
+    def test_recordings(self) -> None:
+        """A folder of recordings has to be there, unless nothing is recorded."""
+        missing = attrs.evolve(self.config.asterisk, recordings_mount=self.base / "none")
+        self.config = attrs.evolve(self.config, asterisk=missing)
+        self.assertEqual(self.found()["recordings_mount"].level, Level.FAIL)
+        silent = attrs.evolve(self.config, asterisk=attrs.evolve(missing, record=False))
+        self.assertEqual(len(list(try_files(silent, self.file, 1000))), 3)
+
+    def test_cel_file(self) -> None:
+        """A CEL file may be missing or empty, but not have other columns than ours."""
+        cel = self.config.asterisk.cel_file
+        cel.write_text('"HANGUP","1.2"\n')
+        self.assertIn("other columns", self.found()["cel_file"].what)
+        cel.write_text(cel_row("2026-11-23 20:00:00"))
+        self.assertIn("dateformat", self.found()["cel_file"].what)
+        cel.write_text(cel_row("1795426488.483553") + '"CHAN_ST')
+        self.assertNotIn("cel_file", self.found())
+        cel.write_text("")
+        self.assertEqual(self.found(), {})
+        cel.unlink()
+        self.assertEqual(self.found()["cel_file"].level, Level.WARN)
+        cel.mkdir()
+        self.assertEqual(self.found()["cel_file"].level, Level.FAIL)
+
+
+class DatabaseTests(SynchronousTestCase):
+    """What is said about a Postgres that cannot be used."""
+
+    def test_nobody_there(self) -> None:
+        """A Postgres that is not there is told with libpq's words, in one line."""
+        found = try_database(Database(url="postgresql://u:pa55@127.0.0.1:1/d"), NOWHERE)
+        self.assertEqual(
+            (found.level, found.part), (Level.FAIL, "database postgresql://u@127.0.0.1:1/d")
+        )
+        self.assertIn("Connection refused", found.what)
+        self.assertNotIn("\n", str(found))
+
+    def test_password_is_not_shown(self) -> None:
+        """An address that libpq refuses is told without its password."""
+        found = try_database(Database(url="postgresql://u:pa55@h/d?nonesuch=1"), NOWHERE)
+        self.assertEqual(found.level, Level.FAIL)
+        self.assertNotIn("pa55", str(found))
+
+    def test_embedded(self) -> None:
+        """Where no Postgres fits the data that are there, that is told, and nothing is made."""
+        base = Path(self.mktemp()).absolute()
+        (base / "postgres" / "data").mkdir(parents=True)
+        (base / "postgres" / "data" / "PG_VERSION").write_text("7\n")
+        found = try_database(Database(url="embedded"), base)
+        self.assertEqual(found.level, Level.FAIL)
+        self.assertIn("needs PostgreSQL 7 on this machine", found.what)
+        self.assertEqual(len(list(base.rglob("*"))), 3)
+
+
+def listen(test: TestCase, factory: Any) -> int:
+    """Serve on a free port of loopback until the test is over; give the port's number."""
+    port = IReactorTCP(reactor).listenTCP(0, factory, interface="127.0.0.1")
+    test.addCleanup(port.stopListening)
+    address = port.getHost()
+    assert isinstance(address, IPv4Address)
+    return address.port
+
+
+class PortTests(TestCase):
+    """What is said about the API's port, with real sockets on loopback."""
+
+    async def level(self, description: str) -> Level:
+        """Ask, and give the level of the only finding."""
+        [found] = await try_http(Http(listen=description), reactor)
+        return found.level
+
+    async def test_free(self) -> None:
+        """A port that can be listened on is free, and free again afterwards."""
+        for _ in range(2):
+            self.assertEqual(await self.level("tcp:0:interface=127.0.0.1"), Level.OK)
+
+    async def test_a_daemon_has_it(self) -> None:
+        """What answers in the API's envelope is taken for a daemon that runs."""
+        root = Resource()
+        root.putChild(b"", Data(b'{"status":"error","status_code":404}', "application/json"))
+        port = listen(self, Site(root))
+        self.assertEqual(await self.level(f"tcp:{port}:interface=127.0.0.1"), Level.WARN)
+
+    async def test_another_program_has_it(self) -> None:
+        """A port of any other program is a failure."""
+        port = listen(self, Site(Resource()))
+        self.assertEqual(await self.level(f"tcp:{port}:interface=127.0.0.1"), Level.FAIL)
+
+    async def test_no_such_address(self) -> None:
+        """An address that is not this machine's is a failure."""
+        self.assertEqual(await self.level("tcp:0:interface=192.0.2.1"), Level.FAIL)
+
+    async def test_no_such_folder(self) -> None:
+        """A socket in a folder that is not there is a failure."""
+        self.assertEqual(await self.level("unix:/nowhere/socket"), Level.FAIL)
+
+
+class ClientTests(SynchronousTestCase):
+    """Clients whom any page's browser could be taken for."""
+
+    def test_table(self) -> None:
+        """Known by an address beyond this machine alone, and allowed to act by GET."""
+        office, here = (network("10.0.0.0/8"),), (network("127.0.0.1"), network("::1"))
+        for keys, is_told in (
+            ({"networks": office}, True),
+            ({"networks": (*here, *office), "permissions": ["read", "hangup"]}, True),
+            ({"networks": office, "permissions": ["read", "audit"]}, False),
+            ({"networks": office, "get": False}, False),
+            ({"networks": office, "key_sha256": "0" * 64}, False),
+            ({"networks": here}, False),
+            ({"key_sha256": "0" * 64}, False),
+        ):
+            found = list(try_clients([Client(name="crm", **cast(Any, keys))]))
+            self.assertEqual([each.level for each in found], [Level.WARN] * is_told, keys)
+
+
+class ReachingTests(TestCase):
+    """What is said about an Asterisk that cannot be reached or is none."""
+
+    async def tried(self, port: int, **settings: Any) -> Finding:
+        """Try, and give the only finding."""
+        asterisk = Asterisk(port=port, secret="s3cret", client_channel="SIP/{phone}", **settings)
+        [found] = await try_asterisk(asterisk, FastAgi(), reactor)
+        self.assertEqual(found.level, Level.FAIL)
+        self.assertNotIn("s3cret", str(found))
+        return found
+
+    async def test_nobody_there(self) -> None:
+        """A port that nobody listens on is told as refused."""
+        found = await self.tried(1)
+        self.assertIn("cannot be reached: ", found.what)
+
+    async def test_some_other_server(self) -> None:
+        """A server that greets as something else is told to be no AMI."""
+
+        class Mail(Protocol):
+            def connectionMade(self) -> None:
+                self.transport.write(b"220 mail.example ESMTP\r\n")  # type: ignore[union-attr]
+
+        found = await self.tried(listen(self, ServerFactory.forProtocol(Mail)))
+        self.assertIn("ccdaemon: ", found.what)
+
+    async def test_certificates_that_are_not_there(self) -> None:
+        """A tls_ca that cannot be read is told before anything is sent."""
+        found = await self.tried(1, tls=True, tls_ca=Path("/nowhere/ca.pem"))
+        self.assertIn("No such file", found.what)
+
+
+class ShowTests(SynchronousTestCase):
+    """What is printed, and the exit status."""
+
+    def shown(self, *findings: Finding) -> tuple[int, list[str]]:
+        """Give the exit status and the lines."""
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            status = show(findings)
+        return status, out.getvalue().splitlines()
+
+    def test_lines(self) -> None:
+        """Each finding is one line, and the last line sums up; only a failure gives status 1."""
+        self.assertEqual(self.shown(ok("a", "b")), (0, ["ok    a: b", "All is well."]))
+        self.assertEqual(
+            self.shown(ok("a", "b"), warn("c", "d")),
+            (0, ["ok    a: b", "warn  c: d", "Nothing fails; 1 to look at."]),
+        )
+        status, lines = self.shown(fail("a", "b"), warn("c", "d"))
+        self.assertEqual((status, lines[0]), (1, "FAIL  a: b"))
+        self.assertIn("1 of 2 fail", lines[-1])
+
+    def test_command(self) -> None:
+        """The command prints a line for each part and exits with 1 where nothing is there."""
+        file = Path(self.mktemp()).absolute()
+        file.write_text(
+            f'state_dir = "{file.parent}/state"\n'
+            '[http]\nlisten = "tcp:0:interface=127.0.0.1"\n'
+            '[asterisk]\nport = 1\nsecret = "x"\nclient_channel = "PJSIP/{phone}@t"\n'
+            '[database]\nurl = "postgresql://u@127.0.0.1:1/d"\n'
+        )
+        ended = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys, ccdaemon.cli as c; sys.exit(c.main())",
+                "check",
+                file,
+            ],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertEqual((ended.returncode, ended.stderr), (1, ""))
+        for start in ("ok    state_dir", "ok    http.listen", "FAIL  database", "FAIL  Asterisk"):
+            self.assertIn(start, ended.stdout)
