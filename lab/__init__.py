@@ -1,4 +1,5 @@
-"""The lab: a real Asterisk, SIP phones and Postgres on one machine, for the demo and tests/integration.
+"""The lab: a real Asterisk, SIP phones and Postgres on one machine, for
+demo and tests/integration.
 
 Everything it starts listens on loopback, dies with the process that started it, and keeps its
 files below one folder (``.lab`` in the checkout, or ``CCDAEMON_LAB``). It knows nothing of the

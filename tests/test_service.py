@@ -58,7 +58,7 @@ class ServiceCase(SynchronousTestCase):
         self.reactor: Any = FakeReactor()
         self.state_dir = Path(self.mktemp()).absolute()
         self.made: dict[str, Any] = {}
-        for name in ("AMIClient", "Api", "Tenancy"):
+        for name in ("AMIClient", "Api", "AsteriskLock"):
             self.patch(service, name, self.keeping(name, getattr(service, name)))
 
     def keeping(self, name: str, part: Any) -> Any:
@@ -212,7 +212,7 @@ class EndingTests(ServiceCase):
     def test_another_daemon_has_the_asterisk(self) -> None:
         """It says who, ends, and not as if that were a success."""
         make_service(self.config(), self.reactor)
-        self.made["Tenancy"].held.callback(HeldBy("ccdaemon abc on pbx2"))
+        self.made["AsteriskLock"].held.callback(HeldBy("ccdaemon abc on pbx2"))
         self.assertTrue(self.reactor.hasStopped)
         (trigger,) = self.reactor.triggers["after"]["shutdown"]
         self.assertEqual(trigger, (atexit.register, (os._exit, 1), {}))

@@ -1,4 +1,4 @@
-"""What the phones that hear make of sound and of messages; whole calls are in ``tests/integration``."""
+"""What the phones that hear make of sound and of messages; whole calls: ``tests/integration``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removes what is not to be kept any longer: out of Postgres, and out of the journal's recent events.
+"""Removes what is not to be kept any longer, out of Postgres and the journal's recent events.
 
 Everything here can be repeated after a failure. Knows no files: who removes a recording's row
 has removed its file before.

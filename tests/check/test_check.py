@@ -1,4 +1,4 @@
-"""Tests of ``ccdaemon check``, but for what needs an Asterisk or a Postgres: see tests/integration."""
+"""Tests of ``ccdaemon check``, but for what needs Asterisk or Postgres (tests/integration)."""
 
 from __future__ import annotations
 

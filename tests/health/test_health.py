@@ -174,7 +174,7 @@ class ProbeTests(SynchronousTestCase):
     def test_postgres(self) -> None:
         """Away is failing; far behind, or with refused facts, it is degraded; and how far."""
         clock = Clock()
-        shipped = shows(backlog=0, aside=0, last_error=None)
+        shipped = shows(backlog=0, quarantined=0, last_error=None)
         database = shows(up=True, health=shows(last_error="refused"))
         probe = probes.postgres(database, shows(health=shipped), cast(Any, clock))
         self.assertEqual(probe(), Seen(OK, None, 0, 0.0))
@@ -184,10 +184,10 @@ class ProbeTests(SynchronousTestCase):
         self.assertEqual(probe(), Seen(DEGRADED, "7 events behind", 7, 31.0))
         database.up = False
         self.assertEqual(probe(), Seen(FAILING, "cannot be asked: refused", 7, 31.0))
-        database.up, shipped.backlog, shipped.aside = True, 0, 2
+        database.up, shipped.backlog, shipped.quarantined = True, 0, 2
         shipped.last_error = "event 9: no"
         self.assertIn("event 9: no", self.of(probe)[1])
-        shipped.aside = 0
+        shipped.quarantined = 0
         self.assertEqual(probe(), Seen(OK, None, 0, 0.0))
 
     def test_recordings(self) -> None:

@@ -106,7 +106,7 @@ class Numbers(SynchronousTestCase):
         routed = RoutingCounters()
         routed.routes["crm", "dial"] += 2
         routed.crm["late"] += 1
-        live = SimpleNamespace(asked=list, untold=2, given_up=SimpleNamespace(count=4))
+        live = SimpleNamespace(asked=list, unrecorded=2, given_up=SimpleNamespace(count=4))
         calls = collectors.of_calls(cast(Any, live), cast(Any, SimpleNamespace(closed=1)))
         reads = (collectors.of_health(watch), collectors.of_routing(routed), calls)
         self.metrics = Metrics(cast(Any, self.clock), reads)

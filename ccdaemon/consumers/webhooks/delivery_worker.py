@@ -266,7 +266,7 @@ class DeliveryWorker:
     # One delivery
 
     async def _go_along(self, due: Due, under_way: _UnderWay) -> None:
-        """Deliver, and what comes after it in the ordering key, while nobody else waits for the place."""
+        """Deliver, and what follows under its ordering key, while nobody else waits to be sent."""
         # What is broken off when the daemon stops is sent again at the next start.
         with suppress(CancelledError, JournalBroken):
             following: Due | None = due

@@ -15,7 +15,7 @@ _PRUNED = 500
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for one webhook, in how many ordering keys, and since when the oldest of it does."""
+    """What waits for one webhook, under how many ordering keys, and since when the oldest does."""
 
     waiting: int
     ordering_keys: int

@@ -256,7 +256,7 @@ class Sending(CourierCase):
         self.assertEqual(self.receiver.names, ["1-1", "2-1"])
 
     def test_an_answer_from_between(self) -> None:
-        """Nor where the next of its ordering key is under way by then; and what came with it is sent."""
+        """Nor where the next of its key is under way by then; and what came with it is sent."""
         worker = self.worker()
         self.take(worker, "1-1")
         self.table.slow = True
