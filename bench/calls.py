@@ -23,7 +23,7 @@ from lab.stack import Lab
 
 #: Operators whose phones answer, one call each at a time.
 OPERATORS = [f"1{floor}{n}" for floor in range(3) for n in range(40, 60)]
-#: A client who hangs up two seconds after his answer.
+#: A client who hangs up two seconds after their answer.
 CLIENT = "380000000001"
 #: Seconds for a call to be over: ringing on both sides, the talk, and some.
 CALL_SECONDS = 3.5

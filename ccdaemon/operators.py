@@ -48,10 +48,10 @@ WRAP_UP = "wrap-up"
 
 @dataclass(frozen=True, slots=True)
 class OperatorView:
-    """An operator as he stands now: the ``operator`` object.
+    """An operator as they stand now: the ``operator`` object.
 
-    ``since`` is when ``status`` began; ``call_id`` the call he is on, if it is one of ours;
-    ``stale`` is true while Asterisk cannot be asked. ``paused`` also while he is in use or
+    ``since`` is when ``status`` began; ``call_id`` the call they are on, if it is one of ours;
+    ``stale`` is true while Asterisk cannot be asked. ``paused`` also while they are in use or
     offline.
     """
 

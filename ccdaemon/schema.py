@@ -171,7 +171,7 @@ class MissedCall(CallObject, frozen=True):
 
 
 class OperatorObject(msgspec.Struct, frozen=True):
-    """An operator as he stands now."""
+    """An operator as they stand now."""
 
     sip: str
     status: Status

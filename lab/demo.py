@@ -25,7 +25,8 @@ from lab.stack import Lab
 
 _PORT = 8080
 _OPERATOR, _CLIENT = "1000", "380440000003"
-#: Who calls in, what he dials, how long he talks; the first operator rings out, the second answers.
+#: Who calls in, what they dial, how long they talk; the first operator rings out, the second
+#: answers.
 _CALLER, _DIALLED, _TALKS = "380440000020", "380440000000", 3.0
 _RINGS, _TAKES = "1006", "1001"
 #: What the demo's client may do: everything.

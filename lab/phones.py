@@ -140,10 +140,10 @@ class Phones:
     ) -> Child:
         """Dial ``number`` at the server, as ``caller``; the process ends with the call.
 
-        ``caller`` and ``shown``, his name, may be empty and hold no semicolon.
+        ``caller`` and ``shown``, their name, may be empty and hold no semicolon.
         ``talk``: hang up so many seconds after the answer, unless the other side does.
         ``cancel_after``: give up so many seconds after the last sign of ringing.
-        ``password``: the caller's, where Asterisk asks for one. ``sound``: he plays a tone.
+        ``password``: the caller's, where Asterisk asks for one. ``sound``: they play a tone.
         """
         self._calls += 1
         job = f"call-{self._calls}"

@@ -83,7 +83,7 @@ def chain(call: Call) -> list[str]:
 def without_answers(states: Sequence[str], cause: int | None) -> list[str]:
     """The chain, had nobody been told what the operator's phone answered, nor Originate.
 
-    Where his phone refused, the cause alone decides; who is not registered has no channel.
+    Where their phone refused, the cause alone decides; who is not registered has no channel.
     """
     *before, last = states
     if last == "OPERATOR_OFFLINE":

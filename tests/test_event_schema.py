@@ -34,7 +34,7 @@ class Announced(SynchronousTestCase):
         self.assertEqual((body["data"]["event_id"], body["data"]["order_id"]), (7, "15"))
 
     def test_an_operators_change(self) -> None:
-        """A change of an operator is the row of his log."""
+        """A change of an operator is the row of their log."""
         change = OperatorChange("1000", Status.INUSE, "RINGING", 12, MOMENT, None)
         body = spelled(OperatorRow(8, change))
         self.assertEqual(body["type"], "operator.state")

@@ -73,7 +73,7 @@ class DroppingTests(SynchronousTestCase):
         return link
 
     def test_both_sides(self) -> None:
-        """Nobody hears the other one, nor that he was heard; afterwards all comes, once."""
+        """Nobody hears the other one, nor that they were heard; afterwards all comes, once."""
         link = self.connect()
         self.line.drop()
         link.sendall(b"there")
@@ -90,7 +90,7 @@ class DroppingTests(SynchronousTestCase):
         self.assertEqual(sorted(b"backthere"), sorted(data))
 
     def test_new_connections(self) -> None:
-        """Who connects meanwhile is neither refused nor answered; afterwards he is."""
+        """Who connects meanwhile is neither refused nor answered; afterwards they are."""
         self.line.drop()
         with socket.socket() as late:
             late.setblocking(False)

@@ -56,7 +56,7 @@ class OperatorsTests(SynchronousTestCase):
         self.assertEqual(operators.views(nobody)[0].since, 100)
 
     def test_views(self) -> None:
-        """Sorted by sip, each with the call he is on; stale until a look was had."""
+        """Sorted by sip, each with the call they are on; stale until a look was had."""
         operators = Operators()
         operators.seen("1001", "INUSE", 1)
         operators.seen("1000", "WHATEVER", 1)

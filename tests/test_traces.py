@@ -160,13 +160,13 @@ class CELTests(SynchronousTestCase):
                     self.assertEqual(told.hung_up_by, heard.hung_up_by, trace)
 
     def test_has_asterisks_own_times(self) -> None:
-        """Talk seconds are the phones' own: the client hung up two seconds after his answer."""
+        """Talk seconds are the phones' own: the client hung up two seconds after their answer."""
         for version in VERSIONS:
             states = self.read(Trace(version, "talk_client_hangs_up")).states
             self.assertLess(abs(states[-1].date - states[-2].date - 2000), 150, version)
 
     def test_says_nothing_of_who_is_not_there(self) -> None:
-        """No channel was born for an operator who is not registered: AMI alone tells of him."""
+        """No channel was born for an operator who is not registered: AMI alone tells of them."""
         for version in VERSIONS:
             trace = Trace(version, "operator_is_not_registered")
             self.assertEqual(trace.cel, [])

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.integration.inbound_rows import ABSENT, ANSWERS, ROWS, ROWS_ON_16, Row
 
-#: Who calls, and what he dials.
+#: Who calls, and what they dial.
 CALLER: Final = "380631234567"
 DID: Final = "380441234567"
 #: By the folders of the two Asterisks.

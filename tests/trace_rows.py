@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.integration.rows import OPERATOR_RUNG, ROWS, TRUNKS, Row
 
-#: An operator whom no phone has ever registered, by the end of his number.
+#: An operator whom no phone has ever registered, by the end of their number.
 _ABSENT = "90"
 OFFLINE: Final = ("CALL", "OPERATOR_OFFLINE")
 

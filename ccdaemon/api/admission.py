@@ -1,6 +1,6 @@
 """Who is let in: from where a request comes, whose key it shows, and how often that failed.
 
-What a client may do once he is in, is not known here.
+What a client may do once they are in, is not known here.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class KnowsOperators(Protocol):
         ...
 
     def operators(self) -> Sequence[OperatorView]:
-        """Every operator as he stands now, sorted by sip."""
+        """Every operator as they stand now, sorted by sip."""
         ...
 
 
@@ -152,14 +152,14 @@ class NotesListeners(Protocol):
 
 
 class PausesOperators(Protocol):
-    """The pauses of operators; both answer with the operator as he stands then."""
+    """The pauses of operators; both answer with the operator as they stand then."""
 
     async def pause(self, *, sip: str, reason: str | None, client: str) -> OperatorView:
-        """Keep clients' calls from him."""
+        """Keep clients' calls from the operator."""
         ...
 
     async def resume(self, *, sip: str, client: str) -> OperatorView:
-        """Let them reach him again."""
+        """Let clients reach the operator again."""
         ...
 
 

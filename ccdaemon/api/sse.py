@@ -2,7 +2,7 @@
 
 Each event's id is the place after it, so that whoever was cut off goes on with the very next one.
 Nothing is kept for a reader but what the connection takes: one who reads too slowly is dropped,
-and reads on from his place when he comes back.
+and reads on from their place when they come back.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
@@ -34,7 +34,7 @@ PARAMETERS = (p.AFTER, p.TYPES, p.ORDER_ID, p.CALL_ID, p.SIP, p.PHONE, p.DIRECTI
 BATCH = 50
 #: Seconds after which the history is asked again that could not be read.
 AGAIN = 1.0
-#: Heartbeats that a reader may leave in the connection before he is dropped.
+#: Heartbeats that a reader may leave in the connection before they are dropped.
 PATIENCE = 2
 #: Ms after which a browser that was cut off comes back.
 _RETRY = 2000
@@ -132,7 +132,7 @@ class _Begun(Resource):
 
 @implementer(IPushProducer)
 class _Stream:
-    """One reader, and where he has got."""
+    """One reader, and where they have got."""
 
     def __init__(
         self, streams: EventStreams, exchange: Exchange, values: Values, base_url: str

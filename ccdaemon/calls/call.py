@@ -14,7 +14,7 @@ from ccdaemon.calls.model import Direction, State, StateChange
 from ccdaemon.calls.tables import CALLED, CLIENT, LEG_OF, OPERATOR, PICKED_UP, STAGES, TALK
 
 #: Milliseconds after which an end is no longer the doing of whoever hung up before: the call has
-#: gone on without him, on hold or after a transfer.
+#: gone on without them, on hold or after a transfer.
 LINGER = 2000
 
 
@@ -23,7 +23,7 @@ class Call:
     """A live call: who, the states told so far, and what its channels have shown.
 
     ``anchor`` is the uniqueid of the channel that the call began with: the operator's, or the
-    client's if he calls in. ``channels`` are those that are there as far as is known, an anchor
+    client's if they call in. ``channels`` are those that are there as far as is known, an anchor
     that is not born yet among them; the call is over when none is left. ``known`` are all there
     ever were. ``sip`` is the operator who talks or talked last, else the one asked last.
 
@@ -243,7 +243,7 @@ def keep(call: Call, change: StateChange, leg: Leg | None) -> None:
 
 
 def update_operator(call: Call) -> None:
-    """The call is the operator's who talks now, even once he does no longer."""
+    """The call is the operator's who talks now, even once they do no longer."""
     leg = call.talking
     if leg is not None and leg.sip is not None:
         call.sip = leg.sip
@@ -270,7 +270,7 @@ def talks(call: Call, until: int | None) -> Iterator[tuple[Leg, int, int | None]
 def _talks_of_the_first(call: Call, until: int | None) -> Iterator[tuple[Leg, int, int | None]]:
     """The same, where nobody tells of bridges.
 
-    Of two who are up it is the one who was there first, until he leaves: a transfer. A talk of
+    Of two who are up it is the one who was there first, until they leave: a transfer. A talk of
     which nobody saw the end is left out.
     """
     begun = call.date_of(TALK[call.direction])

@@ -1,4 +1,4 @@
-"""Who calls in, as far as it can be shown: a caller may send anything as his number.
+"""Who calls in, as far as it can be shown: a caller may send anything as their number.
 
 Pure. Nobody is refused for it.
 """

@@ -91,7 +91,7 @@ def ended(call: Call, leg: Leg) -> list[StateChange]:
     if is_taken or not leg.states or leg.judged or _is_answered(call, leg.round):
         return []
     leg.verdict = _verdict(call, leg, leg.ended or 0)
-    # Somebody is asked after him already, where the end of his channel is heard of late.
+    # Somebody is asked after them already, where the end of their channel is heard of late.
     if leg.round < call.round or (leg.verdict.own and _is_ringing(call)):
         return [_conclude_leg(call, leg)]
     return []
@@ -154,7 +154,7 @@ def ask(call: Call, signal: signals.DialAttempt) -> list[StateChange]:
         changes = _settle_before(call)
     call.round += 1
     for leg in call.operators:
-        # After a restart the log says again that he is asked: nobody is asked while he rings.
+        # After a restart the log says again that they are asked: nobody is asked while they ring.
         if leg.sip in signal.sips and not leg.over and not leg.judged:
             leg.round = call.round
     return changes

@@ -48,7 +48,7 @@ def open_call(call: Call, date: int) -> list[StateChange]:
 
 
 def open_by_hand(call: Call, name: str, date: int) -> list[StateChange]:
-    """Tell a call that an operator dials himself on the channel ``name``: he is there already."""
+    """Tell a call that an operator dials by hand on the channel ``name``; they are there."""
     call.legs[0].channel_name = name
     return [*open_call(call, date), *_lift(call, State.OPERATOR_PICKUP, date)]
 
@@ -133,7 +133,7 @@ def _is_client_asked(call: Call) -> bool:
 
 
 def _may_be_client(call: Call, signal: signals.Started) -> None:
-    # A channel beside the anchor is the client only after the dialplan said that it asks him.
+    # A channel beside the anchor is the client only after the dialplan said that it asks them.
     if not reached(call, State.CLIENT_CALLTO):
         return
     if call.bridges and signal.name.startswith(NO_PHONE):
@@ -161,7 +161,7 @@ def _answered(call: Call, signal: signals.Answered) -> list[StateChange]:
     if leg is None or leg.over:
         return []
     if leg is call.client and call.by_local:
-        # Whoever dialled it may answer by himself, to say that there is no such number.
+        # Whoever dialled it may answer by themselves, to say that there is no such number.
         return []
     if leg is call.client or leg is call.legs[0]:
         wanted = ANSWERED.get((call.direction, leg.role))
@@ -217,7 +217,7 @@ def _asked(call: Call, signal: signals.Asked) -> list[StateChange]:
 
 def _outcome(call: Call, signal: signals.ClientDialResult) -> list[StateChange]:
     call.client.outcome = signal
-    # Busy is what his phone said, whoever ended the leg then.
+    # Busy is what their phone said, whoever ended the leg then.
     said = CLIENT.value if signal.dial_status == "BUSY" else who(call, signal.source)
     set_hangup_party(call, said, signal.date)
     return []

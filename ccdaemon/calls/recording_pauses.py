@@ -39,7 +39,7 @@ def pauses_of(call: CallView, uniqueid: str, actions: Sequence[Action], duration
 
 
 def _begun(call: CallView, leg: LegView | None) -> int | None:
-    """When an operator's recording begins: with his answer, or once who asked him has gone."""
+    """When an operator's recording begins: with their answer, or once who asked them has gone."""
     if leg is None or leg.called is None or leg.answered is None:
         return None
     gone = (

@@ -210,7 +210,7 @@ class Lost(Signal):
 
 @dataclass(frozen=True, slots=True)
 class OperatorSkipped(Signal):
-    """Operator ``sip`` is not rung, for he cannot take the call: ``outcome`` says why."""
+    """Operator ``sip`` is not rung, for they cannot take the call: ``outcome`` says why."""
 
     sip: str
     outcome: causes.Outcome

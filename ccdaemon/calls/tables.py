@@ -131,7 +131,7 @@ VERDICT: dict[tuple[Direction, State], dict[Outcome, State]] = {
         Outcome.FAILED: State.ERROR,
     },
     (Direction.OUTBOUND, State.CLIENT_PICKUP): dict.fromkeys(Outcome, State.FINISH),
-    # The last operator who was asked; of those before him OTHERS_FOLLOW tells.
+    # The last operator who was asked; of those before them OTHERS_FOLLOW tells.
     (Direction.INBOUND, State.OPERATOR_CALLTO): {
         Outcome.BUSY: State.OPERATOR_BUSY,
         Outcome.NOANSWER: State.OPERATOR_NOANSWER,
@@ -142,8 +142,8 @@ VERDICT: dict[tuple[Direction, State], dict[Outcome, State]] = {
     (Direction.INBOUND, State.OPERATOR_PICKUP): dict.fromkeys(Outcome, State.FINISH),
 }
 
-#: How an operator's leg ends while others are asked after him, or after he was not the only one:
-#: never as the end of the call.
+#: How an operator's leg ends while others are asked after them, or after they were not the only
+#: one: never as the end of the call.
 OTHERS_FOLLOW: dict[Outcome, State] = {
     Outcome.BUSY: State.OPERATOR_BUSY,
     Outcome.NOANSWER: State.OPERATOR_NOANSWER,

@@ -101,7 +101,7 @@ def _client_unanswered(call: Call, end: signals.Ended, date: int) -> StateChange
             detail = ", ".join(filter(None, [causes.words(cause, ""), "no SIP answer at all"]))
             return conclude(call, Outcome.FAILED, date, cause=cause, detail=detail)
     if call.hung_up_by == OPERATOR:
-        # Also where he was too quick for Dial to say so.
+        # Also where they were too quick for Dial to say so.
         dial_status = dial_status or "CANCEL"
     return _conclude_with(call, end, tech, dial_status, date)
 

@@ -30,7 +30,7 @@ def seconds(call: Call, ended: int | None) -> tuple[float | None, float | None, 
 
 
 def _talk(call: Call, ended: int | None) -> float | None:
-    """How long the client talked with anybody; None while he does, and if nobody saw the end."""
+    """How long the client talked with anybody; None while they do, and if nobody saw the end."""
     spans = [(start, end) for _, start, end in talks(call, ended) if end is not None]
     if ended is None or not spans:
         # Who answers and is gone before there is a bridge has talked for no time at all.

@@ -52,7 +52,7 @@ class Asterisk:
 
     Timeouts and ``ping_interval`` are whole seconds. ``tls_ca`` None: the system's certificates.
     ``caller_id`` is the number that clients see; empty: the trunk's own. ``caller_ids`` are others
-    that makeCall may ask for, ``announce`` a sound that a client is played before he talks.
+    that makeCall may ask for, ``announce`` a sound that a client is played before they talk.
     """
 
     host: str = attrs.field(default="127.0.0.1", metadata=key(_HOST))

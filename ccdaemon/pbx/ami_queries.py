@@ -50,8 +50,8 @@ AT_ONCE = 100
 class Endpoints:
     """Which of Asterisk's devices are operators.
 
-    :param channel: how an operator is dialled, with ``{sip}`` where his number stands; without
-        anything behind the number this is also the name of his device.
+    :param channel: how an operator is dialled, with ``{sip}`` where their number stands; without
+        anything behind the number this is also the name of their device.
     :param pattern: what an operator's number may be.
     """
 

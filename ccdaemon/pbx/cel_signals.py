@@ -1,7 +1,7 @@
 """CEL rows to signals: the second spelling, which Asterisk writes whatever happens to AMI.
 
 The columns are those of ``conf/asterisk/cel_custom_ccdaemon.conf``. What a row cannot tell: an
-operator who was offline (no channel was born), the operator's SIP answer, a call forward of his
+operator who was offline (no channel was born), the operator's SIP answer, a call forward of theirs
 phone that left no cause, and what Asterisk did not live to write. Reads text; where the file is
 and what was read before is not known here.
 """

@@ -95,7 +95,7 @@ def day_folder(date: int) -> str:
 def channels_recorded(call: CallView) -> list[str]:
     """Name the channels after which the recordings of a call's talks are named, by uniqueid.
 
-    An outbound call is recorded on the client's channel, whoever he talks with, and named after
+    An outbound call is recorded on the client's channel, whoever they talk with, and named after
     its anchor; an inbound one on the channel of each operator who talked.
     """
     if call.answered is None:

@@ -36,7 +36,7 @@ STATUS_WITHIN = 0.15
 #: Seconds within which the phone of an operator rings who was chosen for a call.
 RESERVED = 1.0
 
-#: Why an operator is not rung; words follow his number.
+#: Why an operator is not rung; words follow their number.
 UNABLE: dict[Status | None, tuple[Outcome, str]] = {
     Status.OFFLINE: (Outcome.OFFLINE, "is not registered"),
     Status.INUSE: (Outcome.BUSY, "is on the phone"),
@@ -112,7 +112,7 @@ class Routing:
         try:
             rule, route = await self._decide(caller)
         except Exception:
-            # Nothing that goes wrong here may cost a client his call.
+            # Nothing that goes wrong here may cost a client their call.
             self.log.failure("call_id={call_id}: could not be routed", call_id=caller.call_id)
             rule, route = "none", Route("fallback", words="the routing failed; see the log")
         self.counters.routes[rule, route.kind] += 1
@@ -153,7 +153,7 @@ class Routing:
     def _reserve(self, rounds: Rounds) -> Rounds:
         """Leave out who was chosen for another call a moment ago, unless nobody else is left.
 
-        His phone does not ring yet, so nothing else tells that he is taken.
+        Their phone does not ring yet, so nothing else tells that they are taken.
         """
         now = self._clock.seconds()
         taken = {sip: at for sip, at in self._reserved.items() if 0 <= now - at < RESERVED}
@@ -194,7 +194,7 @@ class Routing:
             self.counters.sticky["failed"] += 1
             self._complain("sticky", f"the history cannot be asked: {error!r}")
             return None
-        # He may be no operator any more.
+        # They may be no operator any more.
         if last is not None and not self._asterisk.operator_pattern.matches(last):
             last = None
         self.counters.sticky["found" if last else "nobody"] += 1
@@ -221,7 +221,7 @@ class Routing:
         return tuple(rounds), tuple(passed)
 
     async def _status(self, sip: str, until: float) -> Status | None:
-        # While nobody can tell, ringing him is the way to find out.
+        # While nobody can tell, ringing them is the way to find out.
         if self._operators.stale:
             return Status.UNKNOWN
         if self._call_of(sip) is not None:

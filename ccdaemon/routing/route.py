@@ -24,7 +24,7 @@ class Caller:
 
 
 class SkippedOperator(NamedTuple):
-    """An operator who would have been asked, but cannot take a call; his phone does not ring."""
+    """An operator who would have been asked, but cannot take a call; their phone does not ring."""
 
     sip: str
     outcome: Outcome

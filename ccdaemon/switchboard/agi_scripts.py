@@ -1,5 +1,5 @@
 """What Asterisk's dialplan asks by FastAGI: who takes an inbound call, and whether an operator may
-dial the number that he dials by hand.
+dial the number that they dial by hand.
 
 Numbers the call, has it decided, sets channel variables and returns: ring, talk and recording are
 the dialplan's (``extensions_ccdaemon.conf``), which does not wait for longer than 2.5 s. What

@@ -125,7 +125,7 @@ class CallControl(CallActions):
             await self._trace(call, "unhold", client, sip=call.sip)
 
     async def _keep_waiting(self, phase: CallPhase, operator: Leg, hand: str, context: str) -> None:
-        """Put the client on hold and send his operator to ``context``."""
+        """Put the client on hold and send their operator to ``context``."""
         await self._set(phase.client, {HAND: hand, WAITING: operator.channel_name})
         await self._asterisk(
             self._ami.redirect(
@@ -147,7 +147,7 @@ class CallControl(CallActions):
     ) -> None:
         """Send the client to operator ``sip`` or to ``phone``.
 
-        Attended: his operator speaks with that one first.
+        Attended: their operator speaks with that one first.
         """
         target = Target(sip, phone)
         attended = mode is Mode.ATTENDED
@@ -184,7 +184,7 @@ class CallControl(CallActions):
         await self._keep_waiting(phase, operator, CONSULT, CONSULT_CONTEXT)
 
     async def transfer_complete(self, call_id: int, client: str) -> None:
-        """Let the client talk with whom his operator has spoken to first."""
+        """Let the client talk with whom their operator has spoken to first."""
         async with self._one_at_a_time(call_id, "transferComplete") as call:
             phase, other = await self._consulted(call)
             if not is_up(other) or phase.operator is None:
@@ -223,7 +223,7 @@ class CallControl(CallActions):
             await self._trace(call, method, client, sip=operator.sip, detail=who.value)
 
     async def spy(self, call_id: int, sip: str, method: str, client: str) -> None:
-        """Ring a supervisor, who listens; by ``method`` the operator or both hear him."""
+        """Ring a supervisor, who listens; by ``method`` the operator or both hear them."""
         async with self._one_at_a_time(call_id, method) as call:
             _, operator = await self._with_operator(call, TALK, "listened to")
             await self._refuse_target(Target(sip, None))
@@ -255,7 +255,7 @@ class CallControl(CallActions):
             done = [await self._pause_on(leg, on) for leg in legs if leg.channel is not None]
             if not any(done) and not await self._is_recorded_later(phase):
                 raise wrong_state(call, "is not recorded")
-            # Whoever is rung from now on inherits it from whose channel rings him.
+            # Whoever is rung from now on inherits it from whose channel rings them.
             for leg in legs:
                 if leg.channel is not None:
                     await self._set(leg, {PAUSED: "1" if on else ""})

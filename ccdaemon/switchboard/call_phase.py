@@ -1,6 +1,6 @@
 """Where a live call stands that somebody wants to have a hand on: who talks, who is on hold.
 
-The legs tell who is there; that the client is on hold, or that his operator speaks with somebody
+The legs tell who is there; that the client is on hold, or that their operator speaks with somebody
 else first, is kept on the client's channel in Asterisk (``CC_HAND``), so that it is known as well
 after a restart. Says what may be done in which stand; does nothing.
 """
@@ -39,8 +39,8 @@ class Phase(Enum):
 class CallPhase:
     """A call as it stands.
 
-    ``operator`` is the leg that talks with the client, or whom he waits for; None if he is gone.
-    ``other`` is the leg that the operator speaks with first, rings or is up.
+    ``operator`` is the leg that talks with the client, or whom they wait for; None if they are
+    gone. ``other`` is the leg that the operator speaks with first, rings or is up.
     """
 
     call: Call
@@ -114,7 +114,7 @@ def _consulting(call: Call, there: list[Leg], up: list[Leg], waiting: str) -> Ca
     first = next((leg for leg in up if leg.channel_name == waiting), None)
     others = [leg for leg in there if leg is not first]
     if first is None:
-        # He has hung up: the other one talks with the client, if he was there.
+        # They have hung up: the other one talks with the client, if they were there.
         taken = next((leg for leg in others if is_up(leg)), None)
         return CallPhase(call, Phase.TALKING if taken else Phase.HELD, taken)
     if others:

@@ -167,7 +167,7 @@ class CallActions:
             raise Refused(code, words.format(target.sip), field="sip")
 
     def _ringing(self, call: Call, target: Target) -> dict[str, str]:
-        """The variables that tell the dialplan whom to ring, and what he is shown."""
+        """The variables that tell the dialplan whom to ring, and what they are shown."""
         asterisk = self._config.asterisk
         if target.sip is not None:
             return {

@@ -33,7 +33,7 @@ LOOK_AGAIN = 5.0
 class OperatorPauses(Service):
     """The pauses of all operators.
 
-    :param wrap_up: seconds that an operator is paused after each talk; 0: he is not.
+    :param wrap_up: seconds that an operator is paused after each talk; 0: they are not.
     """
 
     log = Logger()
@@ -80,10 +80,10 @@ class OperatorPauses(Service):
     # Asked for
 
     async def pause(self, *, sip: str, reason: str | None, client: str) -> OperatorView:
-        """Keep clients' calls from an operator until he is resumed.
+        """Keep clients' calls from an operator until they are resumed.
 
         :param client: the name of the API client that asks.
-        :returns: the operator as he stands then.
+        :returns: the operator as they stand then.
         :raises Refused: if Asterisk has no such operator, or it cannot be kept.
         """
         if reason == WRAP_UP:
@@ -101,7 +101,7 @@ class OperatorPauses(Service):
         return self._view(sip)
 
     async def resume(self, *, sip: str, client: str) -> OperatorView:
-        """Let clients' calls reach an operator again, also before his wrap-up is over.
+        """Let clients' calls reach an operator again, also before their wrap-up is over.
 
         :raises Refused: as :meth:`pause` does.
         """

@@ -34,7 +34,7 @@ class Presence:
     :param endpoints: which devices are operators.
     :param operators: what is known of them.
     :param tell: takes facts to the journal.
-    :param call_of: the call an operator is on, None if he is on none.
+    :param call_of: the call an operator is on, None if they are on none.
     :param clock: says what time it is.
     """
 
@@ -63,7 +63,7 @@ class Presence:
         self._operators.remember(last)
 
     def operators(self) -> list[OperatorView]:
-        """Every operator as he stands now, sorted by sip."""
+        """Every operator as they stand now, sorted by sip."""
         return self._operators.views(self._call_of)
 
     @property

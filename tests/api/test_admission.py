@@ -228,7 +228,7 @@ class ProxiesTests(SynchronousTestCase):
         """Read from our end, up to the first who is no proxy of ours."""
         for peer, forwarded, origin in [
             ("8.8.8.8", [], "8.8.8.8"),
-            # A stranger may write what he likes.
+            # A stranger may write what they like.
             ("8.8.8.8", ["192.168.1.1"], "8.8.8.8"),
             ("127.0.0.1", ["8.8.8.8"], "8.8.8.8"),
             ("127.0.0.1", ["192.168.1.1, 8.8.8.8"], "8.8.8.8"),
@@ -305,7 +305,7 @@ class ProxiesTests(SynchronousTestCase):
         # A daemon that knows of no proxy does not let one lend what this machine may do.
         reply = World().ask(LIST, headers={"X-Forwarded-For": "8.8.8.8"}, peer="127.0.0.1")
         self.assertEqual(reply.status, 403)
-        # Nobody gets in by writing the header himself.
+        # Nobody gets in by writing the header themselves.
         reply = world.ask(LIST, headers={"X-Forwarded-For": "192.168.1.1"}, peer="8.8.8.8")
         self.assertEqual(reply.status, 401)
 

@@ -97,7 +97,7 @@ class Waiting(SynchronousTestCase):
         self.assertEqual(self.world.history.listeners, set())
 
     def test_a_clock_that_is_set(self) -> None:
-        """Who waits, waits his minute, wherever the wall's clock is put."""
+        """Who waits, waits their minute, wherever the wall's clock is put."""
         for by in (HOUR, -HOUR):
             waiting = self.wait()
             self.world.wall.set(by)

@@ -188,7 +188,7 @@ class Paused(MethodsTestCase):
     """pauseOperator, resumeOperator, and the list of the paused."""
 
     def test_the_operator_is_answered(self) -> None:
-        """As he stands then."""
+        """As they stand then."""
         self.world = allowed("pause")
         response = self.ok(f"/api/pauseOperator.json?sip=1000&reason={quote('обід')}")["response"]
         self.assertEqual(

@@ -343,7 +343,7 @@ class Living(EventsTestCase):
         self.assertEqual(self.streams.dropped, 0)
 
     def test_the_reader_goes(self) -> None:
-        """Nothing is kept for a reader who has gone, whatever he was doing."""
+        """Nothing is kept for a reader who has gone, whatever they were doing."""
         stream = Stream(self.world)
         stream.connection.close()
         self.assert_nothing_is_kept()

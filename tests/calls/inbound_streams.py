@@ -62,7 +62,7 @@ def tried(status: str, tech: str = "", source: str = "", at: int = 1) -> signals
 
 
 def asked(who: str, *end: Step) -> list[list[Step]]:
-    """One operator is asked and does not answer; ``end`` is how his leg ends, then what is said.
+    """One operator is asked and does not answer; ``end`` is how their leg ends, then what is said.
 
     The end of a channel may be heard of later than what the dialplan did next.
     """
@@ -128,7 +128,7 @@ def hung_up_by_us(cause: int) -> list[list[Step]]:
 
 
 def talks(who: str, by: str = "client", *, first: Step | None = None) -> list[list[Step]]:
-    """The operator is asked and answers; then the client or he hangs up."""
+    """The operator is asked and answers; then the client or they hang up."""
     dialled, up, gone = (Barrier(f"{who} {word}") for word in ("dialled", "up", "gone"))
     name = NAME if by == "client" else LEGS[who][1]
     hang_up = client(signals.HungUp) if by == "client" else leg(who, signals.HungUp)
@@ -441,7 +441,7 @@ def on_leg(who: str, kind: type[Signal], *rest: object) -> Signal:
 
 
 def moved(*after: Step) -> list[list[Step]]:
-    """The client is led away from the operator to 1001, on his own channel."""
+    """The client is led away from the operator to 1001, on their own channel."""
     return [
         [
             *outbound_talk(),

@@ -48,7 +48,7 @@ class BeginningTests(SynchronousTestCase):
         self.assertEqual((call.anchor, call.sip, call.client.channel), ("1.1", None, "1.1"))
 
     def test_an_operator_dials_by_hand(self) -> None:
-        """He is there already."""
+        """They are there already."""
         signal = signals.DialledOut("1.1", "1.1", T0, "PJSIP/1000-1", "38044")
         call, told = begin(7, signal, lambda name: name[6:10])
         self.assertEqual(

@@ -162,7 +162,7 @@ class InboundTests(SynchronousTestCase):
         self.assertEqual(dates, sorted(dates))
 
     def test_a_queue_after_somebody_who_is_offline(self) -> None:
-        """What comes of the queue says nothing of him; he is told all the same."""
+        """What comes of the queue says nothing of them; they are told all the same."""
         call = told(
             inbound.new_call(),
             [
@@ -206,7 +206,7 @@ class InboundTests(SynchronousTestCase):
         )
 
     def test_a_caller_who_gives_up(self) -> None:
-        """PJSIP calls that interworking (127), on his leg and on the operator's."""
+        """PJSIP calls that interworking (127), on their leg and on the operator's."""
         call = told(
             inbound.new_call(),
             [

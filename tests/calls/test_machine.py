@@ -260,7 +260,7 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(chain(call), [*ASKED, State.CLIENT_PICKUP])
 
     def test_restored_while_somebody_else_is_asked(self) -> None:
-        """Who is rung in a transfer has a turn of his own: that he does not answer is told."""
+        """Who is rung in a transfer has a turn of their own: that they do not answer is told."""
         call = Call(12, "15", "24", new_call().direction, "1000", "380", ANCHOR)
         states = told(in_turn("the client hangs up")[:5]).states
         last = states[-1].date

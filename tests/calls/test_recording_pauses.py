@@ -61,13 +61,13 @@ class PausesTests(SynchronousTestCase):
         self.assertEqual(pauses_of(call, ANCHOR, actions, 26.0), ((10.0, 16.0),))
 
     def test_speaking_first_is_in_the_clients_file(self) -> None:
-        """He is on hold meanwhile, in a bridge."""
+        """They are on hold meanwhile, in a bridge."""
         call = talk(leg("operator-1", ANCHOR, -3, -1, 20), leg("operator-2", "17.4", 10, 14, 30))
         actions = asked((PAUSE, 15), (RESUME, 16))
         self.assertEqual(pauses_of(call, ANCHOR, actions, 30.0), ((15.0, 16.0),))
 
     def test_of_an_operator(self) -> None:
-        """Inbound: each has a file, which begins with his answer; his own asking is not in it."""
+        """Inbound: each has a file that begins with their answer; their own asking is not in it."""
         first = leg("operator-1", "17.2", -3, 0, 20)
         second = leg("operator-2", "17.4", 10, 14, 30)
         call = talk(first, second, direction=Direction.INBOUND)
@@ -76,7 +76,7 @@ class PausesTests(SynchronousTestCase):
         self.assertEqual(pauses_of(call, "17.4", actions, 10.0), ())
 
     def test_of_whom_an_operator_spoke_with_first(self) -> None:
-        """His file begins when the one who asked him leaves him to the client."""
+        """Their file begins when the one who asked them leaves them to the client."""
         first = leg("operator-1", "17.2", -3, 0, 20)
         second = leg("operator-2", "17.4", 10, 14, 30)
         call = talk(first, second, direction=Direction.INBOUND)

@@ -170,7 +170,7 @@ class HangupTests(ServerCase):
         self.assertEqual((told, self.ended), ([True], []))
 
     def test_nobody_is_told(self) -> None:
-        """HANGUP needs nobody to tell it to, and what he raises is only logged."""
+        """HANGUP needs nobody to tell it to, and what the script raises is only logged."""
         call, agi = self.enter()
         call.say("HANGUP\n")
 

@@ -33,7 +33,7 @@ def derived(files: Iterable[Path], history: History, node: str) -> list[Wrong]:
         for number, call in told.items()
         if call["direction"] == "outbound"
     ]
-    # Each client has a number of his own.
+    # Each client has a number of their own.
     begun = {call["phone"]: n for n, call in told.items() if call["direction"] == "inbound"}
     endpoints = Endpoints("PJSIP/{sip}", Pattern("[0-9]{3,6}"))
     again = derive_told(

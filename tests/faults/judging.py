@@ -21,7 +21,7 @@ from tests.integration.followed import out_of_order
 from tests.integration.inbound_rounds import Taken
 from tests.integration.rounds import Told
 
-#: Complaints of an operator's refusal that the CEL, which has not his phone's SIP answer, causes.
+#: Complaints of an operator's refusal that the CEL, which has not their phone's SIP answer, causes.
 _WORDS = re.compile(r"cause \d+, '.*'")
 #: Milliseconds around the end of Asterisk within which a call may have been cut by it.
 _CUT = 3.0

@@ -25,7 +25,7 @@ from tests.faults.crm import Crm
 from tests.faults.pace import Pace, length
 from tests.integration import inbound_rows, rows
 
-#: The operator whom callers reach while the daemon is silent; he answers and talks.
+#: The operator whom callers reach while the daemon is silent; they answer and talk.
 FALLBACK = "1057"
 _ANSWER_TIMEOUT = 15.0
 #: Calls begun a second until as many are up as there are to be.
@@ -78,8 +78,8 @@ INBOUND = {
 class Attempt:
     """A call that was begun: by whom, how it should go, and what came of asking for it.
 
-    ``phone`` is the client's number, ``did`` what he dialled, if he did. ``sips``: the operators
-    meant. ``answer``: makeCall's envelope, None where none came.
+    ``phone`` is the client's number, ``did`` what they dialled, if they did. ``sips``: the
+    operators meant. ``answer``: makeCall's envelope, None where none came.
     """
 
     name: str

@@ -21,7 +21,7 @@ CRM_PORT = free_port(socket.SOCK_STREAM)
 EVERYTHING = ["call", "read", "attach", "result", "pause"]
 #: Operators whose phones answer and talk; one whose phone rings for ever.
 FIRST, SECOND, THIRD, NEVER = "1040", "1041", "1042", "1006"
-#: How a client's number ends: he answers and hangs up after a second; is busy; talks for ever.
+#: How a client's number ends: they answer and hang up after a second; are busy; talk for ever.
 SHORT, BUSY, LONG = "34", "05", "40"
 TALK = ["CALL", "OPERATOR_CALLTO", "OPERATOR_PICKUP", "CLIENT_CALLTO", "CLIENT_PICKUP", "FINISH"]
 

@@ -20,7 +20,7 @@ from tests.integration.harness import LiveTestCase
 #: Three operators' phones, the client's, and one more outside.
 OPERATOR, SECOND, SUPERVISOR = "1250", "1251", "1252"
 CLIENT, OUTSIDE = "380671112233", "380671112244"
-#: Who is who by his voice, in hertz; 300 is the lab's music on hold.
+#: Who is who by their voice, in hertz; 300 is the lab's music on hold.
 VOICES = {
     500: "operator",
     700: "second",

@@ -29,7 +29,7 @@ SHORTEST_TALK = 0.3
 class Taken:
     """One call in: who called whom, what the daemon told, what the phones saw.
 
-    ``sips``: the operators whom the CRM named, in order. ``client``: what his phone saw,
+    ``sips``: the operators whom the CRM named, in order. ``client``: what their phone saw,
     ``operators``: what every operator's phone saw of this call.
     """
 
@@ -151,7 +151,7 @@ async def _records(test: LiveTestCase, calls: list[Taken]) -> None:
 
 
 def gather_phones(test: LiveTestCase, calls: list[Taken]) -> None:
-    """Find what the phones saw: the client's by what he dialled, the operators' by who called."""
+    """Find what the phones saw: the client's by what they dialled, the operators' by who called."""
     by_did: dict[str, list[PhoneEvent]] = defaultdict(list)
     for event in test.lab.clients.events():
         by_did[event.number].append(event)

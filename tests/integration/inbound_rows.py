@@ -23,7 +23,7 @@ class Row:
     ``rounds``: whom the CRM names, by the ends of their numbers; those of a round ring together.
     ``tells``: the chain in words; ``STATE(2)`` speaks of the second operator. ``by``: who may have
     hung up. ``loose``: of several phones that ring at once nobody knows which is told first.
-    ``talk``: the client hangs up so long after the answer. ``cancel_after``: he gives up so long
+    ``talk``: the client hangs up so long after the answer. ``cancel_after``: they give up so long
     after the last sign of ringing. ``advice``: what else the CRM says; ``slow``: how long it takes
     to. ``hears``: the SIP answer that ends the client's call. ``rings_out``: how many seconds it
     rang in all. ``ends``: one of it is in the last state's detail. ``recorded``: a talk is.
@@ -169,7 +169,7 @@ ROWS: dict[str, Row] = {
     # A call forward is not followed, a phone that fails is no person.
     "operator_forwards_302": replace(
         _alone("14", "CALL, OPERATOR_CALLTO(1), ERROR", "operator", 486),
-        # Whether the end of his channel or the dialplan tells of it first is a matter of luck.
+        # Whether the end of their channel or the dialplan tells of it first is a matter of luck.
         by=("operator", "asterisk"),
         ends=("Redirected to new destination", "a call forward"),
     ),

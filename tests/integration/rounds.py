@@ -109,7 +109,7 @@ async def _records(test: LiveTestCase, calls: list[Told]) -> None:
 
 
 def _phones(test: LiveTestCase, calls: list[Told]) -> None:
-    """Find what the phones saw: the client by his number, the operator by whom he was shown."""
+    """Find what the phones saw: the client by number, the operator by whom they were shown."""
     to_client: dict[str, list[PhoneEvent]] = defaultdict(list)
     for event in test.lab.clients.events():
         to_client[event.number].append(event)

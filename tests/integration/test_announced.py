@@ -68,7 +68,7 @@ class DialledTests(AnnouncedCase):
     """An operator dials by hand."""
 
     async def test_dialled(self) -> None:
-        """The client hears it when he has answered, and then the operator."""
+        """The client hears it when they have answered, and then the operator."""
         self.announce()
         password = self.lab.asterisk.phone_password
         self.lab.operators.call(CLIENT, "1040", password=password, talk=5.0)

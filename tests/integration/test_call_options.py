@@ -36,7 +36,7 @@ class CallOptionsTests(HearingCase):
         self.assertEqual(self.rung(OPERATOR), number)
 
     async def test_operator_timeout(self) -> None:
-        """His phone rings so long and no longer."""
+        """Their phone rings so long and no longer."""
         self.phone(OPERATOR, "rings")
         call_id = await self.make_call(OPERATOR, CLIENT, operator_timeout=2)
         states = await self.finished(call_id)
@@ -142,7 +142,7 @@ class AnnouncedTests(HearingCase):
     """A recording that is announced to the client."""
 
     async def test_announced(self) -> None:
-        """The client hears it before he hears the operator; the operator hears nothing of it."""
+        """The client hears it before they hear the operator; the operator hears nothing of it."""
         self.announce()
         await self.make_call(OPERATOR, CLIENT)
         await self.is_up(CLIENT)
@@ -153,7 +153,7 @@ class AnnouncedTests(HearingCase):
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
 
     async def test_nothing_is_announced_where_nothing_is_recorded(self) -> None:
-        """With record=0 he hears the operator at once."""
+        """With record=0 they hear the operator at once."""
         self.announce()
         await self.talk(record=0)
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))

@@ -74,7 +74,7 @@ class PeerTests(LiveTestCase):
         self.assertEqual(operators["1090"]["status"], "offline")
 
     async def test_in_use(self) -> None:
-        """A peer that rings or talks is in use and not to be called; afterwards he is online."""
+        """A peer that rings or talks is in use and not to be called; afterwards they are online."""
         call_id = await self.make_call("1024", "380000000003")
         await self.becomes("1024", "inuse", "RINGING")
         refused = await self.api("makeCall", sip="1024", phone="380000000001", **_keys("busy"))
@@ -90,7 +90,7 @@ class PeerTests(LiveTestCase):
         self.assertEqual((await self.changes("1140"))[-4:], ["online", "inuse", "inuse", "online"])
 
     async def test_offline(self) -> None:
-        """A peer whose phone leaves is offline at once; a call for him is told and rings nobody."""
+        """A peer whose phone leaves is offline at once; a call for it is told and rings nobody."""
         self.unregister("1141")
         await self.becomes("1141", "offline", "UNAVAILABLE")
         refused = await self.api("makeCall", sip="1141", phone="380000000001", **_keys("offline"))

@@ -52,7 +52,7 @@ class HangupTests(HearingCase):
         self.assertIn("hangup by crm", await self.words(call_id))
 
     async def test_while_the_operator_rings(self) -> None:
-        """His phone falls silent, the client's never rings: OPERATOR_NOANSWER."""
+        """Their phone falls silent, the client's never rings: OPERATOR_NOANSWER."""
         self.phone(OPERATOR, "rings")
         call_id = await self.make_call(OPERATOR, CLIENT)
         line = await self.rings(OPERATOR)
@@ -449,12 +449,12 @@ class AttendedTransferTests(HearingCase):
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
 
     async def test_the_second_is_busy(self) -> None:
-        """The operator has the client back by himself."""
+        """The operator takes the client back without help."""
         self.phone(SECOND, "busy")
         call_id = await self.talk()
         await self.ask("transfer", call_id=call_id, sip=SECOND, mode="attended")
         await self.told(call_id, "OPERATOR_BUSY")
-        # Said before the end of his channel, and of his phone, not of the client's.
+        # Said before the end of their channel, and of their phone, not of the client's.
         self.assertIn("BUSY|SIP 486", self.lab.asterisk.cel_file_on_host.read_text("utf-8"))
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
         await self.ask("hold", call_id=call_id)
@@ -466,7 +466,7 @@ class MuteTests(HearingCase):
     """mute, unmute: one direction silent."""
 
     async def test_the_operator(self) -> None:
-        """The client hears nothing, the operator goes on hearing him."""
+        """The client hears nothing, the operator goes on hearing them."""
         call_id = await self.talk()
         await self.ask("mute", call_id=call_id, who="operator")
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, set()))
@@ -474,7 +474,7 @@ class MuteTests(HearingCase):
         self.assertEqual(await self.hears(OPERATOR, CLIENT), ({"client"}, {"operator"}))
 
     async def test_the_client(self) -> None:
-        """The operator hears nothing, the client goes on hearing him."""
+        """The operator hears nothing, the client goes on hearing them."""
         call_id = await self.talk()
         await self.ask("mute", call_id=call_id, who="client")
         self.assertEqual(await self.hears(OPERATOR, CLIENT), (set(), {"operator"}))
@@ -524,17 +524,17 @@ class SupervisorTests(HearingCase):
         return heard
 
     async def test_listen(self) -> None:
-        """The supervisor hears both, nobody hears him; his call ends with theirs."""
+        """The supervisor hears both, nobody hears them; their call ends with theirs."""
         heard = await self.supervised("listen")
         self.assertEqual(heard, ({"client"}, {"operator"}, {"client", "operator"}))
 
     async def test_whisper(self) -> None:
-        """Only the operator hears him."""
+        """Only the operator hears them."""
         heard = await self.supervised("whisper")
         self.assertEqual(heard, ({"client", "supervisor"}, {"operator"}, {"client", "operator"}))
 
     async def test_barge(self) -> None:
-        """Both hear him."""
+        """Both hear them."""
         heard = await self.supervised("barge")
         both = {"operator", "supervisor"}
         self.assertEqual(heard, ({"client", "supervisor"}, both, {"client", "operator"}))

@@ -134,7 +134,7 @@ class DialoutTests(DialoutTestCase):
         self.assertEqual(call["cause"], 17)
 
     async def test_client_rings_out(self) -> None:
-        """The client does not answer within his time."""
+        """The client does not answer within their time."""
         phone = self.number("06")
         self.dial("1044", phone)
         self.assertEqual(self.chain_of(await self.told(phone)), [*TALK[:4], "CLIENT_NOANSWER"])
@@ -174,7 +174,7 @@ class DialoutTests(DialoutTestCase):
         self.assertEqual(self.lab.clients.invites(phone), 0)
 
     async def test_operator_is_in_use(self) -> None:
-        """While he dials he is in use, with the number of the call; the CRM cannot ring him."""
+        """Who dials is in use, with the number of the call; the CRM cannot ring them."""
         phone = self.number("00")
         self.dial("1049", phone, talk=3.0)
 

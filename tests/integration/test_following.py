@@ -12,7 +12,7 @@ from tests.integration.harness import LiveTestCase
 
 Row = dict[str, Any]
 
-#: Twenty calls at once that end in every way, each with an operator of his own.
+#: Twenty calls at once that end in every way, each with an operator of their own.
 CLIENTS = ("34", "05", "18", "07", "11", "13", "09", "17", "01", "20")
 CALLS = [
     (f"{hundred}{40 + n}", f"3806300000{client}")

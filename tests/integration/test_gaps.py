@@ -265,7 +265,7 @@ class LineGone(GapCase):
 
 
 #: Where each call in stands when the daemon goes: whom the CRM names, for how long the client
-#: talks, after how long he gives up, the state to wait for.
+#: talks, after how long they give up, the state to wait for.
 CALLS_IN: dict[str, tuple[str, float, float | None, str]] = {
     "talks on": ("1040", 60.0, None, "OPERATOR_PICKUP"),
     "talk ends": ("1041", 3.0, None, "OPERATOR_PICKUP"),

@@ -1,4 +1,4 @@
-"""Callers of every kind: nobody is refused for what he sends, and nothing of it is obeyed."""
+"""Callers of every kind: nobody is refused for what they send, and nothing of it is obeyed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CallerTests(CallingInTestCase):
         self.assertEqual((await self.takes("+380671112234"))["phone"], "380671112234")
 
     async def test_anonymous(self) -> None:
-        """Who hides his number is anonymous."""
+        """Who hides their number is anonymous."""
         self.assertEqual((await self.takes("anonymous", "Anonymous"))["phone"], "anonymous")
 
     async def test_empty(self) -> None:

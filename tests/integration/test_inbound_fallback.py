@@ -10,7 +10,7 @@ from lab.processes import free_port
 from tests.integration.calling_in import TALK, CallingInTestCase
 from tests.integration.harness import on_16
 
-#: Whom the administrator has called when the daemon is silent; his phone answers after 0.3 s.
+#: Whom the administrator has called when the daemon is silent; their phone answers after 0.3 s.
 FALLBACK = "1150"
 #: The limit, in seconds, from the client's INVITE to the one at the fallback.
 WITHIN = 3.0

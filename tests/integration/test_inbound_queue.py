@@ -40,7 +40,7 @@ class QueueTests(CallingInTestCase):
         await self.wait_for(idle, 10.0, "nobody on the phone")
 
     async def test_a_member_takes_it(self) -> None:
-        """A free member is rung and talks; he is told as any operator, and recorded."""
+        """A free member is rung and talks; they are told as any operator, and recorded."""
         await self.all_idle()
         did, caller = self.a_client()
         self.lab.clients.call(did, caller, talk=1.5)
@@ -52,7 +52,7 @@ class QueueTests(CallingInTestCase):
         await self.recorded(call)
 
     async def test_music_until_somebody_is_free(self) -> None:
-        """Nobody is free: the client hears music, and then him who has become free."""
+        """Nobody is free: the client hears music, and then whoever has become free."""
         await self.all_idle()
         first, _ = await self.keep_busy()
         did, caller = self.a_client()
@@ -95,7 +95,7 @@ class QueueTests(CallingInTestCase):
         self.assertEqual(await self.records_of(call["call_id"]), [])
 
     async def test_the_fallback_after_too_long_a_wait(self) -> None:
-        """The administrator has set how long a client waits; after that the fallback has him."""
+        """The administrator has set how long a client waits; after that the fallback has them."""
         await self.all_idle()
         await self.keep_busy()
         self.set_globals(CC_QUEUE_TIMEOUT="2", CC_FALLBACK="PJSIP/1151")
@@ -107,7 +107,7 @@ class QueueTests(CallingInTestCase):
 
 
 class SlowQueueTests(CallingInTestCase):
-    """The first member of this queue never answers, and the second is rung after him."""
+    """The first member of this queue never answers, and the second is rung after them."""
 
     tables: ClassVar = {"routing": {"queue": "slow"}}
 

@@ -135,7 +135,7 @@ class ClientRateTests(LimitsTestCase):
     }
 
     async def test_a_client(self) -> None:
-        """Each has his own count."""
+        """Each has their own count."""
         await self.finished(await self.make_call(FIRST, number(), api_key="k-crm"))
         status, code, _ = await self.refused(number(), SECOND, api_key="k-crm")
         self.assertEqual((status, code), (429, "too_many_calls"))

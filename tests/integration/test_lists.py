@@ -137,7 +137,7 @@ class Filters(ListCase):
         return len(found)
 
     async def test_by_operator(self) -> None:
-        """By sip: his rows, and no others."""
+        """By sip: their rows, and no others."""
         await self.story()
         for method, expected in {"callHistory": 6, "recordList": 1, "operatorHistory": 4}.items():
             found = await self.check(method, lambda row: row["sip"] == "1040", sip="1040")

@@ -22,17 +22,17 @@ class OperatorCase(LiveTestCase):
     tables = {"asterisk": {"operator_timeout": 5, "client_timeout": 4}}
 
     async def operator(self, sip: str) -> Row | None:
-        """An operator as he stands now; None if there is no such one."""
+        """An operator as they stand now; None if there is no such one."""
         found = await self.ask("sipList", sip=sip)
         return found["data"][0] if found["data"] else None
 
     async def stands(self, sip: str) -> tuple[str, str] | None:
-        """His status and device state."""
+        """Their status and device state."""
         row = await self.operator(sip)
         return (row["status"], row["device_state"]) if row else None
 
     async def becomes(self, sip: str, state: tuple[str, str], timeout: float = 5.0) -> Row:
-        """Wait until he stands so."""
+        """Wait until they stand so."""
 
         async def is_so() -> Row:
             row = await self.operator(sip)
@@ -41,7 +41,7 @@ class OperatorCase(LiveTestCase):
         return await self.wait_for(is_so, timeout, f"{sip} is {state}")
 
     async def changes(self, sip: str) -> list[Row]:
-        """His log, oldest first."""
+        """Their log, oldest first."""
         rows: list[Row] = await self.ask("operatorHistory", sip=sip, per_page=1000)
         return rows[::-1]
 
@@ -70,7 +70,7 @@ class States(OperatorCase):
                 self.assertEqual((row["call_id"], row["stale"]), (None, False))
 
     async def test_ringing_and_talking(self) -> None:
-        """inuse while he rings and talks, the device state beside it; each change is one row."""
+        """inuse while they ring and talk, the device state beside it; each change is one row."""
         before = await self.operator("1002")
         assert before is not None
         call_id = await self.make_call("1002", "380630000034")
@@ -164,7 +164,7 @@ class Reloads(OperatorCase):
         self.assertEqual(len(await self.changes("1061")), 1)
 
     async def test_far_from_the_others(self) -> None:
-        """An operator far from the known numbers is found when a call is asked for him."""
+        """An operator far from the known numbers is found when a call is asked for them."""
         there = list(self.lab.asterisk.operators)
         self.addCleanup(self.lab.asterisk.set_operators, there)
         self.lab.asterisk.set_operators([*there, "70055"])

@@ -52,7 +52,7 @@ class RecordingTests(LiveTestCase):
 
     async def talk(self) -> dict[str, Any]:
         """Have the talk; its recording once it is listed, and it is not while they talk."""
-        # 03 hangs up 5 s after he picked up, of which 02 lets him wait for 3.
+        # 03 hangs up 5 s after they picked up, of which 02 lets them wait for 3.
         call_id = await self.make_call("1003", "380670088802", order_id="recorded")
 
         async def talking() -> bool:

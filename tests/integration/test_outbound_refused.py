@@ -97,7 +97,7 @@ class RefusedTests(LiveTestCase):
         self.assertEqual({self.rung(asked["sip"], asked) for asked in wanted}, {(0, 0)})
 
     async def test_operator_back_again(self) -> None:
-        """Once his phone has registered again, the operator is called."""
+        """Once their phone has registered again, the operator is called."""
         self.lab.unregister(["1254"])
         await self.has_status("1254", "offline")
         await self.refused(self.asked("1254"), "operator_offline", 409)
@@ -134,7 +134,7 @@ class RefusedTests(LiveTestCase):
         self.assertEqual(self.rung("1252", asked), (0, 0))
 
     async def test_originate_under_way_counts_as_busy(self) -> None:
-        """Of ten calls for one operator, asked for at once, one rings him, nine find him busy."""
+        """Of ten calls for one operator, asked for at once, one rings them, nine find them busy."""
         wanted = [self.asked(f"12{RINGS_FOR_EVER}") for _ in range(10)]
         answers = await self.at_once(*wanted)
         codes = Counter(answer["status_code"] for answer in answers)

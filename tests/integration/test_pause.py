@@ -15,14 +15,14 @@ class PauseCase(DeskTestCase):
     """Reads what is said of operators."""
 
     async def operator(self, sip: str) -> dict[str, Any]:
-        """An operator as he stands now."""
+        """An operator as they stand now."""
         (found,) = (await self.both("sipList", sip=sip))["data"]
         self.assertEqual(" ".join(found), OPERATOR)
         shown: dict[str, Any] = found
         return shown
 
     async def history(self, sip: str) -> list[Row]:
-        """His log, newest first: state, pause, reason, detail."""
+        """Their log, newest first: state, pause, reason, detail."""
         rows = await self.both("operatorHistory", sip=sip, per_page=1000)
         self.assertEqual({" ".join(row) for row in rows}, {CHANGE})
         return [(row["state"], row["paused"], row["pause_reason"], row["detail"]) for row in rows]
@@ -46,7 +46,7 @@ class Pauses(PauseCase):
     }
 
     async def took(self) -> str:
-        """A client calls in; who talks with him."""
+        """A client calls in; who talks with them."""
         phone = self.new_phone()
         self.lab.clients.call(self.new_did(), phone, talk=0.5)
 
@@ -81,14 +81,14 @@ class Pauses(PauseCase):
         self.assertEqual((await self.both("sipList", status="paused"))["total"], 0)
 
     async def test_inbound_skips_him(self) -> None:
-        """Clients' calls go to the next one until he is resumed."""
+        """Clients' calls go to the next one until they are resumed."""
         await self.ask("pauseOperator", sip=FIRST)
         self.assertEqual(await self.took(), SECOND)
         await self.ask("resumeOperator", sip=FIRST)
         self.assertEqual(await self.took(), FIRST)
 
     async def test_in_use_wins(self) -> None:
-        """makeCall for him is allowed; while he talks he is in use, afterwards paused again."""
+        """makeCall for them is allowed; in a talk they are in use, afterwards paused again."""
         await self.ask("pauseOperator", sip=THIRD, reason="paper")
         call_id = await self.make_call(THIRD, self.new_phone(SHORT))
         await self.is_(THIRD, "inuse")

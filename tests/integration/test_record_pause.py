@@ -11,7 +11,7 @@ class InboundPauseTests(InboundHearingCase):
     """Each operator has a file; one that begins in the pause begins silent."""
 
     async def test_a_blind_transfer(self) -> None:
-        """The second is not heard in his file until it is resumed; the record says so."""
+        """The second is not heard in their file until it is resumed; the record says so."""
         call_id = await self.incoming()
         await self.sleep(1.0)
         await self.ask("recordPause", call_id=call_id)
@@ -46,7 +46,7 @@ class InboundPauseTests(InboundHearingCase):
         self.assertGreater(second["duration"], 1.0)
 
     async def test_an_attended_transfer(self) -> None:
-        """Paused while they consult: whom the client gets begins silent; resumed, he is heard."""
+        """Paused while they consult: whom the client gets begins silent; resumed, is heard."""
         call_id = await self.incoming()
         await self.ask("transfer", call_id=call_id, sip=SECOND, mode="attended")
         await self.is_up(SECOND)
@@ -66,7 +66,7 @@ class InboundPauseTests(InboundHearingCase):
         self.assertEqual(self.in_file(second, end + 0.2, end + 1.2), {"second", "client"})
 
     async def test_an_operator_who_comes_back(self) -> None:
-        """Paused on hold while nobody is there: his new file begins silent."""
+        """Paused on hold while nobody is there: their new file begins silent."""
         call_id = await self.incoming()
         await self.ask("hold", call_id=call_id)
         await self.sleep(0.5)
@@ -110,7 +110,7 @@ class InboundPauseTests(InboundHearingCase):
 
 @on_16(nightly=True)
 class OutboundPauseTests(HearingCase):
-    """The client's file goes on with whoever he talks with."""
+    """The client's file goes on with whoever they talk with."""
 
     async def test_resumed_after_a_transfer(self) -> None:
         """Silent from the pause on; then both are heard whom the record says."""

@@ -140,7 +140,7 @@ class RoutingTestCase(LiveTestCase):
         return f"{prefix}{next(_numbers):0{12 - len(prefix)}}"
 
     async def call_in(self, phone: str = "", did: str = "0800", talk: float = 0.5) -> CalledIn:
-        """Call and wait for the end; he who is answered talks for a moment and hangs up."""
+        """Call and wait for the end; whoever is answered talks for a moment and hangs up."""
         phone = phone or self.new_number()
         before = {state["call_id"] for state in await self.ask("callHistory", phone=phone)}
         self.lab.clients.call(did, phone, talk=talk)
@@ -291,7 +291,7 @@ class NamedTests(RoutingTestCase):
     }
 
     def setUp(self) -> None:
-        """Have a CRM that names him alone, and him and another."""
+        """Have a CRM that names the operator alone, and with another."""
         super().setUp()
         self.crm = Crm()
         self.addCleanup(self.crm.stop)
@@ -299,7 +299,7 @@ class NamedTests(RoutingTestCase):
         self.crm.answers["0842"] = json(spelled({"operators": [SECOND, THIRD]}))
 
     async def passed_over(self, why: str) -> None:
-        """He is, alone and before another; his phone does not ring."""
+        """They are, alone and before another; their phone does not ring."""
         rung = self.lab.operators.invites(SECOND)
         alone = await self.call_in(did="0841")
         self.assertEqual(alone.chain, [("CALL", None), ("OPERATOR_BUSY", SECOND)])
@@ -320,7 +320,7 @@ class NamedTests(RoutingTestCase):
         self.assertEqual(self.lab.operators.invites(SECOND), rung)
 
     async def test_is_on_the_phone(self) -> None:
-        """He talks with another client."""
+        """They talk with another client."""
         await self.make_call(SECOND, self.new_number("38044")[:-2] + "40")
 
         async def in_use() -> bool:
@@ -330,7 +330,7 @@ class NamedTests(RoutingTestCase):
         await self.passed_over("is on the phone")
 
     async def test_is_paused(self) -> None:
-        """He takes no calls."""
+        """They take no calls."""
         await self.ask("pauseOperator", sip=SECOND, reason="lunch")
         try:
             await self.passed_over("is paused")
@@ -358,7 +358,7 @@ class ListTests(RoutingTestCase):
         self.assert_took(await self.call_in(), THIRD)
 
     async def test_who_is_paused_is_passed_over(self) -> None:
-        """He is registered, and his phone does not ring."""
+        """They are registered, and their phone does not ring."""
         for sip in ("1006", FIRST, SECOND):
             await self.ask("pauseOperator", sip=sip, reason="lunch")
         try:
@@ -370,7 +370,7 @@ class ListTests(RoutingTestCase):
                 await self.ask("resumeOperator", sip=sip)
 
     async def test_who_is_on_the_phone_is_passed_over(self) -> None:
-        """So is who is being rung for another call: of two clients at once each has his own."""
+        """So is who is being rung for another call: of two clients at once each has their own."""
         self.unregister("1006")
         called = await together(self.call_in(talk=3.0) for _ in range(2))
         took = [sip for each in called for state, sip in each.chain if state == "OPERATOR_PICKUP"]
@@ -396,7 +396,7 @@ class StickyTests(RoutingTestCase):
         self.assert_took(await self.call_in(phone), FIRST)
         await self.finished(await self.make_call(THIRD, phone))
         self.assert_took(await self.call_in(phone), THIRD)
-        # Who only rang in vain is none who spoke with him.
+        # Who only rang in vain is none who spoke with them.
         self.unregister(THIRD)
         self.assert_took(await self.call_in(phone), FIRST)
         self.assert_took(await self.call_in(), FIRST)
@@ -480,7 +480,7 @@ class OpenTests(RoutingTestCase):
         self.assert_took(await self.call_in(), FIRST)
 
     async def test_blacklisted(self) -> None:
-        """Nobody's phone rings for him."""
+        """Nobody's phone rings for them."""
         called = await self.call_in(self.new_number("38066"))
         self.assertEqual([state for state, _ in called.chain], ["CALL", "ERROR"])
         self.assertEqual(called.call["detail"], "rejected: the blacklist has 38066*")

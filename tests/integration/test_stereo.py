@@ -47,7 +47,7 @@ class OutboundStereoTests(StereoCase):
     tables = {**HearingCase.tables, **STEREO}
 
     async def test_a_talk_with_a_pause(self) -> None:
-        """Each is on his side and nowhere else; in a pause nobody is."""
+        """Each is on their side and nowhere else; in a pause nobody is."""
         call_id = await self.talk()
         await self.sleep(1.5)
         await self.ask("recordPause", call_id=call_id)
@@ -100,7 +100,7 @@ class OutboundStereoTests(StereoCase):
 
 @on_16(nightly=True)
 class InboundStereoTests(StereoCase, InboundHearingCase):
-    """Each operator has a recording of his own."""
+    """Each operator has a recording of their own."""
 
     tables = {**InboundHearingCase.tables, **STEREO}
 

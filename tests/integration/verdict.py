@@ -117,7 +117,7 @@ def _rung(told: Told) -> Iterator[str]:
 
 
 def _shown(told: Told) -> Iterator[str]:
-    """The operator sees whom it is for, the client neither himself nor the order."""
+    """The operator sees whom it is for, the client neither their own number nor the order."""
     for event in told.operator:
         wanted = f'"Order {told.order_id}" <sip:{told.phone}@'
         if event.event == "invite" and not event.detail.startswith(wanted):

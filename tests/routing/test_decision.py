@@ -180,7 +180,7 @@ class StickyTests(DecisionCase):
     """The operator who spoke last."""
 
     def test_first_of_the_list(self) -> None:
-        """He is rung first, and not a second time with the list."""
+        """They are rung first, and not a second time with the list."""
         for last, operators in [
             ("1002", (("1002",), ("1000",), ("1001",))),
             ("1000", (("1000",), ("1001", "1002"))),
@@ -196,21 +196,21 @@ class StickyTests(DecisionCase):
                 self.assertEqual(route.passed, ())
 
     def test_before_the_queue(self) -> None:
-        """He is rung, and then the queue has the call."""
+        """They are rung, and then the queue has the call."""
         route = self.decided('sticky = true\nqueue = "sales"', last="1000")
         self.assertEqual(
             (route.kind, route.operators, route.queue), ("dial", (("1000",),), "sales")
         )
 
     def test_alone(self) -> None:
-        """He is the only one where nobody else is configured."""
+        """They are the only one where nobody else is configured."""
         route = self.decided("sticky = true", last="1000")
         self.assertEqual((route.kind, route.operators), ("dial", (("1000",),)))
         self.assertEqual(self.counters.routes, {("sticky", "dial"): 1})
         self.assertEqual(self.counters.sticky, {"found": 1})
 
     def test_whose_phone(self) -> None:
-        """Asked for is a number as it is dialled; who hides his is nobody's client."""
+        """Asked for is a number as it is dialled; who hides theirs is nobody's client."""
         for phone, asked in [
             (f"+{PHONE}", [f"history {PHONE}"]),
             (PHONE, [f"history {PHONE}"]),
@@ -246,7 +246,7 @@ class ClockTests(DecisionCase):
     """The wall's clock is set."""
 
     def test_who_was_just_chosen(self) -> None:
-        """He is spared for a second, neither an hour nor not at all."""
+        """They are spared for a second, neither an hour nor not at all."""
         for by in (HOUR, -HOUR):
             routing = self.routing(LIST)
             self.successResultOf(self.deciding(routing))
@@ -290,7 +290,7 @@ class AbleTests(DecisionCase):
         self.assertEqual(route.operators, (("1001",),))
 
     def test_two_clients_at_the_same_moment(self) -> None:
-        """Each gets another operator, though no phone rings yet; a third takes whom he can."""
+        """Each gets another operator, though no phone rings yet; a third takes whoever is left."""
         routing = self.routing('operators = ["1000", ["1001", "1002"]]', crm=False)
 
         def rounds() -> tuple[tuple[str, ...], ...]:
@@ -392,7 +392,7 @@ class FailureTests(DecisionCase):
     """What nobody foresaw."""
 
     def test_never_raises(self) -> None:
-        """It costs no client his call."""
+        """It costs no client their call."""
 
         async def broken(caller: Caller) -> Advice | None:
             raise RuntimeError("nobody foresaw this")

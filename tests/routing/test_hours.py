@@ -168,5 +168,5 @@ class BlacklistTests(SynchronousTestCase):
 
     @given(st.text(max_size=80))
     def test_nobody(self, phone: str) -> None:
-        """An empty blacklist keeps nobody away, whatever the trunk says of him."""
+        """An empty blacklist keeps nobody away, whatever the trunk says of them."""
         self.assertIsNone(Blacklist([]).entry_of(phone))

@@ -78,7 +78,7 @@ class Operators:
     stale = False
 
     async def status(self, sip: str) -> Status | None:
-        """He is."""
+        """They are."""
         return Status.ONLINE
 
 

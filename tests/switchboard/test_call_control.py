@@ -276,7 +276,7 @@ class DoneTests(ControlCase):
         self.assertEqual(self.variables(CLIENT), {"CC_HAND": ""})
 
     async def test_unhold_rings_who_has_gone(self) -> None:
-        """The client's channel rings him; and goes back on hold if he does not answer."""
+        """The client's channel rings them; and goes back on hold if they do not answer."""
         call_id = await self.held()
         self.hear("HangupRequest", **self.anchor(call_id))
         self.hear("Hangup", Cause="16", **self.anchor(call_id))
@@ -289,7 +289,7 @@ class DoneTests(ControlCase):
         self.assertEqual((set_["CC_BACK"], set_["CC_NOBODY"]), ("", "hold"))
 
     async def test_transfer_to_an_operator(self) -> None:
-        """Who is rung, what he is shown, and who is rung if he does not answer."""
+        """Who is rung, what they are shown, and who is rung if they do not answer."""
         call_id = await self.talking()
         await self.does(self.control.transfer(call_id, "1003", None, Mode.BLIND, "crm"))
         set_ = self.variables(CLIENT)
@@ -324,7 +324,7 @@ class DoneTests(ControlCase):
         self.assertEqual((set_["CC_SHOWN_NAME"], set_["CC_SHOWN_NUMBER"]), ("", "380440000000"))
 
     async def test_attended(self) -> None:
-        """The operator's channel rings the other; then he is hung up, or the other is."""
+        """The operator's channel rings the other; then they are hung up, or the other is."""
         call_id = await self.talking()
         anchor = self.anchor(call_id)
         await self.does(self.control.transfer(call_id, "1003", None, Mode.ATTENDED, "crm"))
@@ -391,7 +391,7 @@ class DoneTests(ControlCase):
         self.assertEqual((await self.fails_with(doing)).code, Code.WRONG_STATE)
 
     async def test_pause_while_nobody_is_there(self) -> None:
-        """On hold, the operator gone: whoever comes begins in the pause, if he is recorded."""
+        """On hold, the operator gone: whoever comes begins in the pause, if they are recorded."""
         call_id = await self.held()
         self.hear("HangupRequest", **self.anchor(call_id))
         self.hear("Hangup", Cause="16", **self.anchor(call_id))

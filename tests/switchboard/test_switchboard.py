@@ -284,7 +284,7 @@ class MakeCallTests(SwitchboardCase):
         self.assertEqual(used.code, Code.EXTERNAL_KEY_USED)
 
     async def test_an_originate_under_way_counts_as_busy(self) -> None:
-        """Of two calls at once for one operator the second is refused, whatever his phone says."""
+        """Of two calls at once for one operator the second is refused, whatever the phone says."""
         one, two = self.make_call(), self.make_call(external_key="25")
         await one
         self.assertEqual((await self.fails(two, Refused)).code, Code.OPERATOR_BUSY)

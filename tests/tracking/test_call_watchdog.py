@@ -182,14 +182,14 @@ class EveryPhase(InboundCase):
             self.assertEqual(await self.closed(call, phase), expected, key)
 
     async def test_an_operator_who_left(self) -> None:
-        """What his own end says decides; that the client's was never seen is said beside it."""
+        """What their own end says decides; that the client's was never seen is said beside it."""
         call = await self.make("left")
         steps = self.outbound(call)
         await self.follow(call, [*steps[:4], steps[5]])
         self.assertEqual(await self.closed(call, "ringing"), State.OPERATOR_BUSY)
 
     async def test_an_operator_whose_end_is_unexplained(self) -> None:
-        """His channel ended without a cause, and Originate was never answered: one look will do."""
+        """Their channel ended without a cause, Originate was never answered: one look will do."""
         call = await self.make("unexplained")
         beside = {"Uniqueid": "99.1", "Linkedid": call.anchor, "Channel": "Local/1@x-1;1"}
         steps = [

@@ -42,7 +42,7 @@ class InboundCase(SwitchboardCase):
         self.hear("UserEvent", UserEvent=f"ccdaemon-{name}", **of, **words)
 
     def rings(self, of: dict[str, str] = LEG) -> None:
-        """An operator is asked, and his phone rings."""
+        """An operator is asked, and their phone rings."""
         self.says("ask", Sip=of["Channel"][6:10], Phone="")
         self.hear("Newchannel", **of)
 
@@ -135,7 +135,7 @@ class OpeningTests(InboundCase):
         self.assertEqual(6, (await self.calls_in(channel="18.5")).call_id)
 
     async def test_dialled_by_hand(self) -> None:
-        """An operator who dials is there already; his call has no order and ends as any other."""
+        """An operator who dials is there already; their call has no order and ends as any other."""
         self.hear("Newchannel", **BY_HAND)
         self.says("dialout", BY_HAND, Phone="380639920000")
         self.assertEqual(self.live.of_operator("1003"), 1)

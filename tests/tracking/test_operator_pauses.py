@@ -119,7 +119,7 @@ class PausesCase(SynchronousTestCase):
         return error
 
     def talk(self, sip: str = "1000", call_id: int = 7, ended: int | None = None) -> StateFact:
-        """A call's state while the operator talks, or when his leg has ended."""
+        """A call's state while the operator talks, or when their leg has ended."""
         leg = LegView("operator-1", sip, None, 1, 2, ended, None, None, None)
         call = view(call_id, state=State.CLIENT_PICKUP, answered=2, sip=sip, legs=(leg,))
         told = StateChange(call_id, 5, State.CLIENT_PICKUP, False, None, sip, 2, None, None)
@@ -150,7 +150,7 @@ class Asked(PausesCase):
     """Pauses that somebody asked for."""
 
     def test_paused_and_resumed(self) -> None:
-        """Each is a row that says by whom, and the answer is the operator as he stands then."""
+        """Each is a row that says by whom, and the answer is the operator as they stand then."""
         self.look()
         paused = self.successResultOf(self.pause())
         self.assertEqual(
@@ -179,7 +179,7 @@ class Asked(PausesCase):
         self.assertEqual(len(self.journal.rows), 2)
 
     def test_while_in_use(self) -> None:
-        """In use wins, and the row names the call; afterwards he is paused."""
+        """In use wins, and the row names the call; afterwards they are paused."""
         self.look()
         self.device("1000", "INUSE")
         self.on_call["1000"] = 7
@@ -246,7 +246,7 @@ class WrapUp(PausesCase):
         self.device(sip, "NOT_INUSE")
 
     def test_after_a_talk(self) -> None:
-        """He is paused for so many seconds, then online again, each with a row."""
+        """They are paused for so many seconds, then online again, each with a row."""
         self.look()
         self.talked()
         self.assertIs(self.status(), Status.PAUSED)
@@ -280,7 +280,7 @@ class WrapUp(PausesCase):
         self.assertIs(self.status(), Status.ONLINE)
 
     def test_ended_sooner(self) -> None:
-        """Resumed by hand he stays online."""
+        """Resumed by hand they stay online."""
         self.look()
         self.talked()
         self.successResultOf(self.resume())
@@ -313,7 +313,7 @@ class WrapUp(PausesCase):
         self.assertIs(self.status(), Status.ONLINE)
 
     def test_ended_in_the_middle_of_the_next_call(self) -> None:
-        """When its time is over in use, he is in use and no longer paused."""
+        """When its time is over in use, they are in use and no longer paused."""
         self.look()
         self.talked()
         self.device("1000", "RINGING")
@@ -323,7 +323,7 @@ class WrapUp(PausesCase):
         self.assertIs(self.status(), Status.ONLINE)
 
     def test_over_a_restart(self) -> None:
-        """What is left of it is waited for after a start, also until Asterisk has told of him."""
+        """What is left of it is waited for after a start, also until Asterisk has told of them."""
         began = int((self.clock.seconds() - 15) * 1000)
         last = OperatorChange("1000", Status.PAUSED, "NOT_INUSE", 1, began, None, True, WRAP_UP)
         self.start({"1000": last})
@@ -351,7 +351,7 @@ class WrapUp(PausesCase):
         self.assertEqual(self.journal.listeners, [])
 
     def test_what_cannot_be_kept(self) -> None:
-        """It is said in the log, and he is paused all the same."""
+        """It is said in the log, and they are paused all the same."""
         self.look()
         self.device("1000", "INUSE")
         self.journal.append([self.talk()])

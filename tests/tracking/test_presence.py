@@ -69,7 +69,7 @@ class PjsipTests(PresenceCase):
     """PJSIP phones."""
 
     def test_the_first_look(self) -> None:
-        """Everybody who matches the pattern is known, with the call he is on."""
+        """Everybody who matches the pattern is known, with the call they are on."""
         self.up()
         self.assertEqual(self.now(), {"1000": "online", "1001": "offline"})
         self.assertEqual(self.told(), [("1000", "online"), ("1001", "offline")])
@@ -235,7 +235,7 @@ class PjsipTests(PresenceCase):
         )
 
     def test_an_operator_nobody_has_heard_of(self) -> None:
-        """Asked for by a makeCall he is found, if Asterisk has him."""
+        """Asked for by a makeCall they are found, if Asterisk has them."""
 
         def status(sip: str) -> Status | None:
             return self.successResultOf(Deferred.fromCoroutine(self.presence.status(sip)))
@@ -289,7 +289,7 @@ class OtherTechnologyTests(PresenceCase):
     channel = "Local/{sip}@operators"
 
     def test_the_cache_is_all_there_is(self) -> None:
-        """What DeviceStateList names is there; a stranger exists if he is not INVALID."""
+        """What DeviceStateList names is there; a stranger exists if not INVALID."""
         self.asterisk.devices = {"Local/1000@operators": "NOT_INUSE", "Local/@operators": "INUSE"}
         self.up()
         self.assertEqual(self.now(), {"1000": "online"})

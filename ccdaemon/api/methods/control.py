@@ -47,7 +47,7 @@ async def _transfer(methods: Controlling, values: Values, request: ApiRequest) -
 
 
 async def _transfer_complete(methods: Controlling, values: Values, request: ApiRequest) -> Answer:
-    """Let the client talk with whom his operator has spoken to first."""
+    """Let the client talk with whom their operator has spoken to first."""
     await methods.control.transfer_complete(values[p.CALL_ID], request.client)
     return await methods.as_it_is(values[p.CALL_ID], request)
 

@@ -93,7 +93,7 @@ async def _set_result(methods: Entering, values: Values, request: ApiRequest) ->
 
 
 async def _pause_operator(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """Keep clients' calls from an operator until he is resumed."""
+    """Keep clients' calls from an operator until they are resumed."""
     paused = await methods.pauses.pause(
         sip=values[p.SIP], reason=values.get(p.REASON), client=request.client
     )
