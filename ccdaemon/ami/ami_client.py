@@ -36,9 +36,8 @@ from ccdaemon.ami.ami_errors import (
     NotConnected,
     Silent,
 )
-from ccdaemon.ami.ami_session import AMIProtocol
+from ccdaemon.ami.ami_session import AMIProtocol, Subscriber, Subscriptions
 from ccdaemon.ami.ami_settings import AMICounters, AMISettings, Credentials
-from ccdaemon.ami.ami_subscriptions import Subscriber, Subscriptions
 from ccdaemon.ami.ami_wire import Message
 
 #: Awaited with each new session, after the login and before anybody else may use it.

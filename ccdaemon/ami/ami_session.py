@@ -7,10 +7,13 @@ alone, as starpy's protocol could: connect it, ``login``, ``registerEvent``, sen
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
 from typing import cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
@@ -22,17 +25,238 @@ from ccdaemon.ami.ami_errors import (
     ActionRefused,
     ActionTimeout,
     BootedLate,
+    ConnectionLost,
+    ListTooLong,
     LoginRefused,
     Malformed,
     NotConnected,
     Silent,
     TooManyActions,
 )
-from ccdaemon.ami.ami_pending import Answer, OneShotEvent, PendingActions
 from ccdaemon.ami.ami_settings import AMICounters, AMISettings, Credentials
 from ccdaemon.ami.ami_spelling import Judge, Judged, is_listed
-from ccdaemon.ami.ami_subscriptions import Subscriber, Subscriptions
-from ccdaemon.ami.ami_wire import BadHeader, Message, MessageParser, encode_action
+from ccdaemon.ami.ami_wire import BadHeader, Message, MessageKind, MessageParser, encode_action
+
+#: Called with the session on which the event came, and the event; must not block, returns nothing.
+Subscriber = Callable[["AMIProtocol", Message], None]
+
+
+class Subscriptions:
+    """Subscribers by event name, in the order in which they came."""
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._subscribers: dict[str | None, list[Subscriber]] = {}
+        self.wanted: frozenset[bytes] | None = frozenset()
+        self._note_wanted()
+
+    def register(self, event: str | None, function: Subscriber) -> None:
+        """From now on ``function`` hears ``event``; None stands for every event."""
+        self._subscribers.setdefault(event, []).append(function)
+        self._note_wanted()
+
+    def deregister(self, event: str | None, function: Subscriber | None = None) -> None:
+        """``function``, or everybody, hears ``event`` no longer; unknown ones are passed over."""
+        subscribers = self._subscribers.get(event, [])
+        kept = [one for one in subscribers if function is not None and one != function]
+        if kept:
+            self._subscribers[event] = kept
+        else:
+            self._subscribers.pop(event, None)
+        self._note_wanted()
+
+    def dispatch(self, session: AMIProtocol, event: Message) -> tuple[int, int]:
+        """Tells ``event`` to its subscribers; what one of them raises does not stop the others.
+
+        :returns: how many were told, and how many of them raised.
+        """
+        told = (*self._subscribers.get(event.name, ()), *self._subscribers.get(None, ()))
+        raised = 0
+        for function in told:
+            try:
+                function(session, event)
+            except Exception:
+                raised += 1
+                self.log.failure("a subscriber of AMI event {event} raised", event=event.name)
+        return len(told), raised
+
+    def _note_wanted(self) -> None:
+        names = {name.encode() for name in self._subscribers if name is not None}
+        self.wanted = None if None in self._subscribers else frozenset(names | {b"FullyBooted"})
+
+
+Answer = Deferred[tuple[Message, ...]]
+
+
+@dataclass(slots=True)
+class _Pending:
+    name: str
+    size: int
+    answer: Answer
+    timer: IDelayedCall
+    entries: list[Message] | None
+    most_entries: int
+
+
+class PendingActions:
+    """The unanswered actions of one session, each with its own timeout.
+
+    An ActionID begins with a random prefix, so that nothing the dialplan writes into an event can
+    be taken for an answer.
+    """
+
+    def __init__(self, clock: IReactorTime, settings: AMISettings, counters: AMICounters) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._counters = counters
+        self._prefix = secrets.token_hex(8)
+        self._numbers = count(1)
+        self._pending: dict[str, _Pending] = {}
+        self._bytes = 0
+        self._given_up: set[str] = set()
+
+    def new_id(self) -> str:
+        """An ActionID that was never used."""
+        return f"{self._prefix}-{next(self._numbers)}"
+
+    def check_room(self, size: int) -> None:
+        """Whether one more action of ``size`` bytes may wait.
+
+        :raises TooManyActions: if not.
+        """
+        settings = self._settings
+        if len(self._pending) >= settings.most_pending:
+            raise TooManyActions(f"{len(self._pending)} actions are unanswered")
+        if self._bytes + size > settings.most_pending_bytes:
+            raise TooManyActions(f"{self._bytes} bytes of actions are unanswered")
+
+    def add(
+        self, action_id: str, name: str, size: int, timeout: float, most_entries: int | None
+    ) -> Answer:
+        """Waits for the answer of an action.
+
+        :param timeout: in seconds.
+        :param most_entries: None for an action without a list.
+        :returns: the response alone, or the list's entries.
+        """
+        answer: Answer = Deferred(lambda _: self._cancel(action_id))
+        timer = self._clock.callLater(timeout, self._time_out, action_id, timeout)
+        entries: list[Message] | None = None if most_entries is None else []
+        self._pending[action_id] = _Pending(name, size, answer, timer, entries, most_entries or 0)
+        self._bytes += size
+        return answer
+
+    def take(self, message: Message) -> bool:
+        """Whether ``message`` is an answer, awaited or not, and so no event for subscribers."""
+        action_id = message.get("ActionID")
+        pending = self._pending.get(action_id)
+        if message.kind is MessageKind.RESPONSE:
+            self._counters.responses += 1
+            self._respond(action_id, pending, message)
+            return True
+        if pending is not None and pending.entries is not None:
+            self._collect(action_id, pending, pending.entries, message)
+            return True
+        if action_id in self._given_up:
+            if _ends_list(message):
+                self._given_up.discard(action_id)
+            return True
+        return False
+
+    def lose(self, why: object) -> None:
+        """Fails everything that waits: the link went because of ``why``."""
+        for action_id, pending in list(self._pending.items()):
+            self._remove(action_id)
+            pending.answer.errback(ConnectionLost(f"{pending.name}: {why}"))
+
+    def _respond(self, action_id: str, pending: _Pending | None, message: Message) -> None:
+        if pending is None:
+            self._counters.unmatched += 1
+        elif message.name == "Error":
+            self._counters.refused_actions += 1
+            self._remove(action_id)
+            pending.answer.errback(ActionRefused(message.get("Message"), message))
+        elif pending.entries is None:
+            self._remove(action_id)
+            pending.answer.callback((message,))
+
+    def _collect(
+        self, action_id: str, pending: _Pending, entries: list[Message], message: Message
+    ) -> None:
+        if _ends_list(message):
+            self._remove(action_id)
+            pending.answer.callback(tuple(entries))
+        elif len(entries) >= pending.most_entries:
+            self._give_up(action_id)
+            pending.answer.errback(ListTooLong(f"{pending.name}: over {len(entries)} entries"))
+        else:
+            entries.append(message)
+
+    def _time_out(self, action_id: str, seconds: float) -> None:
+        self._counters.timeouts += 1
+        pending = self._give_up(action_id)
+        pending.answer.errback(ActionTimeout(pending.name, seconds))
+
+    def _cancel(self, action_id: str) -> None:
+        self._give_up(action_id)
+
+    def _give_up(self, action_id: str) -> _Pending:
+        pending = self._remove(action_id)
+        if pending.entries is not None:
+            # The rest of the list may still come, and is no news for subscribers.
+            if len(self._given_up) >= self._settings.most_pending:
+                self._given_up.clear()
+            self._given_up.add(action_id)
+        return pending
+
+    def _remove(self, action_id: str) -> _Pending:
+        pending = self._pending.pop(action_id)
+        self._bytes -= pending.size
+        if pending.timer.active():
+            pending.timer.cancel()
+        return pending
+
+
+class OneShotEvent:
+    """Something that happens at most once in a session."""
+
+    def __init__(self, name: str, clock: IReactorTime) -> None:
+        self.name = name
+        self.happened = False
+        self._clock = clock
+        self._waiting: list[Deferred[None]] = []
+
+    def happen(self) -> None:
+        """It happens now."""
+        self.happened = True
+        for waiting in self._taken():
+            waiting.callback(None)
+
+    def lose(self, why: object) -> None:
+        """It will not happen any more, because of ``why``."""
+        for waiting in self._taken():
+            waiting.errback(ConnectionLost(f"{self.name}: {why}"))
+
+    def wait(self, seconds: float) -> Deferred[None]:
+        """Fires when it happens, at once if it has; fails with ``Silent`` after ``seconds``."""
+        if self.happened:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+
+        def silent(_: object, timeout: float) -> Failure:
+            return Failure(Silent(self.name, timeout))
+
+        return waiting.addTimeout(seconds, self._clock, silent)
+
+    def _taken(self) -> list[Deferred[None]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+def _ends_list(message: Message) -> bool:
+    return message.get("EventList").lower() == "complete"
 
 
 class AMIProtocol(Protocol, AMIActions):
