@@ -23,8 +23,7 @@ from ccdaemon.calls.model import Action
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Asterisk
 from ccdaemon.errors import Refused
-from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
-from ccdaemon.fastagi.agi_settings import AGISettings
+from ccdaemon.fastagi.agi_server import AGISettings, FastAGIProtocol, Script
 from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number, Numbers

@@ -6,8 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.fastagi.agi_server import FastAGIFactory, FastAGIProtocol
-from ccdaemon.fastagi.agi_settings import AGISettings
+from ccdaemon.fastagi.agi_server import AGISettings, FastAGIFactory, FastAGIProtocol
 from ccdaemon.fastagi.agi_wire import AGILimits
 from tests.ami.far_end import FarEnd
 
