@@ -5,12 +5,96 @@ Each of these can be repeated after a failure. Knows SQL, no connection and no c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.logger import Logger
 
 from ccdaemon.operators import OperatorChange, Status
-from ccdaemon.store import recovered_calls
+from ccdaemon.store.facts import ActionFact, Event, RecordFact, StateFact
 from ccdaemon.store.journal import KEPT, Journal
+from ccdaemon.store.mapping import ACTION, CALL, RECORD, STATE, action_row, grouped, record_of
 from ccdaemon.store.postgres import Database
+
+#: Ms by which what a node told may be older than what it had told before: it is dated by Asterisk,
+#: and told in the order in which it was heard.
+MARGIN = 60_000
+
+_NEWEST = """
+SELECT ms(date) FROM (
+    (SELECT event_id, date FROM state WHERE node = %(node)s ORDER BY event_id DESC LIMIT 1)
+    UNION ALL
+    (SELECT event_id, date FROM record WHERE node = %(node)s ORDER BY event_id DESC LIMIT 1)
+    UNION ALL
+    (SELECT event_id, date FROM action WHERE node = %(node)s ORDER BY event_id DESC LIMIT 1)
+    UNION ALL
+    (SELECT event_id, date FROM operator_change WHERE node = %(node)s
+     ORDER BY event_id DESC LIMIT 1)
+) told ORDER BY event_id DESC LIMIT 1
+"""
+_FIRST = "SELECT ms(since) FROM node WHERE node = %s"
+_OPEN = "SELECT ms(date) FROM call WHERE node = %s AND NOT final"
+# By the indexes of what is open and of when states were.
+_CALLS = """
+SELECT call_id FROM call WHERE node = %(node)s AND NOT final
+UNION SELECT call_id FROM state WHERE node = %(node)s AND final AND date >= moment(%(since)s)
+UNION SELECT call_id FROM call WHERE node = %(node)s AND call_id = ANY (%(held)s)
+ORDER BY call_id
+"""
+_OF = "WHERE r.node = %s AND r.call_id = ANY (%s)"
+
+
+async def lost_since(database: Database, node: str, longest: int) -> int:
+    """From which moment (ms) on a node may have told of calls that Postgres does not know.
+
+    No call that is open there has begun before it, but for one that is older than a call can be;
+    and before its first start the node has told of nothing.
+
+    :param longest: ms that a call may last.
+    """
+    ((first,),) = await database.query(_FIRST, (node,))
+    newest = [int(date) for (date,) in await database.query(_NEWEST, {"node": node})]
+    begun = [int(date) for (date,) in await database.query(_OPEN, (node,))]
+    if not newest:
+        return int(first)
+    oldest = min([*newest, *(date for date in begun if date > newest[0] - longest)])
+    return max(int(first), oldest - MARGIN)
+
+
+async def calls_to_restore(
+    database: Database, node: str, since: int, held: Sequence[int]
+) -> list[int]:
+    """The calls of a node that are open, have ended since a moment (ms), or are among ``held``."""
+    asked = {"node": node, "since": since, "held": list(held)}
+    return [call_id for (call_id,) in await database.query(_CALLS, asked)]
+
+
+async def events_of_calls(database: Database, node: str, ids: Sequence[int]) -> list[list[Event]]:
+    """All that a node told of calls: of each its events in order, CALL first.
+
+    A state knows its call as it was in the end: how it was before is not kept.
+    """
+    asked = (node, list(ids))
+    rows = await database.query(
+        f"SELECT {CALL}, {STATE} FROM call c JOIN state r USING (call_id) {_OF}"
+        " ORDER BY c.call_id, r.seq",
+        asked,
+    )
+    found: dict[int, list[Event]] = {}
+    for chain in grouped(rows, [], []):
+        told = [Event(row.event_id, StateFact(row.state, chain.call)) for row in chain.states]
+        # Where Postgres has refused its beginning, a call is nothing that could go on.
+        if told[0].fact.opens:
+            found[chain.call.call_id] = told
+    recorded = await database.query(f"SELECT r.event_id, {RECORD} FROM record r {_OF}", asked)
+    others = [Event(row[0], RecordFact(record_of(row[1:]))) for row in recorded]
+    done = map(action_row, await database.query(f"SELECT {ACTION} FROM action r {_OF}", asked))
+    others += [Event(row.event_id, ActionFact(row.action)) for row in done]
+    for event in others:
+        assert event.fact.call_id is not None
+        # What is left of a call that was forgotten is no call.
+        found.get(event.fact.call_id, []).append(event)
+    return [sorted(each, key=lambda event: event.event_id) for each in found.values()]
+
 
 #: Numbers in a lease, as the database grants them; renewed when fewer than half are left.
 LEASE = 10_000
@@ -99,16 +183,12 @@ async def _load_keys(journal: Journal, database: Database) -> int:
 
 async def _restore_calls(journal: Journal, database: Database, above: int, now: int) -> int:
     """Hold the calls again that the journal would hold: those open, and those of the last day."""
-    since = await recovered_calls.lost_since(database, journal.node, KEPT)
+    since = await lost_since(database, journal.node, KEPT)
     held = [chain.call.call_id for chain in await journal.open_calls()]
     # All that could be met again where things are read once more from that moment on.
-    wanted = await recovered_calls.calls_to_restore(
-        database, journal.node, min(since, now - KEPT), held
-    )
+    wanted = await calls_to_restore(database, journal.node, min(since, now - KEPT), held)
     for start in range(0, len(wanted), CALLS):
-        some = await recovered_calls.events_of_calls(
-            database, journal.node, wanted[start : start + CALLS]
-        )
+        some = await events_of_calls(database, journal.node, wanted[start : start + CALLS])
         await journal.restore_calls(some, above)
     await journal.lose_offsets(since)
     return len(wanted)

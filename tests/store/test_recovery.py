@@ -15,8 +15,7 @@ from ccdaemon.store import recovery
 from ccdaemon.store.facts import ActionFact, Fact, StateFact
 from ccdaemon.store.failures import JournalBroken, KeyTaken
 from ccdaemon.store.records import Chain
-from ccdaemon.store.recovered_calls import MARGIN
-from ccdaemon.store.recovery import GAP
+from ccdaemon.store.recovery import GAP, MARGIN
 from tests.store.history_parts import ALL, Daemon, HistoryCase
 from tests.store.parts import ANSWERED, chain, change, recording, view
 from tests.store.pg_parts import until
