@@ -5,13 +5,32 @@ Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.caller import ANONYMOUS, did_of, phone_of
 from ccdaemon.calls.model import CallView, Direction, StateChange
 from ccdaemon.numbers import NO_HOME, Numbers
+
+#: What stands where no number was sent, or none that can be shown.
+ANONYMOUS = "anonymous"
+
+_PUNCTUATION = re.compile(r"[ ().\-]")
+_NUMBER = re.compile(r"\+?([0-9]{1,40})", re.ASCII)
+_DIALLED = re.compile(r"[!-~]{1,40}", re.ASCII)
+
+
+def phone_of(sent: str, numbers: Numbers = NO_HOME) -> str:
+    """The form of a number, its digits where it has none; ``anonymous`` for whatever is none."""
+    found = _NUMBER.fullmatch(_PUNCTUATION.sub("", sent))
+    return numbers.form(sent) or found[1] if found else ANONYMOUS
+
+
+def did_of(sent: str) -> str | None:
+    """The number that was dialled, None where it is not known or cannot be shown."""
+    return sent if _DIALLED.fullmatch(sent) else None
+
 
 #: What begins a call that nobody asked for by the API.
 Opening = signals.Incoming | signals.DialledOut

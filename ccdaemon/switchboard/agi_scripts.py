@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.caller import ANONYMOUS
 from ccdaemon.calls.causes import Outcome
+from ccdaemon.calls.factory import ANONYMOUS
 from ccdaemon.calls.model import Action
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Asterisk

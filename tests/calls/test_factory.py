@@ -9,8 +9,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.calls import machine, signals
-from ccdaemon.calls.caller import did_of, phone_of
-from ccdaemon.calls.factory import again, begin
+from ccdaemon.calls.factory import again, begin, did_of, phone_of
 from ccdaemon.calls.model import Direction, State
 from ccdaemon.calls.view import view
 from ccdaemon.numbers import Numbers
