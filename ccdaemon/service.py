@@ -34,7 +34,6 @@ from ccdaemon.api.clients import Clients
 from ccdaemon.api.connections import room_for
 from ccdaemon.api.param_types import Patterns
 from ccdaemon.api.rendering import Format, render
-from ccdaemon.calls.overdue import Longest
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.config.validators import with_backlog
@@ -79,7 +78,7 @@ from ccdaemon.switchboard.playback_log import PlaybackLog
 from ccdaemon.switchboard.recording_pause import RecordingPause
 from ccdaemon.switchboard.referring import Referring
 from ccdaemon.switchboard.switchboard import Switchboard
-from ccdaemon.tracking.call_watchdog import CallWatchdog
+from ccdaemon.tracking.call_watchdog import CallWatchdog, Longest
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
 from ccdaemon.tracking.looking_anew import LookingAnew

@@ -7,14 +7,37 @@ the date of the state: no clock that is set closes a call.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.overdue import Longest, overdue
 from ccdaemon.tracking.calls import LiveCalls
+
+
+@dataclass(frozen=True, slots=True)
+class Longest:
+    """Seconds for which a call may ring or wait before anybody talks, and talk."""
+
+    ringing: int
+    talking: int
+
+
+def overdue(phase: str, since: float, now: float, longest: Longest) -> str | None:
+    """Say in words why a call is to be closed; None if it is not.
+
+    :param phase: ``ringing``, ``talking`` or ``ended``.
+    :param since: since when it is so, ``now`` what time it is; in seconds of one clock.
+    """
+    limits = {"ringing": longest.ringing, "talking": longest.talking}
+    limit = limits.get(phase)
+    if limit is None or now - since <= limit:
+        return None
+    return f"closed by the watchdog: {phase} for more than {limit} s"
+
 
 #: Seconds between two looks at all live calls.
 LOOK_EVERY = 10.0

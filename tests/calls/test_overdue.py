@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.calls.overdue import Longest, overdue
+from ccdaemon.tracking.call_watchdog import Longest, overdue
 
 LONGEST = Longest(ringing=60, talking=600)
 

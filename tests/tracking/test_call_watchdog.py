@@ -11,8 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ccdaemon.calls.call import Call, add_state
 from ccdaemon.calls.machine import open_call
 from ccdaemon.calls.model import Direction, State
-from ccdaemon.calls.overdue import Longest
-from ccdaemon.tracking.call_watchdog import LOOK_EVERY, CallWatchdog
+from ccdaemon.tracking.call_watchdog import LOOK_EVERY, CallWatchdog, Longest
 from tests.tracking.test_live_inbound import InboundCase
 
 
