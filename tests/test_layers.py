@@ -26,7 +26,7 @@ LAYERS = [
     {"store", "pbx"},
     {"ami", "fastagi"},
     {"calls", "operators", "limits"},
-    {"capped", "clocks", "config", "errors", "log_masking", "numbers", "sighup", "tls"},
+    {"clocks", "config", "errors", "http_client", "log_masking", "numbers", "sighup"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

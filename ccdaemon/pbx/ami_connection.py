@@ -10,7 +10,7 @@ from twisted.internet.ssl import optionsForClientTLS
 
 from ccdaemon.ami.ami_settings import Credentials
 from ccdaemon.config import Asterisk
-from ccdaemon.tls import trust_root
+from ccdaemon.http_client import trust_root
 
 
 def ami_endpoint(reactor: Any, settings: Asterisk) -> IStreamClientEndpoint:

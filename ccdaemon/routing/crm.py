@@ -26,14 +26,12 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from ccdaemon import __version__
-from ccdaemon.capped import CappedEndpoint
 from ccdaemon.config import RoutingSettings
-from ccdaemon.routing.bounded import Encoded, PlainAgent, body_of
+from ccdaemon.http_client import CappedEndpoint, Encoded, PlainAgent, body_of, trust_root
 from ccdaemon.routing.breaker import Breaker
 from ccdaemon.routing.counters import Quiet, RoutingCounters
 from ccdaemon.routing.crm_response import Advice, NotAnObject, Reads
 from ccdaemon.routing.route import Caller
-from ccdaemon.tls import trust_root
 
 #: How large an answer may be, in bytes.
 LARGEST = 64 * 1024

@@ -29,10 +29,9 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from ccdaemon import __version__
-from ccdaemon.capped import CappedEndpoint
 from ccdaemon.config.webhooks import Webhook
 from ccdaemon.consumers.webhooks.retry_policy import Attempt
-from ccdaemon.tls import trust_root
+from ccdaemon.http_client import CappedEndpoint, trust_root
 
 #: Bytes that a receiver may send in answer to one POST, headers and body together; beyond that
 #: the connection is cut, which changes nothing about a status that has come.
