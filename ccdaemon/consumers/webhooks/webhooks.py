@@ -22,10 +22,9 @@ from ccdaemon.consumers.webhooks import delivery_log, maintenance
 from ccdaemon.consumers.webhooks.clock_steps import ClockSteps
 from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
 from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
-from ccdaemon.consumers.webhooks.delivery_worker import DeliveryWorker, Sends, Spell
+from ccdaemon.consumers.webhooks.delivery_worker import DeliveryCounts, DeliveryWorker, Sends, Spell
 from ccdaemon.consumers.webhooks.enqueue import Enqueuer, ReaderHealth
 from ccdaemon.consumers.webhooks.maintenance import Backlog
-from ccdaemon.consumers.webhooks.receiver_health import DeliveryCounts
 from ccdaemon.store.group_commit import WINDOW
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Page
