@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.consumers.webhooks import deliveries, maintenance
+from ccdaemon.consumers.webhooks import deliveries
 from ccdaemon.consumers.webhooks.clock_steps import ClockSteps
 from ccdaemon.consumers.webhooks.deliveries import QueuedMessage
 from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
@@ -146,7 +146,7 @@ class Enqueuer:
                 await self._tried("cannot be taken from the journal", self._read_on)
 
     async def _begin(self) -> None:
-        await self._file.write(maintenance.begin, {one.name for one in self._webhooks}, self._now())
+        await self._file.write(deliveries.begin, {one.name for one in self._webhooks}, self._now())
         if not self._webhooks:
             # Nobody reads on from there, and nothing may wait to be forgotten for nobody.
             await self._journal.forget_reader(READER)

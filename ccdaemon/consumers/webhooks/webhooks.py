@@ -18,13 +18,13 @@ from twisted.python.failure import Failure
 
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
-from ccdaemon.consumers.webhooks import delivery_log, maintenance
+from ccdaemon.consumers.webhooks import deliveries, delivery_log
 from ccdaemon.consumers.webhooks.clock_steps import ClockSteps
+from ccdaemon.consumers.webhooks.deliveries import Backlog
 from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
 from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
 from ccdaemon.consumers.webhooks.delivery_worker import DeliveryCounts, DeliveryWorker, Sends, Spell
 from ccdaemon.consumers.webhooks.enqueue import Enqueuer, ReaderHealth
-from ccdaemon.consumers.webhooks.maintenance import Backlog
 from ccdaemon.store.group_commit import WINDOW
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Page
@@ -159,18 +159,18 @@ class Webhooks(Service):
 
     async def _count(self) -> None:
         await self._reader.count()
-        self._backlog = await self._file.read(maintenance.backlog)
+        self._backlog = await self._file.read(deliveries.backlog)
         for name, worker in self._workers.items():
             backlog = self._backlog.get(name)
             worker.ordering_keys = backlog.ordering_keys if backlog else 0
 
     async def _prune(self) -> None:
-        named = await self._file.read(maintenance.named)
+        named = await self._file.read(deliveries.named)
         for name in named:
             worker = self._workers.get(name)
             days = worker.webhook.log_days if worker else LOG_DAYS
             before = self._now() - days * _DAY
-            while await self._file.write(maintenance.prune, name, before):
+            while await self._file.write(deliveries.prune, name, before):
                 pass
 
     def _now(self) -> int:
@@ -217,7 +217,7 @@ class Webhooks(Service):
 
     async def forget(self, call_ids: Collection[int]) -> None:
         """Forget calls, with everything that was sent or is to be sent of them."""
-        await self._file.write(maintenance.forget, call_ids)
+        await self._file.write(deliveries.forget, call_ids)
 
     async def redeliver(self, filter: LogFilter) -> Sequence[DeliveryRow]:
         """Have deliveries sent once more, each in its turn; at once, if they wait anyhow.

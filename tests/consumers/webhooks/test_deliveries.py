@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.consumers.webhooks import deliveries, delivery_log, maintenance
-from ccdaemon.consumers.webhooks.deliveries import SCHEMA, Due, QueuedMessage
+from ccdaemon.consumers.webhooks import deliveries, delivery_log
+from ccdaemon.consumers.webhooks.deliveries import SCHEMA, Backlog, Due, QueuedMessage
 from ccdaemon.consumers.webhooks.delivery_log import LogFilter
-from ccdaemon.consumers.webhooks.maintenance import Backlog
 from ccdaemon.consumers.webhooks.retry_policy import Attempt, DeliveryStatus, RetryDecision
 from tests.depth import examples
 
@@ -238,14 +237,14 @@ class Stopping(TableCase):
         """A start lets a webhook go on, with what comes then."""
         self.take(told(1, 1), told(1, 2))
         self.settle("1-1", STOPPED)
-        maintenance.begin(self.db, {"crm"}, 1)
+        deliveries.begin(self.db, {"crm"}, 1)
         self.take(told(1, 3))
         self.assertEqual(self.due(), ["1-3"])
 
     def test_gone(self) -> None:
         """What waits for a webhook that is not configured any more is given up, and says so."""
         self.take(told(1, 1, "old", "crm"))
-        maintenance.begin(self.db, {"crm"}, 7)
+        deliveries.begin(self.db, {"crm"}, 7)
         (row,) = self.log(webhook="old")
         self.assertEqual((row.status, row.ended), (DeliveryStatus.FAILED, 7))
         self.assertEqual(row.error, "the webhook is not configured any more")
@@ -316,7 +315,7 @@ class Log(TableCase):
         self.take(told(1, 1, "crm", "wall"), now=10)
         self.take(told(2, 1), now=20)
         self.settle("1-1", DELIVERED, webhook="wall", now=20)
-        self.assertEqual(maintenance.backlog(self.db), {"crm": Backlog(2, 2, 10)})
+        self.assertEqual(deliveries.backlog(self.db), {"crm": Backlog(2, 2, 10)})
 
     def test_put_back_while_nobody_looked(self) -> None:
         """What was touched at a moment that is yet to come waits its pause, from now on."""
@@ -326,7 +325,7 @@ class Log(TableCase):
         self.settle("1-1", waits, now=10_000)
         self.settle("3-1", RetryDecision(DeliveryStatus.WAITING, 4_000), now=3_000)
         self.settle("4-1", DELIVERED, now=10_000)
-        maintenance.begin(self.db, {"crm"}, 5_000)
+        deliveries.begin(self.db, {"crm"}, 5_000)
         self.assertEqual(self.due(now=5_000), ["3-1", "2-1"])
         self.assertEqual(self.due(now=5_060), ["3-1", "2-1", "1-1"])
         self.assertEqual([due.since for due in self.found(now=9_999)], [10, 5_000, 5_000])
@@ -336,7 +335,7 @@ class Log(TableCase):
         self.take(told(1, 1), told(1, 2), now=10)
         self.settle("1-1", DELIVERED, now=20)
         delivery_log.redeliver(self.db, LogFilter(), frozenset({"crm"}), 10_000)
-        maintenance.begin(self.db, {"crm"}, 5_000)
+        deliveries.begin(self.db, {"crm"}, 5_000)
         self.assertEqual(self.due(now=5_000), ["1-1"])
 
     def test_forgetting(self) -> None:
@@ -344,22 +343,22 @@ class Log(TableCase):
         self.take(told(1, 1, "crm", "wall"), told(2, 1))
         self.settle("1-1", DELIVERED, now=5)
         self.settle("2-1", DELIVERED, now=6)
-        self.assertEqual(maintenance.named(self.db), ["crm"])
-        self.assertFalse(maintenance.prune(self.db, "crm", 6))
+        self.assertEqual(deliveries.named(self.db), ["crm"])
+        self.assertFalse(deliveries.prune(self.db, "crm", 6))
         self.assertEqual(self.statuses(), {"1-1": "waiting", "2-1": "delivered"})
         self.assertEqual(self.due("wall"), ["1-1"])
-        maintenance.prune(self.db, "crm", 7)
+        deliveries.prune(self.db, "crm", 7)
         self.settle("1-1", DELIVERED, webhook="wall", now=8)
-        self.assertEqual(maintenance.named(self.db), ["wall"])
-        maintenance.prune(self.db, "wall", 9)
+        self.assertEqual(deliveries.named(self.db), ["wall"])
+        deliveries.prune(self.db, "wall", 9)
         self.assertEqual(self.db.execute("SELECT count(*) FROM message").fetchone(), (0,))
-        self.assertEqual(maintenance.named(self.db), [])
+        self.assertEqual(deliveries.named(self.db), [])
 
     def test_forgetting_a_call(self) -> None:
         """A call that is to be forgotten leaves nothing, whether it was sent or waits."""
         self.take(told(1, 1, "crm", "wall"), told(1, 2), told(2, 1), told(3, 1))
         self.settle("1-1", DELIVERED)
-        maintenance.forget(self.db, [1, 2])
+        deliveries.forget(self.db, [1, 2])
         self.assertEqual(self.statuses(), {"3-1": "waiting"})
         self.assertEqual(self.due("wall"), [])
         self.assertEqual(self.db.execute("SELECT count(*) FROM message").fetchone(), (1,))
@@ -369,7 +368,7 @@ class Log(TableCase):
         self.take(told(1, 1))
         (before,) = self.log()
         self.settle("1-1", DELIVERED, now=5)
-        maintenance.prune(self.db, "crm", 6)
+        deliveries.prune(self.db, "crm", 6)
         self.take(told(2, 1))
         self.assertGreater(self.log()[0].delivery_id, before.delivery_id)
 
