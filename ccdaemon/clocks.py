@@ -3,7 +3,7 @@
 Anybody may set the wall's clock: an hour that is put back would be an hour without any timer, and
 one that is put forward an hour that every limit has waited. So there are two clocks of two types,
 and neither can be passed for the other. ``clock: IReactorTime`` is the reactor, which counts by a
-clock that nobody sets (``ccdaemon.tap`` sees to that): for how long something takes or lasts.
+clock that nobody sets (``ccdaemon.reactor``): for how long something takes or lasts.
 ``wall: WallClock`` is for dates: what is told, kept or compared with Asterisk's. A part that needs
 dates and timers alone, and measures nothing, has this one as its only clock.
 """

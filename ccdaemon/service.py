@@ -99,12 +99,14 @@ UP_TIMEOUT = 600.0
 THREADS = 4
 
 
-def make_service(config: Config, reactor: Any) -> Daemon:
+def make_service(config: Config, reactor: Any = None) -> Daemon:
     """The daemon, ready to be started.
 
-    :param reactor: the global reactor, or one for tests.
+    :param reactor: one for tests; else it is the one that is installed.
     :raises SystemExit: if what a value names cannot be used, such as ``tls_ca``.
     """
+    if reactor is None:
+        from twisted.internet import reactor
     try:
         return Daemon(config, reactor)
     except (OSError, ValueError) as error:

@@ -5,13 +5,13 @@ Knows how a wrong configuration is told to a person; ``ccdaemon.service`` knows 
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from twisted.application.service import IService
 from twisted.python import usage
 
 from ccdaemon.config import Config, ConfigError, load
+from ccdaemon.reactor import install
 
 _GUIDE = """
 ccdaemon stands between a CRM and an Asterisk. The CRM asks over HTTP for a call
@@ -66,11 +66,8 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:
     """Make the daemon; Twisted calls this once it has parsed the options."""
-    from twisted.internet import reactor
-
+    install()
+    # Not before: what it imports has whatever reactor there is installed.
     from ccdaemon.service import make_service
 
-    # Whoever sets the wall's clock back must not stop every timer: no ping, no reconnect. Who
-    # wants the date has a clock of its own.
-    reactor.seconds = time.monotonic  # type: ignore[method-assign]
-    return make_service(options.config, reactor)
+    return make_service(options.config)

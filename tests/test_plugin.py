@@ -68,28 +68,43 @@ class PluginTests(SynchronousTestCase):
 
     def test_a_clock_that_is_set_back(self) -> None:
         """Timers go on when the wall's clock is set back an hour, and dates follow it."""
+        ended = self.run_with_a_clock(
+            "options = Options(); options.parseOptions(['--config', sys.argv[1]])\n"
+            "makeService(options)\n"
+            "from twisted.internet import reactor\n"
+            "from ccdaemon.clocks import WallClock\n"
+            "clock = WallClock(reactor); clock.callLater(0.2, reactor.stop)\n"
+            "before = clock.seconds(); back[0] = 3600; reactor.run()\n"
+            "print(round((before - clock.seconds()) / 600))\n"
+        )
+        self.assertEqual((ended.returncode, ended.stdout), (0, "6\n"), ended.stderr)
+
+    def test_another_reactor(self) -> None:
+        """One whose timers follow the date is refused with words."""
+        ended = self.run_with_a_clock(
+            "from twisted.internet import reactor\n"
+            "options = Options(); options.parseOptions(['--config', sys.argv[1]])\n"
+            "makeService(options)\n"
+        )
+        self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+        self.assertIn("leave out --reactor", ended.stderr)
+
+    def run_with_a_clock(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run something in a process where ``back[0]`` sets the wall's clock back."""
         path = Path(self.mktemp()).absolute()
         path.write_text(
             f'state_dir = "{path}.state"\n[asterisk]\nsecret = "x"\n'
             'client_channel = "PJSIP/{phone}@t"\n[database]\nurl = "postgresql://u@127.0.0.1:2/d"\n'
         )
-        script = (
+        before = (
             "import sys, time; real, back = time.time, [0]; time.time = lambda: real() - back[0]\n"
-            "from twisted.internet import reactor\n"
-            "from ccdaemon.clocks import WallClock\n"
             "from ccdaemon.tap import Options, makeService\n"
-            "options = Options(); options.parseOptions(['--config', sys.argv[1]])\n"
-            "makeService(options)\n"
-            "clock = WallClock(reactor); clock.callLater(0.2, reactor.stop)\n"
-            "before = clock.seconds(); back[0] = 3600; reactor.run()\n"
-            "print(round((before - clock.seconds()) / 600))\n"
         )
-        ended = subprocess.run(
-            [sys.executable, "-c", script, str(path)],
+        return subprocess.run(
+            [sys.executable, "-c", before + script, str(path)],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=20,
             check=False,
         )
-        self.assertEqual((ended.returncode, ended.stdout), (0, "6\n"), ended.stderr)
