@@ -51,6 +51,11 @@ class Row:
         ]
 
     @property
+    def words(self) -> str:
+        """What is done and told, in a line."""
+        return f"The CRM names {self.rounds}: {self.tells}"
+
+    @property
     def talks(self) -> bool:
         """Whether somebody takes the call."""
         return "OPERATOR_PICKUP" in self.tells

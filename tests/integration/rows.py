@@ -45,6 +45,12 @@ class Row:
     reaches_client: bool | None = True
     silent: str | None = None
 
+    @property
+    def words(self) -> str:
+        """What is done and told, in a line."""
+        chains = " or ".join(", ".join(chain) for chain in self.chains)
+        return f"Operator {self.operator}, client {self.client}: {chains}"
+
 
 #: SIP answer → cause and its words, as Asterisk has them.
 _CAUSES = {
