@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -21,6 +22,10 @@ from pathlib import Path
 from lab import Unavailable
 
 _PR_SET_PDEATHSIG = 1
+#: Labs side by side ask for ports at the same moment, so each has dice of its own. Above these are
+#: the ports of connections that go out, and those of sound, which the phones choose by chance.
+_PORTS = {socket.SOCK_STREAM: range(10_000, 32_000), socket.SOCK_DGRAM: range(5_100, 10_000)}
+_dice = random.SystemRandom()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -214,11 +219,12 @@ def _is_running(identity: dict[str, object]) -> bool:
 
 
 def free_port(kind: socket.SocketKind, host: str = "127.0.0.1") -> int:
-    """A port nobody has just now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody has just now, nor is given by chance until it is used."""
+    while True:
+        port = _dice.choice(_PORTS[kind])
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
 
 
 def wait_until(ready: Callable[[], bool], timeout: float, what: str) -> None:

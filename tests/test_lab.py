@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -15,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lab import audio, outgoing, scenario
+from lab import audio, outgoing, processes, scenario
 from lab.apt_sources import host_mirror
 from lab.behaviours import PLAN
 from lab.daemon import toml
 from lab.phones import phone_event
-from lab.processes import Child, clear_up
+from lab.processes import Child, clear_up, free_port
 
 _CLOUD = """\
 Types: deb deb-src
@@ -166,6 +167,20 @@ class ChildTests(SynchronousTestCase):
         child = Child(["/bin/sleep", "60"], Path(self.mktemp()))
         child.send(signal.SIGHUP)
         self.assertEqual(child.wait(10.0), -signal.SIGHUP)
+
+
+class PortTests(SynchronousTestCase):
+    """Ports that nobody has."""
+
+    def test_free(self) -> None:
+        """None that is taken, and none that a connection which goes out may be given."""
+        ports = {kind: free_port(kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)}
+        for kind, only in ports.items():
+            with socket.socket(socket.AF_INET, kind) as taken:
+                taken.bind(("127.0.0.1", only))
+                self.patch(processes, "_PORTS", {kind: (only, only, only + 1)})
+                self.assertEqual(free_port(kind), only + 1)
+            self.assertLess(only, 32_768)
 
 
 class LedgerTests(SynchronousTestCase):
