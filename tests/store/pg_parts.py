@@ -41,6 +41,7 @@ class PostgresCase(JournalCase):
         super().setUp()
         self.server: Server = server()
         self.url = self.server.database()
+        self.addCleanup(self.server.give_back, self.url)
 
     def sql(self, statement: str, *params: object) -> list[tuple[object, ...]]:
         """Run a statement beside the daemon."""

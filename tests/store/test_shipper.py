@@ -128,6 +128,10 @@ class LeaseTests(HistoryCase):
         other = self.server.database()
         again = await self.ready(asterisk="a", url=other)
         self.assertEqual([(1, last)], again.journal.leases)
+        # It may use them before it has said so.
+        there = "SELECT count(*) FROM pg_class WHERE relname = 'lease'"
+        await until(lambda: self.server.run(other, there) != [(0,)])
+        await until(lambda: self.server.run(other, "SELECT lo FROM lease"))
         third = await self.ready(self.folder(), asterisk="c", url=other)
         self.assertGreater(third.journal.leases[0][0], last + 500_000)
 
