@@ -93,6 +93,15 @@ class JobTests(PoolCase):
         self.assertFalse(whole)
         self.assertEqual([*board.failed()], ["slow"])
 
+    def test_in_turn(self) -> None:
+        """The longest first, and after it what may use what it has left."""
+        jobs = [
+            Job(name, plan.UNIT, Sleep(0.0), lasts, 9.0, group)
+            for name, lasts, group in (("a", 1.0, "x"), ("b", 4.0, "y"), ("c", 5.0, "x"))
+        ]
+        board, _ = self.run_all(*jobs)
+        self.assertEqual([*board.memory.seconds], ["c", "a", "b"])
+
     def test_programs(self) -> None:
         """A program that ends with anything but 0 has failed."""
         good = Job("good", plan.CHECK, Program("good", ("true",)), 1.0, 9.0)

@@ -27,6 +27,14 @@ class Crewed:
         self.crews, self.waiting, self.running = crews, waiting, running
 
 
+class Terminal(io.StringIO):
+    """A person looks at it."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
 class Busy:
     """A worker at its job."""
 
@@ -178,6 +186,21 @@ class ProgressTests(BoardCase):
             self.board.progress(workers, 70.0),
             "[1:10, about 0:20 left] 1 passed; a.T 10 s, b 5 s, 1 wait",
         )
+
+    def test_on_a_terminal(self) -> None:
+        """It is written over, and out of the way of what stays."""
+        terminal = Terminal()
+        board = Board(terminal, plan.Memory({}), lambda: self.time)
+        workers: Any = Crewed([], [], [])
+        self.time = 1.0
+        board.looked(workers)
+        board.looked(workers)
+        self.time = 2.0
+        board.looked(workers)
+        board.say("that stays")
+        line = "\r\x1b[K[0:0{}, about 0:00 left] 0 passed; labs start"
+        said = f"{line.format(1)}{line.format(2)}\r\x1b[Kthat stays\n"
+        self.assertEqual(terminal.getvalue(), said)
 
     def test_left(self) -> None:
         """As long as the crew with most to do needs, and no job shorter than itself."""
