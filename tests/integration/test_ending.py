@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from tests.depth import rounds
 from tests.integration.asking import together
 from tests.integration.harness import LiveTestCase
 from tests.integration.stream import Heard, follow
@@ -94,7 +95,8 @@ class Terminated(LoadCase):
         """It ends within seconds; whatever was told before is there afterwards, once, talks go on,
         and each call has its end."""
         heard = Heard()
-        for _ in range(3):
+        times = rounds(3)
+        for _ in range(times):
             await follow(self.daemon.port, heard, types="call.state", after=heard.place or 0)
             asking = self.load()
             await self.sleep(random.uniform(3, 5))
@@ -107,8 +109,8 @@ class Terminated(LoadCase):
             await asking
             self.goes_on = True
             self.daemon.start()
-        self.assertGreater(len(self.made), 30)
-        self.assertGreater(self.asked, 20)
+        self.assertGreater(len(self.made), 10 * times)
+        self.assertGreater(self.asked, 6 * times)
         self.lab.asterisk.rx("channel request hangup all")
         told = [call_id for call_id in self.made.values() if call_id is not None]
         self.assertEqual(len(told), len(set(told)))
@@ -123,7 +125,7 @@ class Terminated(LoadCase):
         rows = await self.everything()
         self.assertEqual(len({row["event_id"] for row in rows}), len(rows))
         by_id = {row["event_id"]: row for row in rows}
-        self.assertGreater(len(heard.rows), 50)
+        self.assertGreater(len(heard.rows), 16 * times)
         for row in heard.rows:
             self.assertEqual(by_id[row["event_id"]], row)
         finals = [row["call_id"] for row in rows if row["final"]]
