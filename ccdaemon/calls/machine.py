@@ -228,6 +228,9 @@ def _hung_up(call: Call, signal: signals.HungUp) -> list[StateChange]:
     if leg is None or leg.over:
         return []
     leg.hung_up = True
+    if leg.role is OPERATOR and any(one.is_joined for one in call.operators if one is not leg):
+        # They leave a conference in which the client talks with others.
+        return []
     # An operator who declines does not end the call of a client who waits for the next one.
     if leg is call.client or leg is call.legs[0] or leg.answered is not None:
         set_hangup_party(call, leg.role.value, signal.date)

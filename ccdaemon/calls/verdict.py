@@ -42,7 +42,7 @@ def over(call: Call, date: int) -> list[StateChange]:
     """The last channel is gone, at ``date``."""
     for leg in call.operators:
         # One that came from elsewhere may go on elsewhere.
-        if leg.is_joined and not leg.over and call.lost is None:
+        if leg.spans and not leg.over and call.lost is None:
             leg.over, leg.ended = True, max(date, leg.spans[-1].start)
     if call.talked:
         return _finish(call, date)
