@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ccdaemon.check.findings import Finding, fail, ok, warn
+from ccdaemon.check.unit import unit_that_shuts
 from ccdaemon.config import Config
 from ccdaemon.limits.do_not_call import Listed
 from ccdaemon.numbers import Numbers
@@ -27,7 +28,7 @@ def try_files(config: Config, file: Path, user: int) -> Iterator[Finding]:
     yield _configuration(file)
     yield _state_dir(config.state_dir)
     if config.asterisk.record:
-        yield _recordings(config.asterisk.recordings_mount)
+        yield _recordings(config.asterisk.recordings_mount, config.writes_recordings)
     yield _cel_file(config.asterisk.cel_file)
     if config.limits.do_not_call_file is not None:
         numbers = Numbers(config.numbers.country, config.numbers.internal.text)
@@ -54,13 +55,35 @@ def _state_dir(folder: Path) -> Finding:
     return ok(part, "can be written" if there == folder else "will be made")
 
 
-def _recordings(folder: Path) -> Finding:
+def _recordings(folder: Path, needed_by: Sequence[str]) -> Finding:
     part = f"recordings_mount {folder}"
     if not folder.is_dir():
         return fail(part, "is no folder here")
     if not os.access(folder, os.R_OK | os.X_OK):
         return fail(part, "cannot be read by this user")
-    return ok(part, "can be read")
+    if not needed_by:
+        return ok(part, "can be read")
+    shut = _not_writable(folder)
+    if shut is not None:
+        words = f"{shut} cannot be written by this user, as {', '.join(needed_by)} needs"
+        return fail(part, f'{words}: see "Who removes recordings" in docs/install.md')
+    unit = unit_that_shuts(folder)
+    if unit is not None:
+        words = f"is shut by {unit}, and {', '.join(needed_by)} needs to write there"
+        return fail(part, f"{words}: systemctl edit {unit.name}, ReadWritePaths={folder}")
+    return ok(part, "can be read and written")
+
+
+def _not_writable(folder: Path) -> Path | None:
+    """The folder, or the newest of its days, where files cannot be made and removed."""
+    newest = folder
+    while True:
+        if not os.access(newest, os.W_OK | os.X_OK):
+            return newest
+        below = [each for each in newest.iterdir() if each.name.isdecimal() and each.is_dir()]
+        if not below:
+            return None
+        newest = max(below, key=lambda each: each.name)
 
 
 def _do_not_call(file: Path, reading: Numbers) -> Finding:

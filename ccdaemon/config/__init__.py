@@ -210,6 +210,17 @@ class Config:
     )
     webhooks: tuple[Webhook, ...] = attrs.field(default=(), metadata=tables(Webhook))
 
+    @property
+    def writes_recordings(self) -> tuple[str, ...]:
+        """What of this has the daemon write or remove files in ``recordings_mount``."""
+        forget = any("forget" in client.permissions for client in self.clients)
+        reasons = {
+            "asterisk.stereo": self.asterisk.stereo,
+            "retention": bool(self.retention.recordings_days or self.retention.history_days),
+            "the permission forget": forget,
+        }
+        return tuple(name for name, there in reasons.items() if there)
+
 
 def load(path: Path) -> Config:
     """Read the configuration from a file.

@@ -127,8 +127,11 @@ def postgres(database: Database, shipper: Shipper, clock: IReactorTime) -> Probe
     return probe
 
 
-def recordings(folder: FolderWatch) -> Probe:
-    """The recordings folder as the daemon sees it; it is Asterisk that writes there."""
+def recordings(folder: FolderWatch, needed_by: Sequence[str] = ()) -> Probe:
+    """The recordings folder as the daemon sees it; it is Asterisk that writes there.
+
+    :param needed_by: what of the configuration has the daemon write there, too.
+    """
 
     def probe() -> Seen:
         room = folder.room
@@ -140,6 +143,9 @@ def recordings(folder: FolderWatch) -> Probe:
             return Seen(FAILING, f"{_size(room.free)} left on the disk of {folder.folder}")
         if room.free < LITTLE_ROOM:
             return Seen(DEGRADED, f"{_size(room.free)} left on the disk of {folder.folder}")
+        if not room.writable and needed_by:
+            words = f"{folder.folder} cannot be written, as {', '.join(needed_by)} needs"
+            return Seen(DEGRADED, words)
         if not room.writable:
             return Seen(OK, f"{folder.folder} may be read, not written, by the daemon's user")
         return Seen(OK)

@@ -83,7 +83,7 @@ class Observing(MultiService):
         folders = [state]
         if config.asterisk.record:
             recordings = FolderWatch(config.asterisk.recordings_mount, in_thread, clock)
-            looks["recordings"] = probes.recordings(recordings)
+            looks["recordings"] = probes.recordings(recordings, config.writes_recordings)
             folders.append(recordings)
         self.watch = Watch(looks, NEEDED, clock, wall)
         self.metrics = Metrics(

@@ -28,13 +28,16 @@ from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level, fail, ok, warn
 from ccdaemon.check.http import try_clients, try_http
 from ccdaemon.check.local import try_files
+from ccdaemon.check.unit import lets_write, unit_that_shuts
 from ccdaemon.config import Asterisk, Client, Config, Database, FastAgi, Http, LimitSettings
+from ccdaemon.config.retention import RetentionSettings
 from ccdaemon.config.validators import network
 from ccdaemon.pbx.cel_signals import COLUMNS
 from tests.fake_asterisk import FakeAsterisk
 
 ROOT = Path(ccdaemon.__file__).parent.parent
 NOWHERE = Path("/nowhere")
+FORGETS = Client(name="crm", networks=(network("127.0.0.0/8"),), permissions={"forget"})
 
 
 def cel_row(time: str) -> str:
@@ -153,6 +156,36 @@ class FileTests(SynchronousTestCase):
         silent = attrs.evolve(self.config, asterisk=attrs.evolve(missing, record=False))
         self.assertEqual(len(list(try_files(silent, self.file, 1000))), 3)
 
+    def test_recordings_that_have_to_be_written(self) -> None:
+        """Where files are put together or removed, each day's folder has to be writable."""
+        day = self.base / "recordings" / "2026" / "11" / "30"
+        day.mkdir(parents=True)
+        shut: list[Path] = []
+        may = os.access
+        self.patch(
+            os,
+            "access",
+            lambda path, mode: not (mode & os.W_OK and Path(path) in shut) and may(path, mode),
+        )
+        asterisk = self.config.asterisk
+        needs: list[tuple[str, dict[str, Any]]] = [
+            ("asterisk.stereo", {"asterisk": attrs.evolve(asterisk, stereo=True)}),
+            ("retention", {"retention": RetentionSettings(history_days=30)}),
+            ("the permission forget", {"clients": (FORGETS,)}),
+        ]
+        quiet = self.config
+        for name, changed in needs:
+            self.config = attrs.evolve(quiet, **changed)
+            shut.clear()
+            self.assertEqual(self.found(), {}, name)
+            for folder in (self.base / "recordings", day):
+                shut[:] = [folder]
+                found = self.found()["recordings_mount"]
+                self.assertEqual(found.level, Level.FAIL)
+                self.assertIn(f"{folder} cannot be written by this user, as {name}", found.what)
+        self.config = quiet
+        self.assertEqual(self.found(), {})
+
     def test_cel_file(self) -> None:
         """A CEL file may be missing or empty, but not have other columns than ours."""
         cel = self.config.asterisk.cel_file
@@ -168,6 +201,34 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(self.found()["cel_file"].level, Level.WARN)
         cel.mkdir()
         self.assertEqual(self.found()["cel_file"].level, Level.FAIL)
+
+
+class UnitTests(SynchronousTestCase):
+    """Which folders the systemd unit lets the daemon write."""
+
+    def test_shipped(self) -> None:
+        """Where Debian's Asterisk has its recordings, and no other."""
+        lines = (ROOT / "conf" / "ccdaemon.service").read_text().splitlines()
+        self.assertTrue(lets_write(lines, Path("/var/spool/asterisk/monitor")))
+        self.assertFalse(lets_write(lines, Path("/srv/recordings")))
+        more = [*lines, "[Service]", "ReadWritePaths=/var/lib/x /srv"]
+        self.assertTrue(lets_write(more, Path("/srv/recordings")))
+        self.assertFalse(lets_write([*more, "ReadWritePaths="], Path("/srv/recordings")))
+        self.assertTrue(lets_write(["ProtectSystem=full"], Path("/srv/recordings")))
+
+    def test_found(self) -> None:
+        """The administrator's own unit counts, with what is added; without one none does."""
+        base = Path(self.mktemp())
+        etc, usr = base / "etc", base / "usr"
+        folder = Path("/srv")
+        self.assertIsNone(unit_that_shuts(folder, (etc, usr)))
+        for place, text in ((usr, ""), (etc, "ProtectSystem=strict\n")):
+            place.mkdir(parents=True)
+            (place / "ccdaemon.service").write_text(text)
+        self.assertEqual(unit_that_shuts(folder, (etc, usr)), etc / "ccdaemon.service")
+        (etc / "ccdaemon.service.d").mkdir()
+        (etc / "ccdaemon.service.d" / "mine.conf").write_text("[Service]\nReadWritePaths=/srv\n")
+        self.assertIsNone(unit_that_shuts(folder, (etc, usr)))
 
 
 class DatabaseTests(SynchronousTestCase):

@@ -204,6 +204,12 @@ class ProbeTests(SynchronousTestCase):
         ):
             watch.room = room
             self.assertEqual(self.of(probe)[0], condition, room)
+        needing = probes.recordings(watch, ["asterisk.stereo"])
+        self.assertEqual(self.of(needing)[0], OK)
+        watch.room = Room(None, False, 5 << 30, 1 << 40)
+        condition, words = self.of(needing)[:2]
+        self.assertEqual(condition, DEGRADED)
+        self.assertIn("/r cannot be written, as asterisk.stereo needs", words)
 
     def test_webhooks(self) -> None:
         """One that fails or is stopped is named; what waits is counted, and since when."""
