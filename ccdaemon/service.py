@@ -43,8 +43,11 @@ from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.collectors import of_connections, of_streams
 from ccdaemon.health.systemd import Notify
 from ccdaemon.health.wiring import Observed, Observing
+from ccdaemon.limits.countries import NAME as COUNTRIES_CALLED
+from ccdaemon.limits.countries import CountriesCalled
 from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.do_not_call import DoNotCall
+from ccdaemon.limits.rates import DAY
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.log_masking import LogMasking
 from ccdaemon.numbers import Numbers
@@ -147,7 +150,7 @@ class Daemon(MultiService):
         self._config = config
         self._reactor = reactor
         clock: IReactorTime = reactor
-        wall = WallClock(clock)
+        self._wall = wall = WallClock(clock)
         asterisk = config.asterisk
         numbers = Numbers(config.numbers.country, config.numbers.internal.text)
         trunks = Trunks(asterisk.client_channel, config.numbers, numbers)
@@ -238,7 +241,8 @@ class Daemon(MultiService):
         do_not_call = DoNotCall(
             limits.do_not_call, limits.do_not_call_file, threads.run, clock, numbers
         )
-        guard = DialLimits(limits, numbers, trunks, do_not_call)
+        self._countries = CountriesCalled(config.state_dir / COUNTRIES_CALLED, threads.run)
+        guard = DialLimits(limits, numbers, trunks, do_not_call, self._countries)
         self._switchboard = Switchboard(
             config,
             self._ami,
@@ -415,6 +419,10 @@ class Daemon(MultiService):
         self._presence.remember(last_changes)
         self._pauses.remember(last_changes, open_calls)
         self._live.restore(open_calls)
+        self._countries.begin()
+        a_day_ago = self._wall.seconds() - DAY
+        self._switchboard.remember(await self._journal.dialled_since(int(a_day_ago * 1000)))
+        self._journal.subscribe(self._switchboard.heard)
         await self._live.expect_recordings()
         await self._channel_log.begin()
         self._ami.setServiceParent(self)  # type: ignore[no-untyped-call]

@@ -6,8 +6,12 @@ from collections import Counter
 
 from twisted.logger import Logger
 
-#: What is refused: by whom it is asked for, by what it is, by how much of it there is.
-KINDS = ("forbidden", "do_not_call", "quiet_hours", "max_calls", "operator", "client", "prefix")
+#: What is refused: by whom it is asked for, by what it is, by how much of it there is; ``country``
+#: is an alarm and refuses nothing.
+KINDS = (
+    *("forbidden", "do_not_call", "quiet_hours", "max_calls", "operator", "client", "prefix"),
+    *("budget", "country"),
+)
 #: Seconds within which the same alarm is not repeated.
 QUIET = 600.0
 #: Alarms that are remembered; above that the oldest are forgotten.
@@ -31,6 +35,10 @@ class Alarms:
     def refuse(self, kind: str, whose: str, words: str, now: float) -> None:
         """Count a refusal; the first of its kind for ``whose`` in ten minutes is an alarm."""
         self.refused[kind] += 1
+        self.alarm(kind, whose, words, now)
+
+    def alarm(self, kind: str, whose: str, words: str, now: float) -> None:
+        """Say something aloud, unless the same of ``whose`` was said in the last ten minutes."""
         last = self._last.pop((kind, whose), None)
         if last is not None and 0 <= now - last < QUIET:
             self._last[kind, whose] = last
@@ -40,3 +48,9 @@ class Alarms:
             self._last.pop(next(iter(self._last)))
         self.raised[kind] += 1
         self.log.warn("ALARM limits {kind} {whose}: {words}", kind=kind, whose=whose, words=words)
+
+
+def who_asks(sip: str | None, client: str | None) -> str:
+    """Name an operator and a client of the API; None: nobody knows, and by hand."""
+    asks = "by hand" if client is None else f"for {client}"
+    return asks if sip is None else f"{sip} {asks}"

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from math import ceil
 from typing import Protocol
 
 from ccdaemon.config.hours import DAY
 from ccdaemon.config.limits import LimitSettings as Settings
 from ccdaemon.errors import RETRY_AFTER, Code, Refused
-from ccdaemon.limits.counters import Alarms
-from ccdaemon.limits.rates import Rates
+from ccdaemon.limits.amounts import Amounts, Permit
+from ccdaemon.limits.counters import Alarms, who_asks
+from ccdaemon.limits.countries import COSTS_EXTRA, CountriesCalled, all_of
 from ccdaemon.limits.trunks import Dialled, Trunks
 from ccdaemon.numbers import (
     Kind,
@@ -37,14 +37,6 @@ class NotToBeCalled(Protocol):
     def __contains__(self, phone: object) -> bool: ...
 
 
-#: Countries that a name stands for beside its own: the North American plan without the islands that
-#: bill as other countries.
-TOGETHER: dict[str, frozenset[str]] = {
-    "us": frozenset({"us", "ca", "pr", "vi", "gu", "mp", "as"}),
-}
-#: What costs extra is no ordinary number, whoever allows the country.
-_COSTS_EXTRA = frozenset({Kind.PREMIUM, Kind.SHARED_COST, Kind.PERSONAL, Kind.PAGER})
-
 _NOT_ALLOWED = "this number may not be dialled: see [limits] in the configuration"
 _IS_INTERNAL = (
     "this number is internal: no trunk is to dial it, unless limits.allowed_patterns has it"
@@ -57,6 +49,9 @@ class DialLimits:
     :param numbers: reads numbers as this house means them.
     :param trunks: says how a number is dialled in the end.
     :param do_not_call: numbers, each in its form, that are not to be called.
+    :param countries: where somebody was called before.
+    :ivar alarms: what was refused, and what looks like fraud.
+    :ivar amounts: how often, for how long and how dearly.
     """
 
     def __init__(
@@ -65,6 +60,7 @@ class DialLimits:
         numbers: Numbers,
         trunks: Trunks,
         do_not_call: NotToBeCalled = frozenset(),
+        countries: CountriesCalled | None = None,
     ) -> None:
         self._settings = settings
         self._numbers = numbers
@@ -79,10 +75,9 @@ class DialLimits:
             {*settings.forbidden_prefixes, *_beginnings(numbers, settings.forbidden_prefixes)},
             [pattern.text for pattern in settings.forbidden_patterns],
         )
-        rates = {numbers.beginning(prefix): most for prefix, most in settings.prefix_per_minute}
-        self._prefixes = sorted(rates.items(), key=lambda rate: (-len(rate[0]), rate[0]))
-        self._rates = Rates()
         self.alarms = Alarms()
+        countries = countries or CountriesCalled()
+        self.amounts = Amounts(settings, numbers, self._spellings, self.alarms, countries)
 
     def is_emergency(self, digits: str) -> bool:
         """Whether a number is dialled whatever limits there are."""
@@ -111,11 +106,11 @@ class DialLimits:
             )
         elif wait := self._quiet_for(now):
             words = "limits.quiet_hours: nobody is to be called now"
-            self.alarms.refuse("quiet_hours", _who(sip, client), words, now)
+            self.alarms.refuse("quiet_hours", who_asks(sip, client), words, now)
             raise Refused(Code.QUIET_HOURS, words, retry_after=wait)
         else:
             return
-        self.alarms.refuse(kind, _who(sip, client), f"{phone.form}: {words}", now)
+        self.alarms.refuse(kind, who_asks(sip, client), f"{phone.form}: {words}", now)
         raise Refused(code, words, field="phone")
 
     def _spellings(self, dialled: Dialled) -> set[str]:
@@ -169,58 +164,38 @@ class DialLimits:
 
     def _costs_extra(self, place: Place, countries: Iterable[str]) -> bool:
         """Whether a number costs more than the numbers of these countries that may be dialled."""
-        may = place.kind not in _COSTS_EXTRA or place.kind in self._settings.kinds
-        return not may and place.country in _all_of(countries)
+        may = place.kind not in COSTS_EXTRA or place.kind in self._settings.kinds
+        return not may and place.country in all_of(countries)
 
     def _is_one_of(self, place: Place) -> bool:
         """Whether a number is of a kind and a country that may be dialled; satellites have none."""
-        is_at_home = place.country in _all_of(self._settings.countries)
+        is_at_home = place.country in all_of(self._settings.countries)
         return place.kind in self._settings.kinds and (is_at_home or place.kind is Kind.SATELLITE)
 
-    def take(self, phone: Number, sip: str | None, client: str | None, up: int, now: float) -> None:
+    def take(
+        self,
+        phone: Number,
+        sip: str | None,
+        client: str | None,
+        up: int,
+        now: float,
+        asked: int | None = None,
+    ) -> Permit:
         """Count a call that is about to be made, if there is room for it.
 
         :param sip, client: as :meth:`refuse_phone` has them.
         :param up: how many calls are up without it.
         :param now: seconds of a clock that nobody sets.
+        :param asked: for how many seconds they want to talk, if they have said so.
+        :returns: how long the two may talk, and what is to be kept for it.
         :raises Refused: with ``too_many_calls``; then it counts for nothing.
         """
         most = self._settings.max_calls
         if up >= most:
             words = f"{up} calls are up, as many as limits.max_calls allows"
-            self._too_many("max_calls", "", words, RETRY_AFTER, now)
-        buckets = self._buckets(phone, sip, client)
-        for kind, whose, limit in buckets:
-            if wait := self._rates.wait(f"{kind} {whose}", limit, now):
-                words = f"{limit} calls within a minute, as many as limits.{kind}_per_minute allows"
-                self._too_many(kind, whose, words, ceil(wait), now)
-        for kind, whose, _ in buckets:
-            self._rates.done(f"{kind} {whose}", now)
-
-    def _buckets(
-        self, phone: Number, sip: str | None, client: str | None
-    ) -> list[tuple[str, str, int]]:
-        """Under what a call counts: the kind of limit, whose, and how many a minute."""
-        settings = self._settings
-        # The longest comes first, and counts alone.
-        spellings = self._spellings(self._trunks.dial(phone))
-        rates = (
-            rate for rate in self._prefixes if any(one.startswith(rate[0]) for one in spellings)
-        )
-        prefix, most = next(rates, (None, 0))
-        return [
-            (kind, whose, limit)
-            for kind, whose, limit in (
-                ("operator", sip, settings.operator_per_minute),
-                ("client", client, settings.client_per_minute),
-                ("prefix", prefix, most),
-            )
-            if whose is not None and limit
-        ]
-
-    def _too_many(self, kind: str, whose: str, words: str, wait: int, now: float) -> None:
-        self.alarms.refuse(kind, whose, words, now)
-        raise Refused(Code.TOO_MANY_CALLS, words, retry_after=wait)
+            self.alarms.refuse("max_calls", "", words, now)
+            raise Refused(Code.TOO_MANY_CALLS, words, retry_after=RETRY_AFTER)
+        return self.amounts.take(self._trunks.dial(phone), sip, client, now, asked)
 
     def _quiet_for(self, now: float) -> int:
         """Seconds until the quiet hours are over; 0 outside of them."""
@@ -241,17 +216,8 @@ class DialLimits:
         )
 
 
-def _who(sip: str | None, client: str | None) -> str:
-    asks = "by hand" if client is None else f"for {client}"
-    return asks if sip is None else f"{sip} {asks}"
-
-
 def _beginnings(numbers: Numbers, prefixes: Iterable[str]) -> set[str]:
     return {numbers.beginning(prefix) for prefix in prefixes}
-
-
-def _all_of(countries: Iterable[str]) -> frozenset[str]:
-    return frozenset().union(*(TOGETHER.get(name, {name}) for name in countries))
 
 
 class _Listed:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from ccdaemon.calls.model import CallView
 from ccdaemon.operators import OperatorChange
 from ccdaemon.store import journal_reads as reads
 from ccdaemon.store.facts import Event
@@ -52,6 +53,10 @@ class JournalReading:
     def last_operator(self, phone: str, checkpoint: int) -> Deferred[str | None]:
         """The operator who last talked with a phone, by the newest events after a position."""
         return self._read(reads.last_operator, phone, checkpoint)
+
+    def dialled_since(self, date: int) -> Deferred[list[CallView]]:
+        """The outbound calls that began after a moment (ms) and are still held."""
+        return self._read(reads.dialled_since, date)
 
     def last_operator_changes(self) -> Deferred[dict[str, OperatorChange]]:
         """What was last said of each operator, by sip."""

@@ -13,7 +13,7 @@ from itertools import groupby
 
 import msgspec
 
-from ccdaemon.calls.model import CallView, Record, State
+from ccdaemon.calls.model import CallView, Direction, Record, State
 from ccdaemon.operators import OperatorChange
 from ccdaemon.store.facts import ActionFact, Event, RecordFact, StateFact, decode
 from ccdaemon.store.failures import BelowLowWatermark
@@ -128,6 +128,19 @@ def last_operator(db: sqlite3.Connection, phone: str, checkpoint: int) -> str | 
         if fact.call.phone == phone and fact.state.state is State.FINISH and fact.state.sip:
             return fact.state.sip
     return None
+
+
+def dialled_since(db: sqlite3.Connection, date: int) -> list[CallView]:
+    """The outbound calls that began after a moment (ms), as they stand now."""
+    rows = db.execute(
+        "SELECT e.body FROM call c JOIN event e ON e.event_id = (SELECT event_id FROM event"
+        " WHERE call_id = c.call_id AND kind = 'state' AND date > ?"
+        " ORDER BY event_id DESC LIMIT 1)",
+        (date,),
+    )
+    facts = (decode("state", body) for (body,) in rows)
+    views = [fact.call for fact in facts if isinstance(fact, StateFact)]
+    return [view for view in views if view.direction is Direction.OUTBOUND and view.date > date]
 
 
 def last_operator_changes(db: sqlite3.Connection) -> dict[str, OperatorChange]:

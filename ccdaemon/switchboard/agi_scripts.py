@@ -89,8 +89,9 @@ class AgiScripts:
     :param live: the live calls.
     :param routing: who takes an inbound call.
     :param append: the journal's: fires when the facts are kept.
-    :param refuse_phone: raises ``Refused`` for a number that may not be dialled, and counts one
-        that may; told the operator, and None for the API client.
+    :param refuse_phone: raises ``Refused`` for a number that may not be dialled, counts one that
+        may and says for how many seconds; told the operator, None for the API client, and the
+        channel.
     :param limits: knows what is dialled whatever limits there are.
     :param trunks: how a number is dialled.
     :param numbers: what a number means.
@@ -107,7 +108,7 @@ class AgiScripts:
         live: FollowsCalls,
         routing: DecidesRoutes,
         append: Callable[[Sequence[Fact]], Deferred[list[int]]],
-        refuse_phone: Callable[[Number, str | None, str | None], None],
+        refuse_phone: Callable[[Number, str | None, str | None, str], int | None],
         limits: DialLimits,
         trunks: Trunks,
         numbers: Numbers,
@@ -240,7 +241,9 @@ class AgiScripts:
         self._live.hear(signals.DialledOut(channel, channel, date, name, phone))
         is_emergency = self._limits.is_emergency(phone)
         number = self._numbers.read(phone)
-        why = None if is_emergency else self._why_not(number, self._sip_of(name))
+        why, longest = None, None
+        if not is_emergency:
+            why, longest = self._why_not(number, self._sip_of(name), channel)
         if why is not None:
             self.log.warn("{name} may not dial {phone}: {why}", name=name, phone=phone, why=why)
             words = f"rejected: {why}"
@@ -258,6 +261,7 @@ class AgiScripts:
             ("CC_DIAL", dialled),
             ("CC_TIMEOUT", str(asterisk.client_timeout)),
             ("CC_CALLERID", asterisk.caller_id),
+            ("__CC_LONGEST", str(longest or "")),
             ("__CC_RECORDING", self._recording(channel)),
             *self._stereo(),
             ("__CC_ANNOUNCE", asterisk.announce),
@@ -265,15 +269,17 @@ class AgiScripts:
         ):
             await agi.setVariable(variable, value)
 
-    def _why_not(self, number: Number | None, sip: str | None) -> str | None:
+    def _why_not(
+        self, number: Number | None, sip: str | None, channel: str
+    ) -> tuple[str | None, int | None]:
+        """Why a number may not be dialled, else None, and for how many seconds they may talk."""
         pattern = self._asterisk.phone_pattern
         if number is None or not pattern.matches(self._numbers.plain(number)):
-            return "no number that asterisk.phone_pattern allows"
+            return "no number that asterisk.phone_pattern allows", None
         try:
-            self._refuse_phone(number, sip, None)
+            return None, self._refuse_phone(number, sip, None, channel)
         except Refused as error:
-            return str(error)
-        return None
+            return str(error), None
 
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)

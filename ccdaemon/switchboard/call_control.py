@@ -154,7 +154,7 @@ class CallControl(CallActions):
         async with self._one_at_a_time(call_id, "transfer") as call:
             allowed = TALK if attended else (Phase.TALKING, Phase.HELD)
             phase = await self._phase(call, allowed, "transferred")
-            await self._refuse_target(target, call.sip, client)
+            target = await self._refuse_target(target, call.sip, client, call.anchor)
             if attended:
                 await self._consult(phase, target)
             else:

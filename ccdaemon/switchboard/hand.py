@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
@@ -39,10 +39,11 @@ KEPT_WITHIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom a call is transferred to: an operator or a phone outside."""
+    """Whom a call is transferred to: an operator or a phone outside, for so many seconds."""
 
     sip: str | None
     phone: Number | None
+    longest: int | None = None
 
 
 class RefusesPhones(Protocol):
@@ -52,8 +53,10 @@ class RefusesPhones(Protocol):
         """Refuse an operator's number."""
         ...
 
-    def refuse_phone(self, phone: Number, sip: str | None, client: str | None) -> None:
-        """Refuse a number that may not be dialled, and count one that may."""
+    def refuse_phone(
+        self, phone: Number, sip: str | None, client: str | None, anchor: str
+    ) -> int | None:
+        """Refuse a number that may not be dialled; count one that may, for so many seconds."""
         ...
 
 
@@ -145,13 +148,21 @@ class CallActions:
         return phase, phase.operator
 
     async def _refuse_target(
-        self, target: Target, sip: str | None = None, client: str | None = None
-    ) -> None:
-        """Refuse a phone that may not be dialled, an operator who cannot take a call."""
+        self,
+        target: Target,
+        sip: str | None = None,
+        client: str | None = None,
+        anchor: str = "",
+    ) -> Target:
+        """Refuse a phone that may not be dialled, an operator who cannot take a call.
+
+        :param sip, client, anchor: who transfers, who asks, and what call, where it may be a phone.
+        :returns: the target, for as long as they may talk.
+        """
         if target.phone is not None:
             await self._switchboard.refuse_colleague(target.phone)
-            self._switchboard.refuse_phone(target.phone, sip, client)
-            return
+            longest = self._switchboard.refuse_phone(target.phone, sip, client, anchor)
+            return replace(target, longest=longest)
         if target.sip is None:
             raise Refused(Code.OPERATOR_OFFLINE, "there is no operator to ring", field="sip")
         try:
@@ -165,6 +176,7 @@ class CallActions:
         if status in UNABLE:
             _, code, words = UNABLE[status]
             raise Refused(code, words.format(target.sip), field="sip")
+        return target
 
     def _ringing(self, call: Call, target: Target) -> dict[str, str]:
         """The variables that tell the dialplan whom to ring, and what they are shown."""
@@ -184,6 +196,7 @@ class CallActions:
             "CC_TO_SIP": "",
             "CC_TO_PHONE": target.phone.form,
             "CC_TO_TIMEOUT": str(asterisk.client_timeout),
+            "__CC_LONGEST": str(target.longest or ""),
             "CC_SHOWN_NAME": "",
             "CC_SHOWN_NUMBER": asterisk.caller_id,
         }

@@ -54,7 +54,7 @@ class Referring(CallActions):
         back = Target(leg.sip, None)
         try:
             target = await self._target(number)
-            await self._refuse_target(target, leg.sip)
+            target = await self._refuse_target(target, leg.sip, anchor=call.anchor)
         except Refused as refused:
             why = f"transfer by the phone of {leg.sip} to {number} refused: {refused.message}"
             self.log.warn("call_id={call_id} {why}", call_id=call.call_id, why=why)

@@ -7,6 +7,8 @@ is followed elsewhere (``live``). It knows no HTTP.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -16,15 +18,18 @@ from ccdaemon.ami.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls import signals
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
+from ccdaemon.calls.model import CallView
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused, no_session, not_ready, operator_unknown
+from ccdaemon.limits.amounts import Before
 from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
 from ccdaemon.pbx import call_tag
 from ccdaemon.recordings.recordings import relative_path
+from ccdaemon.store.facts import Event, StateFact
 from ccdaemon.store.failures import JournalBroken, JournalFull, KeyTaken, NoLease
 from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
@@ -109,19 +114,26 @@ class Switchboard:
         status = await self._status(sip)
         # From here to the board nothing waits: of two requests for one operator the second
         # finds the first.
-        self._limits.take(phone, sip, client, len(self._live), self._clock.seconds())
+        now, up = self._clock.seconds(), len(self._live)
+        permit = self._limits.take(phone, sip, client, up, now, options.max_duration)
+        options = replace(options, max_duration=permit.longest)
         if self._live.of_operator(sip) is not None:
             status = Status.INUSE
         dialled = self._trunks.dial(phone).channel
         call = self._number(sip, phone, order_id, external_key, options)
+        self._limits.amounts.bind(permit, call.anchor)
         self.log.info(
             "call_id={call_id} sip={sip} asked for by {client}",
             call_id=call.call_id,
             sip=sip,
             client=client,
         )
-        await self._open(call, status)
-        await self._originate(call, dialled, options)
+        try:
+            await self._open(call, status)
+            await self._originate(call, dialled, options)
+        except Refused:
+            self._limits.amounts.over(call.anchor, 0.0, self._clock.seconds())
+            raise
         return call.call_id
 
     async def _refuse_known_key(self, external_key: str) -> None:
@@ -150,16 +162,40 @@ class Switchboard:
             )
             raise Refused(Code.PHONE_NOT_ALLOWED, words, field="phone")
 
-    def refuse_phone(self, phone: Number, sip: str | None, client: str | None) -> None:
+    def refuse_phone(
+        self, phone: Number, sip: str | None, client: str | None, anchor: str
+    ) -> int | None:
         """Refuse a number that may not be dialled now in a call that is up, or count it.
 
         :param sip: the operator who is on the call.
         :param client: the API client that asks for it; None where the operator dials by hand.
+        :param anchor: the channel that the call began with.
+        :returns: for how many seconds they may talk; None: as long as they like.
         :raises Refused: as :class:`DialLimits` does.
         """
         others = max(0, len(self._live) - 1)
         self._limits.refuse_phone(phone, sip, client, self._wall.seconds())
-        self._limits.take(phone, sip, client, others, self._clock.seconds())
+        permit = self._limits.take(phone, sip, client, others, self._clock.seconds())
+        self._limits.amounts.bind(permit, anchor)
+        return permit.longest
+
+    def heard(self, events: Sequence[Event]) -> None:
+        """Calls are over, the journal says: what they had reserved and have not talked is free."""
+        for fact in (event.fact for event in events):
+            if isinstance(fact, StateFact) and fact.call.final and fact.call.anchor is not None:
+                talked = fact.call.talk_seconds or 0.0
+                self._limits.amounts.over(fact.call.anchor, talked, self._clock.seconds())
+
+    def remember(self, calls: Iterable[CallView]) -> None:
+        """Count what was dialled within the last day."""
+        now = self._wall.seconds()
+        before = [self._before(call, now) for call in calls]
+        before.sort(key=lambda call: -call.age)
+        self._limits.amounts.remember(before, self._clock.seconds())
+
+    def _before(self, call: CallView, now: float) -> Before:
+        dialled = self._trunks.dial(Number(call.phone, call.phone))
+        return Before(dialled, call.sip, max(0.0, now - call.date / 1000), call.talk_seconds or 0.0)
 
     def _refuse_unready(self) -> None:
         # First: Asterisk is not even asked for a session before the journal has begun.

@@ -120,7 +120,7 @@ class PlacesTests(SynchronousTestCase):
             live,
             routing,
             append,
-            lambda phone, sip, client: None,
+            lambda phone, sip, client, anchor: None,
             *parts(config),
             Wall(clock),
             is_there,

@@ -161,10 +161,13 @@ class ScriptCase(SynchronousTestCase):
         self.live.asked += facts
         return self.kept
 
-    def refuse_phone(self, phone: Number, sip: str | None, client: str | None) -> None:
+    def refuse_phone(
+        self, phone: Number, sip: str | None, client: str | None, anchor: str
+    ) -> int | None:
         """Refuse every number, if the test says so."""
         if self.forbidden:
             raise Refused(Code.PHONE_NOT_ALLOWED, "this number may not be dialled")
+        return 600
 
     def ask(self, script: str, *arguments: str, take: bool = True) -> Asterisk:
         """A call enters a script and gets through it."""
@@ -394,6 +397,7 @@ class DialoutTests(ScriptCase):
                 ("CC_DIAL", "PJSIP/380631234567@trunk"),
                 ("CC_TIMEOUT", "60"),
                 ("CC_CALLERID", "380441112233"),
+                ("__CC_LONGEST", "600"),
                 ("__CC_RECORDING", "/var/spool/asterisk/monitor/2026/11/23/1795467600.1.wav"),
                 ("__CC_ANNOUNCE", ""),
                 ("CC_ROUTE", "dial"),
