@@ -63,6 +63,9 @@ PURE = ("calls", "numbers", "operators")
 #: What the pure packages may import of others.
 PURE_MAY_IMPORT = sys.stdlib_module_names - {"asyncio", "os", "socket", "subprocess", "threading"}
 
+#: What knows nothing else of ours, not even what lies below.
+LIBRARIES = {"ami", "fastagi"}
+
 #: The one that joins the parts.
 MAY_IMPORT_THE_REACTOR = {"ccdaemon.service"}
 
@@ -136,6 +139,17 @@ class LayerTests(SynchronousTestCase):
             for imported in imports(ast.parse(path.read_text("utf-8")))
             if (top := imported.split(".")[0]) not in PURE_MAY_IMPORT | {"ccdaemon", "__future__"}
             and top != "phonenumbers"
+        ]
+        self.assertEqual(found, [])
+
+    def test_protocol_libraries(self) -> None:
+        """AMI and FastAGI can be used without the rest: each imports of ours itself alone."""
+        found = [
+            f"{name} imports {imported}"
+            for name, path in modules()
+            if (own := part_of(name)) in LIBRARIES
+            for imported in imports(ast.parse(path.read_text("utf-8")))
+            if imported.startswith("ccdaemon") and part_of(imported) != own
         ]
         self.assertEqual(found, [])
 
