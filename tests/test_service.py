@@ -21,7 +21,7 @@ from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config, parse
 from ccdaemon.service import Threads, make_service
 from ccdaemon.store.asterisk_lock import HeldBy
-from ccdaemon.store.state_dir import StateDirLock
+from ccdaemon.store.journal_file import StateDirLock
 from ccdaemon.tracking.resync import TOLD_WITHIN
 from tests.fake_asterisk import FakeAsterisk
 

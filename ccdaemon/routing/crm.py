@@ -1,7 +1,8 @@
 """The CRM, asked by HTTP who takes a call.
 
 However it answers, or does not, nobody waits for it longer than its time limit: connecting,
-headers and body together. Knows what an answer says no better than ``advice`` does.
+headers and body together. Knows what an answer says no better than
+``crm_response`` does. A CRM that does not answer anyway is spared for a while.
 """
 
 from __future__ import annotations
@@ -28,10 +29,48 @@ from zope.interface import implementer
 from ccdaemon import __version__
 from ccdaemon.config import RoutingSettings
 from ccdaemon.http_client import CappedEndpoint, Encoded, PlainAgent, body_of, trust_root
-from ccdaemon.routing.breaker import Breaker
 from ccdaemon.routing.counters import Quiet, RoutingCounters
 from ccdaemon.routing.crm_response import Advice, NotAnObject, Reads
 from ccdaemon.routing.route import Caller
+
+
+class Breaker:
+    """Opens after so many failures in a row; then one attempt each pause decides.
+
+    :param failures: how many in a row open it.
+    :param pause: seconds until the next attempt while it is open.
+    """
+
+    def __init__(self, failures: int = 3, pause: float = 10.0) -> None:
+        self._failures = failures
+        self._pause = pause
+        self._failed = 0
+        self._next = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether most are spared the attempt just now."""
+        return self._failed >= self._failures
+
+    def may_try(self, now: float) -> bool:
+        """Say whether to try; while it is open, only the first to ask in each pause may."""
+        if not self.is_open:
+            return True
+        if now < self._next:
+            return False
+        self._next = now + self._pause
+        return True
+
+    def succeeded(self) -> None:
+        """There was an answer in time."""
+        self._failed = 0
+
+    def failed(self, now: float) -> None:
+        """There was none."""
+        self._failed += 1
+        if self.is_open:
+            self._next = now + self._pause
+
 
 #: How large an answer may be, in bytes.
 LARGEST = 64 * 1024

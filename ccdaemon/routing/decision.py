@@ -1,12 +1,14 @@
 """Who takes an inbound call: the rules, one after the other.
 
-Asks the CRM, the history and the operators' states, each within a time limit; rings nobody.
+Asks the CRM, the history and the operators' states, each within a time limit; rings nobody. The
+blacklist and the hours are pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -16,15 +18,87 @@ from twisted.logger import Logger
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Asterisk
-from ccdaemon.config import RoutingSettings as Settings
-from ccdaemon.config.routing import FALLBACK, REJECT, Rounds
+from ccdaemon.config.hours import DAY, Span
+from ccdaemon.config.routing import FALLBACK, REJECT, Rounds, RoutingSettings
 from ccdaemon.numbers import NO_HOME, Numbers
 from ccdaemon.operators import Status
-from ccdaemon.routing.blacklist import Blacklist
 from ccdaemon.routing.counters import Quiet, RoutingCounters
 from ccdaemon.routing.crm_response import Advice
-from ccdaemon.routing.hours import why_closed
 from ccdaemon.routing.route import Caller, Route, SkippedOperator
+
+#: How the blacklist names those who hide their number, and how trunks do.
+ANONYMOUS = "anonymous"
+_HIDDEN = frozenset({"", ANONYMOUS, "unknown", "restricted", "unavailable", "private"})
+
+
+class Blacklist:
+    """Numbers, and beginnings of numbers (``7900*``), each in its form.
+
+    :param numbers: says what a number means.
+    """
+
+    def __init__(self, entries: Iterable[str], numbers: Numbers = NO_HOME) -> None:
+        self._numbers = numbers
+        plain = [entry.lower() for entry in entries]
+        self._exact = frozenset(self._form(entry) for entry in plain if not entry.endswith("*"))
+        self._prefixes = tuple(
+            numbers.beginning(entry[:-1]) for entry in plain if entry.endswith("*")
+        )
+
+    def _form(self, phone: str) -> str:
+        number = phone.strip().lower()
+        return self._numbers.form(number) or number.removeprefix("+")
+
+    def entry_of(self, phone: str) -> str | None:
+        """Give the entry that a caller falls under; None if none."""
+        number = self._form(phone)
+        if number in _HIDDEN:
+            number = ANONYMOUS
+        if number in self._exact:
+            return number
+        return next((f"{prefix}*" for prefix in self._prefixes if number.startswith(prefix)), None)
+
+
+_WHOLE_DAY = (Span(0, DAY),)
+
+
+def why_closed(routing: RoutingSettings, now: float) -> str | None:
+    """Say why it is closed; None while it is open.
+
+    The wall's clock counts: of an hour that it shows twice both are open, and a span that begins
+    in an hour that it leaves out begins after that hour. A span over midnight is of the day on
+    which it begins, also where the next day is a holiday.
+
+    :param now: seconds since 1970.
+    """
+    if routing.timezone is None:
+        return None
+    local = datetime.fromtimestamp(now, routing.timezone)
+    today, minute = local.date(), local.hour * 60 + local.minute
+    yesterday = today - timedelta(days=1)
+    if _is_open(routing, today, minute) or _is_open(routing, yesterday, minute + DAY):
+        return None
+    if _is_holiday(routing, today):
+        return f"closed on {today}, a holiday"
+    return f"closed on {local:%A} at {local:%H:%M}, {routing.timezone.key}"
+
+
+def _is_open(routing: RoutingSettings, day: date, minute: int) -> bool:
+    return any(span.begin <= minute < span.end for span in _spans(routing, day))
+
+
+def _spans(routing: RoutingSettings, day: date) -> tuple[Span, ...]:
+    if _is_holiday(routing, day):
+        return ()
+    return _WHOLE_DAY if routing.hours is None else routing.hours.of(day.weekday())
+
+
+def _is_holiday(routing: RoutingSettings, day: date) -> bool:
+    return any(
+        (holiday.month, holiday.day) == (day.month, day.day) and holiday.year in (None, day.year)
+        for holiday in routing.holidays
+    )
+
 
 T = TypeVar("T")
 
@@ -82,7 +156,7 @@ class Routing:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RoutingSettings,
         asterisk: Asterisk,
         crm: AsksCrm | None,
         operators: KnowsOperators,

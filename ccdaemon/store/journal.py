@@ -26,10 +26,16 @@ from ccdaemon.store.call_ids import IdAllocator
 from ccdaemon.store.facts import Event, Fact, StateFact
 from ccdaemon.store.failures import JournalBroken, JournalDamaged, JournalFull, JournalTorn
 from ccdaemon.store.group_commit import RETRY, WINDOW, GroupCommit
-from ccdaemon.store.journal_file import NAME, Contents, connect, prepare, quarantine_file
+from ccdaemon.store.journal_file import (
+    NAME,
+    Contents,
+    StateDirLock,
+    connect,
+    prepare,
+    quarantine_file,
+)
 from ccdaemon.store.journal_founding import JournalFounding
 from ccdaemon.store.journal_reading import JournalReading
-from ccdaemon.store.state_dir import StateDirLock
 
 Listener = Callable[[Sequence[Event]], None]
 

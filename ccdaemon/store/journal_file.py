@@ -1,4 +1,4 @@
-"""The journal's SQLite file: its schema, how it is opened, and how damage is told.
+"""The journal's SQLite file: its schema, its lock, how it is opened, and how damage is told.
 
 Everything here blocks and belongs into a thread, or before the reactor serves anybody.
 Knows no facts and no Twisted.
@@ -6,6 +6,7 @@ Knows no facts and no Twisted.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import sqlite3
@@ -13,7 +14,41 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from ccdaemon.store.failures import JournalDamaged, JournalTorn
+from ccdaemon.store.failures import JournalDamaged, JournalTorn, StateDirBusy
+
+
+class StateDirLock:
+    """The right to use a ``state_dir``, held from :meth:`acquire` to :meth:`release`."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "lock"
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        :raise StateDirBusy: if another process has it.
+        :raise OSError: if the folder cannot be made or written.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            written = os.read(fd, 32).strip()
+            os.close(fd)
+            pid = int(written) if written.isdigit() else None
+            raise StateDirBusy(str(self._path.parent), pid) from None
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back, if it is held. The file stays: unlinking it would race."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
 
 NAME = "journal.sqlite"
 _PARTS = ("", "-wal", "-shm")

@@ -20,9 +20,8 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from ccdaemon.config import RoutingSettings
 from ccdaemon.config.validators import Pattern
-from ccdaemon.routing.breaker import Breaker
 from ccdaemon.routing.counters import QUIET, Quiet, RoutingCounters
-from ccdaemon.routing.crm import LARGEST, MOST_AT_ONCE, Crm, CrmLink
+from ccdaemon.routing.crm import LARGEST, MOST_AT_ONCE, Breaker, Crm, CrmLink
 from ccdaemon.routing.crm_response import Advice, Reads
 from ccdaemon.routing.route import Caller
 from tests.consumers.webhooks.test_sender import certificate

@@ -12,8 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ccdaemon.config import parse
 from ccdaemon.config.routing import RoutingSettings
 from ccdaemon.numbers import Numbers
-from ccdaemon.routing.blacklist import Blacklist
-from ccdaemon.routing.hours import why_closed
+from ccdaemon.routing.decision import Blacklist, why_closed
 
 HOURS = """
 [asterisk]

@@ -16,8 +16,14 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from ccdaemon.store.failures import CallKnown, JournalBroken, JournalDamaged, StateDirBusy
 from ccdaemon.store.journal import Journal
-from ccdaemon.store.journal_file import NAME, PASSED_OVER, connect, prepare, quarantine_file
-from ccdaemon.store.state_dir import StateDirLock
+from ccdaemon.store.journal_file import (
+    NAME,
+    PASSED_OVER,
+    StateDirLock,
+    connect,
+    prepare,
+    quarantine_file,
+)
 from tests.clocks import Wall
 from tests.store.parts import NOON, JournalCase, chain, change, view
 
