@@ -54,6 +54,7 @@ SPELLED: Final[Mapping[str, tuple[str, ...]]] = {
     "BridgeLeave": ("Privilege", *_BRIDGE, *SNAPSHOT),
     "HangupRequest": ("Privilege", *SNAPSHOT, "Cause?", "TechCause?"),
     "Hangup": ("Privilege", *SNAPSHOT, "Cause", "Cause-txt", "TechCause?"),
+    "MixMonitorStart": ("Privilege", *SNAPSHOT),
     "OriginateResponse": (
         *("Privilege", "ActionID?", "Response", "Channel", "Context", "Exten", "Reason"),
         *("Uniqueid", "CallerIDNum", "CallerIDName"),

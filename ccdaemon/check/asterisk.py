@@ -22,6 +22,7 @@ from ccdaemon.check.findings import Finding, fail, ok, warn
 from ccdaemon.config import Asterisk, FastAgi
 from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
 from ccdaemon.pbx.ami_queries import Endpoints, query_operators
+from ccdaemon.pbx.dialplan import Global
 from ccdaemon.recordings.recordings import recording_name
 
 #: Seconds until a host counts as silent.
@@ -153,8 +154,8 @@ async def _inbound(session: AMIProtocol, fastagi: FastAgi) -> Finding:
     """Whether Asterisk asks where the daemon listens, and who is rung while it is silent."""
     part = "inbound calls"
     try:
-        asked = await session.getVar(None, "CC_AGI")
-        fallback = await session.getVar(None, "CC_FALLBACK")
+        asked = await session.getVar(None, Global.AGI)
+        fallback = await session.getVar(None, Global.FALLBACK)
     except AMIError as error:
         return fail(part, f"cannot be asked about: {error}")
     port = fastagi.port

@@ -23,6 +23,7 @@ from ccdaemon.calls.tables import NO_PHONE
 from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import call_tag
 from ccdaemon.pbx.ami_signals import UP
+from ccdaemon.pbx.dialplan import Context, Own
 
 #: How far from a known number a new endpoint is looked for after a reload.
 REACH = 50
@@ -34,10 +35,8 @@ ASKS = frozenset({"Dial", "Queue"})
 HOLDS = frozenset({"BridgeWait", "Park", "ParkAndAnnounce"})
 #: Filters of our AMI user that are looked at.
 MOST_FILTERS = 30
-#: Context in which the client of an outbound call is asked.
-OUTBOUND = "ccdaemon-outbound"
 #: Contexts in which a channel is a client's who calls in.
-INBOUND = frozenset({"ccdaemon-inbound", "ccdaemon-incoming"})
+INBOUND: frozenset[str] = frozenset({Context.INBOUND, Context.INCOMING})
 #: Seconds in which a list has to be there that a request to the API waits for.
 SOMEBODY_WAITS = 8.0
 #: Seconds in which Asterisk has to say whether it has a channel: its call waits in the dialplan.
@@ -228,7 +227,7 @@ def passes(filters: Sequence[str], event: str) -> bool | None:
 
 async def _labelled(ami: AMIActions, channel: Message, date: int) -> Signal | None:
     try:
-        label = await ami.getVar(channel.get("Channel"), call_tag.VARIABLE)
+        label = await ami.getVar(channel.get("Channel"), Own.TAG)
     except ActionRefused:
         return None  # It is gone by now, and the log has the rest.
     words = call_tag.read(label) if label else None
@@ -238,7 +237,7 @@ async def _labelled(ami: AMIActions, channel: Message, date: int) -> Signal | No
 
 def _asks(channel: Message) -> bool:
     """Whether operators are asked on this channel, beside the two phones of an outbound call."""
-    own = channel.get("Context") == OUTBOUND or channel.get("Channel").startswith(NO_PHONE)
+    own = channel.get("Context") == Context.OUTBOUND or channel.get("Channel").startswith(NO_PHONE)
     return channel.get("Application") in ASKS and not own
 
 

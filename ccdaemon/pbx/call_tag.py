@@ -11,8 +11,6 @@ import binascii
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-#: Where it stands, as AMI has it.
-VARIABLE = "CHANNEL(userfield)"
 #: Letters that Asterisk keeps there.
 MOST = 255
 #: Letters of what it says, each.

@@ -29,6 +29,7 @@ from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number, Numbers
 from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.pbx.ami_signals import believed
+from ccdaemon.pbx.dialplan import AgiScript, Own, Variable
 from ccdaemon.recordings.recordings import day_folder, relative_path
 from ccdaemon.routing import Caller, Route
 from ccdaemon.store.facts import ActionFact, Fact
@@ -43,7 +44,7 @@ SETTINGS = AGISettings(
 )
 
 #: What the dialplan is told of a call of which cannot be said what it asks.
-REFUSAL = ("CC_ROUTE", "reject")
+REFUSAL = (Variable.ROUTE, "reject")
 
 
 class FollowsCalls(Protocol):
@@ -129,12 +130,12 @@ class AgiScripts:
         ).sip_of_channel
         self._clock = clock
         self.scripts: Mapping[str, Script] = {
-            "incoming": self._incoming,
-            "dialout": self._dialout,
+            AgiScript.INCOMING: self._incoming,
+            AgiScript.DIALOUT: self._dialout,
         }
 
     async def _incoming(self, agi: FastAGIProtocol) -> None:
-        channel, name, (phone, did, stamp) = _begun(agi, 3)
+        channel, name, (phone, did, stamp) = begun(agi, AgiScript.INCOMING)
         if not await self._is_channel(agi, channel, name):
             return
         # Asked late, after a standstill: what AMI tells of the call has Asterisk's times, too.
@@ -155,7 +156,7 @@ class AgiScripts:
             await agi.setVariable(variable, value)
         self._note_route(call, route)
         # Last: what is there without it, because we were too late, counts for nothing.
-        await agi.setVariable("CC_ROUTE", route.kind)
+        await agi.setVariable(Variable.ROUTE, route.kind)
         self.log.info(
             "call_id={call_id} goes to {kind} {where}: {words}",
             call_id=call.call_id,
@@ -179,20 +180,20 @@ class AgiScripts:
 
     def _variables(self, call: Call, route: Route) -> Iterator[tuple[str, str]]:
         """What the dialplan is told, by variable; each is within what AGI takes."""
-        yield "__CC_FOLDER", self._folder(call)
+        yield Variable.FOLDER.inherited, self._folder(call)
         yield from self._stereo()
-        yield "CC_ANNOUNCE", self._asterisk.announce
+        yield Variable.ANNOUNCE, self._asterisk.announce
         for number, operators in enumerate(route.operators, 1):
             dialled = (self._asterisk.operator_channel.replace("{sip}", sip) for sip in operators)
-            yield f"CC_DIAL_{number}", "&".join(dialled)
-            yield f"CC_SIP_{number}", "&".join(operators)
-        yield "CC_TIMEOUT", str(route.ring_timeout)
+            yield Variable.DIAL_OF_ROUND.of_round(number), "&".join(dialled)
+            yield Variable.SIP_OF_ROUND.of_round(number), "&".join(operators)
+        yield Variable.TIMEOUT, str(route.ring_timeout)
         if route.queue is not None:
-            yield "CC_QUEUE", route.queue
+            yield Variable.QUEUE, route.queue
         if route.extension is not None:
-            yield "CC_EXTENSION", route.extension
+            yield Variable.EXTENSION, route.extension
         if route.caller_name is not None:
-            yield "CALLERID(name)", route.caller_name
+            yield Own.CALLER_NAME, route.caller_name
 
     def _note_route(self, call: Call, route: Route) -> None:
         if route.caller_name is not None:
@@ -230,10 +231,10 @@ class AgiScripts:
 
     def _stereo(self) -> Iterator[tuple[str, str]]:
         if self._asterisk.stereo:
-            yield "__CC_STEREO", "1"
+            yield Variable.STEREO.inherited, "1"
 
     async def _dialout(self, agi: FastAGIProtocol) -> None:
-        channel, name, (phone, stamp) = _begun(agi, 2)
+        channel, name, (phone, stamp) = begun(agi, AgiScript.DIALOUT)
         if not await self._is_channel(agi, channel, name):
             return
         # AMI tells the same, and may not have yet.
@@ -250,7 +251,7 @@ class AgiScripts:
             self._live.hear(
                 signals.OperatorSkipped(channel, channel, self._now(), "", Outcome.FAILED, words)
             )
-            await agi.setVariable("CC_ROUTE", "reject")
+            await agi.setVariable(Variable.ROUTE, "reject")
             return
         if is_emergency or number is None:
             dialled = self._trunks.emergency(phone)
@@ -258,14 +259,14 @@ class AgiScripts:
             dialled = self._trunks.dial(number).channel
         asterisk = self._asterisk
         for variable, value in (
-            ("CC_DIAL", dialled),
-            ("CC_TIMEOUT", str(asterisk.client_timeout)),
-            ("CC_CALLERID", asterisk.caller_id),
-            ("__CC_LONGEST", str(longest or "")),
-            ("__CC_RECORDING", self._recording(channel)),
+            (Variable.DIAL, dialled),
+            (Variable.TIMEOUT, str(asterisk.client_timeout)),
+            (Variable.CALLERID, asterisk.caller_id),
+            (Variable.LONGEST.inherited, str(longest or "")),
+            (Variable.RECORDING.inherited, self._recording(channel)),
             *self._stereo(),
-            ("__CC_ANNOUNCE", asterisk.announce),
-            ("CC_ROUTE", "dial"),
+            (Variable.ANNOUNCE.inherited, asterisk.announce),
+            (Variable.ROUTE, "dial"),
         ):
             await agi.setVariable(variable, value)
 
@@ -285,8 +286,9 @@ class AgiScripts:
         return int(self._clock.seconds() * 1000)
 
 
-def _begun(agi: FastAGIProtocol, count: int) -> tuple[str, str, list[str]]:
-    """The channel's uniqueid and name, and so many arguments; what is missing is empty."""
+def begun(agi: FastAGIProtocol, script: AgiScript) -> tuple[str, str, list[str]]:
+    """The channel's uniqueid and name, and the script's arguments; what is missing is empty."""
+    count = len(script.arguments)
     environment = agi.environment
     assert environment is not None
     arguments = [*environment.arguments, *([""] * count)][:count]

@@ -14,30 +14,19 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused, no_session
 from ccdaemon.numbers import Number
+from ccdaemon.pbx.dialplan import GOES_NOWHERE, Context, Own, Variable
 from ccdaemon.switchboard.call_phase import (
     CONSULT,
-    HAND,
     HOLD,
-    WAITING,
     CallPhase,
     Phase,
     is_up,
     wrong_state,
 )
 from ccdaemon.switchboard.hand import CallActions, Gone, Target, channel_of
-from ccdaemon.switchboard.switchboard import NOWHERE
-
-#: Where the dialplan does what is asked for here.
-HOLD_CONTEXT, WAIT_CONTEXT, BRIDGE_CONTEXT = "ccdaemon-hold", "ccdaemon-wait", "ccdaemon-bridge"
-TRANSFER_CONTEXT, CONSULT_CONTEXT = "ccdaemon-transfer", "ccdaemon-consult"
-SPY_CONTEXT = "ccdaemon-spy"
 
 #: ChanSpy's options: quiet, ending with the operator's channel; and who hears the supervisor.
 SPYING = {"listen": "qES", "whisper": "qESw", "barge": "qESB"}
-#: Asterisk's function that makes what a channel says silent, with res_mutestream.
-MUTE = "MUTEAUDIO(in)"
-#: Channel variables: what is recorded from now on is silence; where an inbound talk is recorded.
-PAUSED, FOLDER = "__CC_PAUSED", "CC_FOLDER"
 #: How often and how many seconds apart a channel is asked to hang up that is just being born.
 HANG_UP_TRIES, HANG_UP_AGAIN = 10, 0.3
 
@@ -103,7 +92,7 @@ class CallControl(CallActions):
         """Let the client hear music, and the operator nothing."""
         async with self._one_at_a_time(call_id, "hold") as call:
             phase, operator = await self._with_operator(call, TALK, "put on hold")
-            await self._keep_waiting(phase, operator, HOLD, WAIT_CONTEXT)
+            await self._keep_waiting(phase, operator, HOLD, Context.WAIT)
             await self._trace(call, "hold", client, sip=operator.sip)
 
     async def unhold(self, call_id: int, client: str) -> None:
@@ -111,26 +100,33 @@ class CallControl(CallActions):
         async with self._one_at_a_time(call_id, "unhold") as call:
             phase = await self._phase(call, (Phase.HELD,), "taken off hold")
             if phase.operator is not None:
-                await self._set(phase.client, {HAND: ""})
-                await self._set(phase.operator, {"CC_PEER": phase.client.channel_name})
-                await self._redirect(phase.operator, BRIDGE_CONTEXT)
+                await self._set(phase.client, {Variable.HAND: ""})
+                await self._set(phase.operator, {Variable.PEER: phase.client.channel_name})
+                await self._redirect(phase.operator, Context.BRIDGE)
             else:
                 target = Target(call.sip, None)
                 await self._refuse_target(target)
                 await self._set(
                     phase.client,
-                    {**self._ringing(call, target), HAND: "", "CC_BACK": "", "CC_NOBODY": "hold"},
+                    {
+                        **self._ringing(call, target),
+                        Variable.HAND: "",
+                        Variable.BACK: "",
+                        Variable.NOBODY: "hold",
+                    },
                 )
-                await self._redirect(phase.client, TRANSFER_CONTEXT)
+                await self._redirect(phase.client, Context.TRANSFER)
             await self._trace(call, "unhold", client, sip=call.sip)
 
     async def _keep_waiting(self, phase: CallPhase, operator: Leg, hand: str, context: str) -> None:
         """Put the client on hold and send their operator to ``context``."""
-        await self._set(phase.client, {HAND: hand, WAITING: operator.channel_name})
+        await self._set(
+            phase.client, {Variable.HAND: hand, Variable.WAITING: operator.channel_name}
+        )
         await self._asterisk(
             self._ami.redirect(
                 channel_of(phase.client),
-                HOLD_CONTEXT,
+                Context.HOLD,
                 "s",
                 1,
                 extraChannel=channel_of(operator),
@@ -170,18 +166,18 @@ class CallControl(CallActions):
 
     async def _send_on(self, phase: CallPhase, target: Target) -> None:
         call, operator = phase.call, phase.operator
-        back = {**self._back(call, call.sip, target), "CC_NOBODY": ""}
-        await self._set(phase.client, {**back, **self._ringing(call, target), HAND: ""})
-        await self._redirect(phase.client, TRANSFER_CONTEXT)
+        back = {**self._back(call, call.sip, target), Variable.NOBODY: ""}
+        await self._set(phase.client, {**back, **self._ringing(call, target), Variable.HAND: ""})
+        await self._redirect(phase.client, Context.TRANSFER)
         if phase.phase is Phase.HELD and operator is not None:
             await self._hang_up(channel_of(operator))
 
     async def _consult(self, phase: CallPhase, target: Target) -> None:
         operator = phase.operator
         assert operator is not None
-        peer = {"__CC_PEER": phase.client.channel_name}
+        peer = {Variable.PEER.inherited: phase.client.channel_name}
         await self._set(operator, {**self._ringing(phase.call, target), **peer})
-        await self._keep_waiting(phase, operator, CONSULT, CONSULT_CONTEXT)
+        await self._keep_waiting(phase, operator, CONSULT, Context.CONSULT)
 
     async def transfer_complete(self, call_id: int, client: str) -> None:
         """Let the client talk with whom their operator has spoken to first."""
@@ -214,7 +210,7 @@ class CallControl(CallActions):
             phase, operator = await self._with_operator(call, TALK, "muted")
             leg = operator if who is Party.OPERATOR else phase.client
             try:
-                await self._set(leg, {MUTE: "on" if on else "off"})
+                await self._set(leg, {Own.MUTE: "on" if on else "off"})
             except Refused as refused:
                 if refused.code is Code.ASTERISK_REFUSED:
                     words = f"{refused.message}; is its module res_mutestream loaded?"
@@ -231,16 +227,15 @@ class CallControl(CallActions):
             await self._asterisk(
                 self._ami.originate(
                     channel=asterisk.operator_channel.replace("{sip}", sip),
-                    context=SPY_CONTEXT,
+                    context=Context.SPY,
                     exten="s",
                     priority=1,
                     timeout=asterisk.operator_timeout,
                     callerid=f'"{method} {operator.sip or ""}" <{call.phone}>',
                     variable={
-                        "__FORWARD_CONTEXT": NOWHERE,
-                        "__TRANSFER_CONTEXT": NOWHERE,
-                        "CC_SPY": operator.channel_name,
-                        "CC_SPY_HOW": SPYING[method],
+                        **GOES_NOWHERE,
+                        Variable.SPY: operator.channel_name,
+                        Variable.SPY_HOW: SPYING[method],
                     },
                 )
             )
@@ -258,7 +253,7 @@ class CallControl(CallActions):
             # Whoever is rung from now on inherits it from whose channel rings them.
             for leg in legs:
                 if leg.channel is not None:
-                    await self._set(leg, {PAUSED: "1" if on else ""})
+                    await self._set(leg, {Variable.PAUSED.inherited: "1" if on else ""})
             await self._trace(call, method, client)
 
     async def _is_recorded_later(self, phase: CallPhase) -> bool:
@@ -266,7 +261,7 @@ class CallControl(CallActions):
         if phase.operator is not None:
             return False
         try:
-            return bool(await self._ami.getVar(channel_of(phase.client), FOLDER))
+            return bool(await self._ami.getVar(channel_of(phase.client), Variable.FOLDER))
         except ActionRefused as error:
             raise Gone(error.message) from error
         except AMIError as error:

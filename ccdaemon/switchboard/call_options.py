@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused
+from ccdaemon.pbx.dialplan import Variable
 
 #: What makes an operator's phone pick up by itself: makers of phones follow the one or the other.
 AUTO_ANSWER = {
@@ -51,10 +52,10 @@ class CallOptions:
         asterisk = config.asterisk
         shown = asterisk.caller_id if self.caller_id is None else self.caller_id
         return {
-            "CC_TIMEOUT": str(self.client_timeout or asterisk.client_timeout),
-            "CC_CALLERID": shown,
-            "__CC_LONGEST": str(self.max_duration or ""),
-            "__CC_ANNOUNCE": asterisk.announce,
+            Variable.TIMEOUT: str(self.client_timeout or asterisk.client_timeout),
+            Variable.CALLERID: shown,
+            Variable.LONGEST.inherited: str(self.max_duration or ""),
+            Variable.ANNOUNCE.inherited: asterisk.announce,
             **(self._headers(asterisk.operator_channel) if self.auto_answer else {}),
         }
 

@@ -16,9 +16,9 @@ from ccdaemon.ami.ami_errors import ActionRefused
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused
+from ccdaemon.pbx.dialplan import Variable
 
-#: The client's channel variables: what was done to the call, and by whose channel.
-HAND, WAITING = "CC_HAND", "CC_WAITING"
+#: What was done to the call, as the client's channel has it.
 HOLD, CONSULT = "hold", "consult"
 
 #: Asterisk's words where a channel is gone.
@@ -94,8 +94,8 @@ async def phase_of(ami: AMIActions, call: Call) -> CallPhase:
     if not call.talked or call.client.channel is None:
         return CallPhase(call, Phase.RINGING)
     try:
-        hand = await ami.getVar(call.client.channel, HAND)
-        waiting = await ami.getVar(call.client.channel, WAITING)
+        hand = await ami.getVar(call.client.channel, Variable.HAND)
+        waiting = await ami.getVar(call.client.channel, Variable.WAITING)
     except ActionRefused as error:
         if is_gone(error):
             return CallPhase(call, Phase.ENDED)

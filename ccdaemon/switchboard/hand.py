@@ -25,6 +25,7 @@ from ccdaemon.errors import RETRY_AFTER, Code, Refused, no_session, operator_unk
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
+from ccdaemon.pbx.dialplan import Variable
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.records import Chain
 from ccdaemon.switchboard.action_limit import check_actions
@@ -33,6 +34,13 @@ from ccdaemon.switchboard.switchboard import UNABLE, shown_name
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.presence import Presence
 
+#: Who is rung again where nobody has answered: by the same variables under other names.
+BACK = {
+    Variable.TO: Variable.BACK,
+    Variable.TO_SIP: Variable.BACK_SIP,
+    Variable.SHOWN_NAME: Variable.BACK_NAME,
+    Variable.SHOWN_NUMBER: Variable.BACK_NUMBER,
+}
 #: Seconds that an answer waits for the disk to take what was done.
 KEPT_WITHIN = 2.0
 
@@ -183,31 +191,30 @@ class CallActions:
         asterisk = self._config.asterisk
         if target.sip is not None:
             return {
-                "CC_TO": asterisk.operator_channel.replace("{sip}", target.sip),
-                "CC_TO_SIP": target.sip,
-                "CC_TO_PHONE": "",
-                "CC_TO_TIMEOUT": str(asterisk.operator_timeout),
-                "CC_SHOWN_NAME": shown_name(self._config, call),
-                "CC_SHOWN_NUMBER": call.phone,
+                Variable.TO: asterisk.operator_channel.replace("{sip}", target.sip),
+                Variable.TO_SIP: target.sip,
+                Variable.TO_PHONE: "",
+                Variable.TO_TIMEOUT: str(asterisk.operator_timeout),
+                Variable.SHOWN_NAME: shown_name(self._config, call),
+                Variable.SHOWN_NUMBER: call.phone,
             }
         assert target.phone is not None
         return {
-            "CC_TO": self._trunks.dial(target.phone).channel,
-            "CC_TO_SIP": "",
-            "CC_TO_PHONE": target.phone.form,
-            "CC_TO_TIMEOUT": str(asterisk.client_timeout),
-            "__CC_LONGEST": str(target.longest or ""),
-            "CC_SHOWN_NAME": "",
-            "CC_SHOWN_NUMBER": asterisk.caller_id,
+            Variable.TO: self._trunks.dial(target.phone).channel,
+            Variable.TO_SIP: "",
+            Variable.TO_PHONE: target.phone.form,
+            Variable.TO_TIMEOUT: str(asterisk.client_timeout),
+            Variable.LONGEST.inherited: str(target.longest or ""),
+            Variable.SHOWN_NAME: "",
+            Variable.SHOWN_NUMBER: asterisk.caller_id,
         }
 
     def _back(self, call: Call, sip: str | None, target: Target) -> dict[str, str]:
         """The variables that tell the dialplan to ring ``sip`` if the target is not had."""
         if sip is None or sip == target.sip:
-            return {"CC_BACK": ""}
+            return {Variable.BACK: ""}
         again = self._ringing(call, Target(sip, None))
-        back = {name.replace("_TO", "_BACK"): value for name, value in again.items()}
-        return {name.replace("_SHOWN", "_BACK"): value for name, value in back.items()}
+        return {back: again[to] for to, back in BACK.items()}
 
     async def _set(self, leg: Leg, variables: Mapping[str, str]) -> None:
         channel = channel_of(leg)

@@ -13,10 +13,7 @@ from twisted.logger import Logger
 from ccdaemon.ami.ami_actions import AMIActions
 from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.ami.ami_wire import Message
-from ccdaemon.pbx.dialplan import PAUSED as BEGUN
-
-#: What it waits for, and what is set on a channel whose recordings are to be silence.
-SILENT, PAUSED = "CC_SILENT", "CC_PAUSED"
+from ccdaemon.pbx.dialplan import PAUSED, Variable
 
 
 class RecordingPause:
@@ -29,7 +26,7 @@ class RecordingPause:
 
     def heard(self, session: object, event: Message) -> None:
         """A UserEvent was heard."""
-        if event.get("UserEvent") == BEGUN:
+        if event.get("UserEvent") == PAUSED:
             Deferred.fromCoroutine(self.silence(event.get("Uniqueid")))
 
     async def silence(self, channel: str) -> None:
@@ -38,11 +35,11 @@ class RecordingPause:
         Only on one that says itself that it is paused: an event alone silences nobody.
         """
         try:
-            if await self._ami.getVar(channel, PAUSED) != "1":
+            if await self._ami.getVar(channel, Variable.PAUSED) != "1":
                 self.log.warn("{channel} is not paused and stays as it is", channel=channel)
                 return
             await self._ami.mixMonitorMute(channel, True)
-            await self._ami.setVar(channel, SILENT, "1")
+            await self._ami.setVar(channel, Variable.SILENT, "1")
         except AMIError as error:
             self.log.warn(
                 "the recording on {channel} begins in a pause and ends: {error}",

@@ -19,10 +19,9 @@ from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused, no_session
 from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
 from ccdaemon.numbers import Numbers
+from ccdaemon.pbx.dialplan import AgiScript, Variable
+from ccdaemon.switchboard.agi_scripts import begun
 from ccdaemon.switchboard.hand import CallActions, Target
-
-#: The script's path, and the arguments that the dialplan gives: the number and whose key it was.
-PATH, ARGUMENTS = "refer", 2
 
 
 class Referring(CallActions):
@@ -39,13 +38,10 @@ class Referring(CallActions):
     @property
     def scripts(self) -> dict[str, Script]:
         """The script, by the path that the dialplan asks for."""
-        return {PATH: self._refer}
+        return {AgiScript.REFER: self._refer}
 
     async def _refer(self, agi: FastAGIProtocol) -> None:
-        environment = agi.environment
-        assert environment is not None
-        number, by = [*environment.arguments, *([""] * ARGUMENTS)][:ARGUMENTS]
-        channel = environment.get("agi_uniqueid")
+        channel, _, (number, by) = begun(agi, AgiScript.REFER)
         call = self._live.whose(signals.Answered(channel, "", 0))
         leg = _leg(call, by) if call is not None else None
         if call is None or leg is None or leg.sip is None or channel != call.client.channel:
@@ -59,13 +55,13 @@ class Referring(CallActions):
             why = f"transfer by the phone of {leg.sip} to {number} refused: {refused.message}"
             self.log.warn("call_id={call_id} {why}", call_id=call.call_id, why=why)
             self._live.note(call, why)
-            variables = {**self._ringing(call, back), "CC_BACK": ""}
+            variables = {**self._ringing(call, back), Variable.BACK: ""}
         else:
             variables = {**self._ringing(call, target), **self._back(call, leg.sip, target)}
             self._leave_trace(call, leg.sip, target)
-        for name, value in {**variables, "CC_NOBODY": "", "CC_HAND": ""}.items():
+        for name, value in {**variables, Variable.NOBODY: "", Variable.HAND: ""}.items():
             await agi.setVariable(name, value)
-        await agi.setVariable("CC_ROUTE", "dial")
+        await agi.setVariable(Variable.ROUTE, "dial")
 
     async def _target(self, number: str) -> Target:
         """A colleague, if it is the number of one, else whoever has the number outside."""

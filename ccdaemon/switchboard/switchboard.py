@@ -28,6 +28,7 @@ from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
 from ccdaemon.pbx import call_tag
+from ccdaemon.pbx.dialplan import GOES_NOWHERE, Context, Own, Variable
 from ccdaemon.recordings.recordings import relative_path
 from ccdaemon.store.facts import Event, StateFact
 from ccdaemon.store.failures import JournalBroken, JournalFull, KeyTaken, NoLease
@@ -35,11 +36,6 @@ from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.presence import Presence
-
-#: Where the dialplan takes over once the operator has picked up.
-CONTEXT = "ccdaemon-outbound"
-#: Where a phone's call forward ends: a context with nothing to dial.
-NOWHERE = "ccdaemon-nowhere"
 
 #: For an operator who cannot take a call: how its chain ends, and what the CRM is told.
 UNABLE: dict[Status, tuple[Outcome, Code, str]] = {
@@ -250,21 +246,18 @@ class Switchboard:
         try:
             await self._ami.originate(
                 channel=asterisk.operator_channel.replace("{sip}", sip),
-                context=CONTEXT,
+                context=Context.OUTBOUND,
                 exten="s",
                 priority=1,
                 timeout=options.operator_timeout or asterisk.operator_timeout,
                 callerid=f'"{shown_name(self._config, call)}" <{phone}>',
                 channelid=call.anchor,
                 variable={
-                    "__FORWARD_CONTEXT": NOWHERE,
-                    "__TRANSFER_CONTEXT": NOWHERE,
-                    "__CC_RECORDING": self._recording(call),
-                    **({"__CC_STEREO": "1"} if asterisk.stereo else {}),
-                    "CC_DIAL": dialled,
-                    call_tag.VARIABLE: call_tag.write(
-                        phone, call.order_id or "", call.external_key or ""
-                    ),
+                    **GOES_NOWHERE,
+                    Variable.RECORDING.inherited: self._recording(call),
+                    **({Variable.STEREO.inherited: "1"} if asterisk.stereo else {}),
+                    Variable.DIAL: dialled,
+                    Own.TAG: call_tag.write(phone, call.order_id or "", call.external_key or ""),
                     **options.variables(self._config),
                 },
             )

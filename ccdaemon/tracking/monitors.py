@@ -13,10 +13,9 @@ from ccdaemon.ami.ami_actions import AMIActions
 from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import signals
+from ccdaemon.pbx.dialplan import Own
 from ccdaemon.tracking.calls import LiveCalls
 
-#: The variable that says where a channel was begun to be recorded to last.
-FILE = "MIXMONITOR_FILENAME"
 #: As many answers are waited for at a time; what begins meanwhile is read from the log.
 MOST_ASKED = 500
 
@@ -43,7 +42,7 @@ class Monitors:
 
     async def _ask(self, signal: signals.Recorded) -> None:
         try:
-            file = await self._ami.getVar(signal.channel, FILE)
+            file = await self._ami.getVar(signal.channel, Own.RECORDED_TO)
         except AMIError as error:
             self.log.debug("where {of} is recorded to: {error}", of=signal.channel, error=error)
             return

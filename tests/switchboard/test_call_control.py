@@ -304,8 +304,6 @@ class DoneTests(ControlCase):
                 "CC_SHOWN_NUMBER": "380639920000",
                 "CC_BACK": "PJSIP/1000",
                 "CC_BACK_SIP": "1000",
-                "CC_BACK_PHONE": "",
-                "CC_BACK_TIMEOUT": "30",
                 "CC_BACK_NAME": "Order 15",
                 "CC_BACK_NUMBER": "380639920000",
                 "CC_NOBODY": "",

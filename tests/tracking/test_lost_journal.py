@@ -8,7 +8,7 @@ from typing import Any
 from ccdaemon.calls import signals
 from ccdaemon.calls.model import CallView, State
 from ccdaemon.config import parse
-from ccdaemon.pbx import call_tag
+from ccdaemon.pbx.dialplan import Own
 from ccdaemon.store.facts import Event, StateFact
 from ccdaemon.store.records import Chain
 from ccdaemon.store.recovery import GAP
@@ -164,7 +164,7 @@ class LabelTests(LostCase):
         variables: Any = asked["Variable"]
         [label] = [one.partition("=")[2] for one in variables if "userfield" in one]
         self.has_channel(call_id)
-        self.asterisk.variables["PJSIP/1000-1", call_tag.VARIABLE] = label
+        self.asterisk.variables["PJSIP/1000-1", Own.TAG] = label
         self.clock.advance(10)
         await self.anew(15)
         states = await self.states(call_id)
