@@ -76,10 +76,11 @@ from ccdaemon.switchboard.agi_scripts import REFUSAL as AGI_REFUSAL
 from ccdaemon.switchboard.agi_scripts import SETTINGS as AGI_SETTINGS
 from ccdaemon.switchboard.agi_scripts import AgiScripts
 from ccdaemon.switchboard.annotations import Annotations
+from ccdaemon.switchboard.call_actions import CallActions
 from ccdaemon.switchboard.call_control import CallControl
 from ccdaemon.switchboard.playback_log import PlaybackLog
 from ccdaemon.switchboard.recording_pause import RecordingPause
-from ccdaemon.switchboard.referring import Referring
+from ccdaemon.switchboard.refer import ReferScript
 from ccdaemon.switchboard.switchboard import Switchboard
 from ccdaemon.tracking.call_watchdog import CallWatchdog, Longest
 from ccdaemon.tracking.calls import LiveCalls
@@ -254,7 +255,7 @@ class Daemon(MultiService):
             clock,
             wall,
         )
-        hand = (
+        actions = CallActions(
             config,
             self._ami,
             self._live,
@@ -264,8 +265,8 @@ class Daemon(MultiService):
             history.call,
             wall,
         )
-        control = CallControl(*hand)
-        referring = Referring(numbers, *hand)
+        control = CallControl(actions)
+        referring = ReferScript(numbers, actions)
         routing, links = make_routing(
             config,
             reactor,

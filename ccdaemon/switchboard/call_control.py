@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from enum import Enum
 
+from twisted.logger import Logger
+
 from ccdaemon.ami.ami_errors import ActionRefused, AMIError
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.leg import Leg
 from ccdaemon.errors import Code, Refused, no_session
 from ccdaemon.numbers import Number
 from ccdaemon.pbx.dialplan import GOES_NOWHERE, Context, Own, Variable
+from ccdaemon.switchboard.call_actions import CallActions, Gone, Target, channel_of
 from ccdaemon.switchboard.call_phase import (
     CONSULT,
     HOLD,
@@ -23,7 +26,6 @@ from ccdaemon.switchboard.call_phase import (
     is_up,
     wrong_state,
 )
-from ccdaemon.switchboard.hand import CallActions, Gone, Target, channel_of
 
 #: ChanSpy's options: quiet, ending with the operator's channel; and who hears the supervisor.
 SPYING = {"listen": "qES", "whisper": "qESw", "barge": "qESB"}
@@ -48,17 +50,25 @@ class Party(str, Enum):
     CLIENT = "client"
 
 
-class CallControl(CallActions):
-    """What can be done with a live call."""
+class CallControl:
+    """What can be done with a live call.
+
+    :param actions: what all that acts on live calls shares.
+    """
+
+    log = Logger()
+
+    def __init__(self, actions: CallActions) -> None:
+        self._actions = actions
 
     # Ending
 
     async def hangup(self, call_id: int, client: str) -> None:
         """End a call in any phase."""
-        async with self._one_at_a_time(call_id, "hangup") as call:
-            self._live.cancelled(call)
+        async with self._actions.one_at_a_time(call_id, "hangup") as call:
+            self._actions.live.cancelled(call)
             # Before the end is told, which is to say so; a disk that takes nothing holds up no end.
-            traced = self._trace(call, "hangup", client)
+            traced = self._actions.trace(call, "hangup", client)
             try:
                 await self._hang_up_until_gone(call)
             finally:
@@ -69,7 +79,7 @@ class CallControl(CallActions):
             if await self._hang_up_all(call) or call.final:
                 return
             # Asked for, and not born yet.
-            await self._clock.sleep(HANG_UP_AGAIN)
+            await self._actions.clock.sleep(HANG_UP_AGAIN)
         raise Refused(
             Code.ASTERISK_REFUSED, "Asterisk has no channel of this call", call_id=call.call_id
         )
@@ -81,7 +91,7 @@ class CallControl(CallActions):
     async def _hang_up(self, channel: str) -> bool:
         """Hang up a channel; say whether it was there."""
         try:
-            await self._asterisk(self._ami.hangup(channel))
+            await self._actions.ask(self._actions.ami.hangup(channel))
         except Gone:
             return False
         return True
@@ -90,41 +100,43 @@ class CallControl(CallActions):
 
     async def hold(self, call_id: int, client: str) -> None:
         """Let the client hear music, and the operator nothing."""
-        async with self._one_at_a_time(call_id, "hold") as call:
-            phase, operator = await self._with_operator(call, TALK, "put on hold")
+        async with self._actions.one_at_a_time(call_id, "hold") as call:
+            phase, operator = await self._actions.with_operator(call, TALK, "put on hold")
             await self._keep_waiting(phase, operator, HOLD, Context.WAIT)
-            await self._trace(call, "hold", client, sip=operator.sip)
+            await self._actions.trace(call, "hold", client, sip=operator.sip)
 
     async def unhold(self, call_id: int, client: str) -> None:
         """Bring client and operator together again; an operator who has gone is rung anew."""
-        async with self._one_at_a_time(call_id, "unhold") as call:
-            phase = await self._phase(call, (Phase.HELD,), "taken off hold")
+        async with self._actions.one_at_a_time(call_id, "unhold") as call:
+            phase = await self._actions.phase(call, (Phase.HELD,), "taken off hold")
             if phase.operator is not None:
-                await self._set(phase.client, {Variable.HAND: ""})
-                await self._set(phase.operator, {Variable.PEER: phase.client.channel_name})
-                await self._redirect(phase.operator, Context.BRIDGE)
+                await self._actions.set_variables(phase.client, {Variable.HAND: ""})
+                await self._actions.set_variables(
+                    phase.operator, {Variable.PEER: phase.client.channel_name}
+                )
+                await self._actions.redirect(phase.operator, Context.BRIDGE)
             else:
                 target = Target(call.sip, None)
-                await self._refuse_target(target)
-                await self._set(
+                await self._actions.allowed_target(target)
+                await self._actions.set_variables(
                     phase.client,
                     {
-                        **self._ringing(call, target),
+                        **self._actions.ringing(call, target),
                         Variable.HAND: "",
                         Variable.BACK: "",
                         Variable.NOBODY: "hold",
                     },
                 )
-                await self._redirect(phase.client, Context.TRANSFER)
-            await self._trace(call, "unhold", client, sip=call.sip)
+                await self._actions.redirect(phase.client, Context.TRANSFER)
+            await self._actions.trace(call, "unhold", client, sip=call.sip)
 
     async def _keep_waiting(self, phase: CallPhase, operator: Leg, hand: str, context: str) -> None:
         """Put the client on hold and send their operator to ``context``."""
-        await self._set(
+        await self._actions.set_variables(
             phase.client, {Variable.HAND: hand, Variable.WAITING: operator.channel_name}
         )
-        await self._asterisk(
-            self._ami.redirect(
+        await self._actions.ask(
+            self._actions.ami.redirect(
                 channel_of(phase.client),
                 Context.HOLD,
                 "s",
@@ -147,15 +159,15 @@ class CallControl(CallActions):
         """
         target = Target(sip, phone)
         attended = mode is Mode.ATTENDED
-        async with self._one_at_a_time(call_id, "transfer") as call:
+        async with self._actions.one_at_a_time(call_id, "transfer") as call:
             allowed = TALK if attended else (Phase.TALKING, Phase.HELD)
-            phase = await self._phase(call, allowed, "transferred")
-            target = await self._refuse_target(target, call.sip, client, call.anchor)
+            phase = await self._actions.phase(call, allowed, "transferred")
+            target = await self._actions.allowed_target(target, call.sip, client, call.anchor)
             if attended:
                 await self._consult(phase, target)
             else:
                 await self._send_on(phase, target)
-            await self._trace(
+            await self._actions.trace(
                 call,
                 "transfer",
                 client,
@@ -166,9 +178,11 @@ class CallControl(CallActions):
 
     async def _send_on(self, phase: CallPhase, target: Target) -> None:
         call, operator = phase.call, phase.operator
-        back = {**self._back(call, call.sip, target), Variable.NOBODY: ""}
-        await self._set(phase.client, {**back, **self._ringing(call, target), Variable.HAND: ""})
-        await self._redirect(phase.client, Context.TRANSFER)
+        back = {**self._actions.ringing_back(call, call.sip, target), Variable.NOBODY: ""}
+        await self._actions.set_variables(
+            phase.client, {**back, **self._actions.ringing(call, target), Variable.HAND: ""}
+        )
+        await self._actions.redirect(phase.client, Context.TRANSFER)
         if phase.phase is Phase.HELD and operator is not None:
             await self._hang_up(channel_of(operator))
 
@@ -176,28 +190,34 @@ class CallControl(CallActions):
         operator = phase.operator
         assert operator is not None
         peer = {Variable.PEER.inherited: phase.client.channel_name}
-        await self._set(operator, {**self._ringing(phase.call, target), **peer})
+        await self._actions.set_variables(
+            operator, {**self._actions.ringing(phase.call, target), **peer}
+        )
         await self._keep_waiting(phase, operator, CONSULT, Context.CONSULT)
 
     async def transfer_complete(self, call_id: int, client: str) -> None:
         """Let the client talk with whom their operator has spoken to first."""
-        async with self._one_at_a_time(call_id, "transferComplete") as call:
+        async with self._actions.one_at_a_time(call_id, "transferComplete") as call:
             phase, other = await self._consulted(call)
             if not is_up(other) or phase.operator is None:
                 raise wrong_state(call, "is on hold: the phone asked for still rings")
             await self._hang_up(channel_of(phase.operator))
-            await self._trace(call, "transferComplete", client, sip=other.sip, phone=other.phone)
+            await self._actions.trace(
+                call, "transferComplete", client, sip=other.sip, phone=other.phone
+            )
 
     async def transfer_cancel(self, call_id: int, client: str) -> None:
         """Bring the operator back to the client."""
-        async with self._one_at_a_time(call_id, "transferCancel") as call:
+        async with self._actions.one_at_a_time(call_id, "transferCancel") as call:
             _, other = await self._consulted(call)
             await self._hang_up(channel_of(other))
-            await self._trace(call, "transferCancel", client, sip=other.sip, phone=other.phone)
+            await self._actions.trace(
+                call, "transferCancel", client, sip=other.sip, phone=other.phone
+            )
 
     async def _consulted(self, call: Call) -> tuple[CallPhase, Leg]:
         what = "completed or cancelled: no attended transfer is under way"
-        phase = await self._phase(call, (Phase.CONSULTING,), what)
+        phase = await self._actions.phase(call, (Phase.CONSULTING,), what)
         assert phase.other is not None
         return phase, phase.other
 
@@ -206,26 +226,26 @@ class CallControl(CallActions):
     async def mute(self, call_id: int, who: Party, *, on: bool, client: str) -> None:
         """Let what ``who`` (operator, client) says be heard by nobody, or be heard again."""
         method = "mute" if on else "unmute"
-        async with self._one_at_a_time(call_id, method) as call:
-            phase, operator = await self._with_operator(call, TALK, "muted")
+        async with self._actions.one_at_a_time(call_id, method) as call:
+            phase, operator = await self._actions.with_operator(call, TALK, "muted")
             leg = operator if who is Party.OPERATOR else phase.client
             try:
-                await self._set(leg, {Own.MUTE: "on" if on else "off"})
+                await self._actions.set_variables(leg, {Own.MUTE: "on" if on else "off"})
             except Refused as refused:
                 if refused.code is Code.ASTERISK_REFUSED:
                     words = f"{refused.message}; is its module res_mutestream loaded?"
                     raise Refused(refused.code, words, call_id=call_id) from refused
                 raise
-            await self._trace(call, method, client, sip=operator.sip, detail=who.value)
+            await self._actions.trace(call, method, client, sip=operator.sip, detail=who.value)
 
     async def spy(self, call_id: int, sip: str, method: str, client: str) -> None:
         """Ring a supervisor, who listens; by ``method`` the operator or both hear them."""
-        async with self._one_at_a_time(call_id, method) as call:
-            _, operator = await self._with_operator(call, TALK, "listened to")
-            await self._refuse_target(Target(sip, None))
-            asterisk = self._config.asterisk
-            await self._asterisk(
-                self._ami.originate(
+        async with self._actions.one_at_a_time(call_id, method) as call:
+            _, operator = await self._actions.with_operator(call, TALK, "listened to")
+            await self._actions.allowed_target(Target(sip, None))
+            asterisk = self._actions.config.asterisk
+            await self._actions.ask(
+                self._actions.ami.originate(
                     channel=asterisk.operator_channel.replace("{sip}", sip),
                     context=Context.SPY,
                     exten="s",
@@ -239,13 +259,13 @@ class CallControl(CallActions):
                     },
                 )
             )
-            await self._trace(call, method, client, sip=sip)
+            await self._actions.trace(call, method, client, sip=sip)
 
     async def pause_recording(self, call_id: int, *, on: bool, client: str) -> None:
         """Have silence recorded from now on, or what is said again."""
         method = "recordPause" if on else "recordResume"
-        async with self._one_at_a_time(call_id, method) as call:
-            phase = await self._phase(call, THERE, "recorded otherwise")
+        async with self._actions.one_at_a_time(call_id, method) as call:
+            phase = await self._actions.phase(call, THERE, "recorded otherwise")
             legs = [phase.client, *(leg for leg in call.operators if not leg.over)]
             done = [await self._pause_on(leg, on) for leg in legs if leg.channel is not None]
             if not any(done) and not await self._is_recorded_later(phase):
@@ -253,15 +273,17 @@ class CallControl(CallActions):
             # Whoever is rung from now on inherits it from whose channel rings them.
             for leg in legs:
                 if leg.channel is not None:
-                    await self._set(leg, {Variable.PAUSED.inherited: "1" if on else ""})
-            await self._trace(call, method, client)
+                    await self._actions.set_variables(
+                        leg, {Variable.PAUSED.inherited: "1" if on else ""}
+                    )
+            await self._actions.trace(call, method, client)
 
     async def _is_recorded_later(self, phase: CallPhase) -> bool:
         """Whether the client waits for nobody who is there, and whoever comes is recorded."""
         if phase.operator is not None:
             return False
         try:
-            return bool(await self._ami.getVar(channel_of(phase.client), Variable.FOLDER))
+            return bool(await self._actions.ami.getVar(channel_of(phase.client), Variable.FOLDER))
         except ActionRefused as error:
             raise Gone(error.message) from error
         except AMIError as error:
@@ -269,7 +291,7 @@ class CallControl(CallActions):
 
     async def _pause_on(self, leg: Leg, on: bool) -> bool:
         try:
-            await self._ami.mixMonitorMute(channel_of(leg), on)
+            await self._actions.ami.mixMonitorMute(channel_of(leg), on)
         except ActionRefused as error:
             # Its words are the same whether the channel is gone or has no MixMonitor.
             self.log.debug("not recorded: {error}", error=error)

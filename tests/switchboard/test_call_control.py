@@ -11,8 +11,8 @@ from ccdaemon.ami.ami_errors import ActionRefused, ConnectionLost, NotConnected
 from ccdaemon.errors import Code, Refused
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.records import Chain
+from ccdaemon.switchboard.call_actions import KEPT_WITHIN, CallActions
 from ccdaemon.switchboard.call_control import HANG_UP_AGAIN, HANG_UP_TRIES, CallControl, Mode, Party
-from ccdaemon.switchboard.hand import KEPT_WITHIN
 from tests.fake_asterisk import response
 from tests.switchboard.test_switchboard import SwitchboardCase
 
@@ -27,7 +27,7 @@ class ControlCase(SwitchboardCase):
         """Have the control stand beside the switchboard."""
         await super().all_up()
         self.dialled: list[str] = []
-        self.control = CallControl(
+        self.shared = CallActions(
             self.switchboard._config,
             self.asterisk,
             self.live,
@@ -37,6 +37,7 @@ class ControlCase(SwitchboardCase):
             self.past,
             self.wall,
         )
+        self.control = CallControl(self.shared)
 
     async def past(self, call_id: int) -> Chain | None:
         """What the journal has."""
@@ -199,7 +200,7 @@ class RefusedTests(ControlCase):
         await first
         refused = await self.fails(second, Refused)
         self.assertEqual(refused.code, Code.WRONG_STATE)
-        self.assertEqual(self.control._locks, {})
+        self.assertEqual(self.shared._locks, {})
 
 
 class DiskTests(ControlCase):
@@ -214,7 +215,7 @@ class DiskTests(ControlCase):
         self.assertFalse(doing.called)
         self.clock.advance(KEPT_WITHIN)
         await doing
-        self.assertEqual(self.control._locks, {})
+        self.assertEqual(self.shared._locks, {})
 
     async def test_one_that_takes_it_late(self) -> None:
         """It is kept all the same."""
@@ -247,7 +248,7 @@ class DiskTests(ControlCase):
                 self.assertEqual(refused.code, Code.NOT_READY)
                 self.assertIn(str(error), str(refused))
                 self.assertTrue(self.sent("Setvar") or self.sent("Hangup"))
-        self.assertEqual(self.control._locks, {})
+        self.assertEqual(self.shared._locks, {})
 
 
 class DoneTests(ControlCase):

@@ -1,6 +1,6 @@
 """What every hand on a live call needs: to find out where it stands, to refuse, to ask Asterisk.
 
-One at a time for each call. Knows no use case; those are in ``control``.
+One at a time for each call. Knows no use case; those are in ``call_control`` and ``refer``.
 """
 
 from __future__ import annotations
@@ -93,18 +93,18 @@ class CallActions:
         past: Callable[[int], Awaitable[Chain | None]],
         clock: WallClock,
     ) -> None:
-        self._config = config
-        self._ami = ami
-        self._live = live
-        self._presence = presence
+        self.config = config
+        self.ami = ami
+        self.live = live
+        self.presence = presence
         self._switchboard = switchboard
         self._trunks = trunks
         self._past = past
-        self._clock = clock
+        self.clock = clock
         self._locks: dict[int, DeferredLock] = {}
 
     @asynccontextmanager
-    async def _one_at_a_time(self, call_id: int, action: str) -> Any:
+    async def one_at_a_time(self, call_id: int, action: str) -> Any:
         """The live call, for nobody else meanwhile.
 
         :param action: what is to be done to it.
@@ -114,7 +114,7 @@ class CallActions:
         lock = self._locks.setdefault(call_id, DeferredLock())
         await lock.acquire()
         try:
-            call = self._live.call(call_id)
+            call = self.live.call(call_id)
             if call is None or call.final:
                 await self._refuse_past(call_id)
             check_actions(call_id, action, call.actions)
@@ -140,22 +140,22 @@ class CallActions:
             state=past.call.state.value,
         )
 
-    async def _phase(self, call: Call, allowed: Collection[Phase], what: str) -> CallPhase:
+    async def phase(self, call: Call, allowed: Collection[Phase], what: str) -> CallPhase:
         try:
-            phase = await phase_of(self._ami, call)
+            phase = await phase_of(self.ami, call)
         except AMIError as error:
             raise no_session() from error
         phase.need(allowed, what)
         return phase
 
-    async def _with_operator(
+    async def with_operator(
         self, call: Call, allowed: Collection[Phase], what: str
     ) -> tuple[CallPhase, Leg]:
-        phase = await self._phase(call, allowed, what)
+        phase = await self.phase(call, allowed, what)
         assert phase.operator is not None
         return phase, phase.operator
 
-    async def _refuse_target(
+    async def allowed_target(
         self,
         target: Target,
         sip: str | None = None,
@@ -174,28 +174,28 @@ class CallActions:
         if target.sip is None:
             raise Refused(Code.OPERATOR_OFFLINE, "there is no operator to ring", field="sip")
         try:
-            status = await self._presence.status(target.sip)
+            status = await self.presence.status(target.sip)
         except AMIError as error:
             raise no_session() from error
         if status is None:
             raise operator_unknown(target.sip)
-        if self._live.of_operator(target.sip) is not None:
+        if self.live.of_operator(target.sip) is not None:
             status = Status.INUSE
         if status in UNABLE:
             _, code, words = UNABLE[status]
             raise Refused(code, words.format(target.sip), field="sip")
         return target
 
-    def _ringing(self, call: Call, target: Target) -> dict[str, str]:
+    def ringing(self, call: Call, target: Target) -> dict[str, str]:
         """The variables that tell the dialplan whom to ring, and what they are shown."""
-        asterisk = self._config.asterisk
+        asterisk = self.config.asterisk
         if target.sip is not None:
             return {
                 Variable.TO: asterisk.operator_channel.replace("{sip}", target.sip),
                 Variable.TO_SIP: target.sip,
                 Variable.TO_PHONE: "",
                 Variable.TO_TIMEOUT: str(asterisk.operator_timeout),
-                Variable.SHOWN_NAME: shown_name(self._config, call),
+                Variable.SHOWN_NAME: shown_name(self.config, call),
                 Variable.SHOWN_NUMBER: call.phone,
             }
         assert target.phone is not None
@@ -209,23 +209,23 @@ class CallActions:
             Variable.SHOWN_NUMBER: asterisk.caller_id,
         }
 
-    def _back(self, call: Call, sip: str | None, target: Target) -> dict[str, str]:
+    def ringing_back(self, call: Call, sip: str | None, target: Target) -> dict[str, str]:
         """The variables that tell the dialplan to ring ``sip`` if the target is not had."""
         if sip is None or sip == target.sip:
             return {Variable.BACK: ""}
-        again = self._ringing(call, Target(sip, None))
+        again = self.ringing(call, Target(sip, None))
         return {back: again[to] for to, back in BACK.items()}
 
-    async def _set(self, leg: Leg, variables: Mapping[str, str]) -> None:
+    async def set_variables(self, leg: Leg, variables: Mapping[str, str]) -> None:
         channel = channel_of(leg)
-        await self._asterisk(
-            *(self._ami.setVar(channel, name, value) for name, value in variables.items())
+        await self.ask(
+            *(self.ami.setVar(channel, name, value) for name, value in variables.items())
         )
 
-    async def _redirect(self, leg: Leg, context: str) -> None:
-        await self._asterisk(self._ami.redirect(channel_of(leg), context, "s", 1))
+    async def redirect(self, leg: Leg, context: str) -> None:
+        await self.ask(self.ami.redirect(channel_of(leg), context, "s", 1))
 
-    async def _asterisk(self, *asked: Deferred[Any]) -> Sequence[Any]:
+    async def ask(self, *asked: Deferred[Any]) -> Sequence[Any]:
         """Wait for actions.
 
         :raises Gone: if a channel is not there any more.
@@ -246,7 +246,7 @@ class CallActions:
             raise
         return answers
 
-    def _trace(
+    def trace(
         self, call: Call, method: str, client: str, **concerned: str | None
     ) -> Deferred[None]:
         """Begin to leave a trace of what is being done; it is waited for no longer than bounded.
@@ -255,10 +255,10 @@ class CallActions:
 
         :returns: fails with ``Refused``, ``not_ready``, if it will not be kept at all.
         """
-        date = int(self._clock.seconds() * 1000)
+        date = int(self.clock.seconds() * 1000)
         action = Action(call.call_id, date, method, client, **concerned)
         waited: Deferred[None] = Deferred()
-        timer = self._clock.callLater(KEPT_WITHIN, waited.callback, None)
+        timer = self.clock.callLater(KEPT_WITHIN, waited.callback, None)
 
         def settled(result: object) -> None:
             failure = result if isinstance(result, Failure) else None
@@ -280,7 +280,7 @@ class CallActions:
             else:
                 waited.errback(failure)
 
-        self._live.done(action).addBoth(settled)
+        self.live.done(action).addBoth(settled)
         return waited
 
 

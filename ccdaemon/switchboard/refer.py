@@ -8,9 +8,8 @@ the dialplan rings the operator, too.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.calls import signals
@@ -21,18 +20,20 @@ from ccdaemon.fastagi.agi_server import FastAGIProtocol, Script
 from ccdaemon.numbers import Numbers
 from ccdaemon.pbx.dialplan import AgiScript, Variable
 from ccdaemon.switchboard.agi_scripts import begun
-from ccdaemon.switchboard.hand import CallActions, Target
+from ccdaemon.switchboard.call_actions import CallActions, Target
 
 
-class Referring(CallActions):
+class ReferScript:
     """Sends clients on whom a phone transfers.
 
     :param numbers: what a number means.
-    :param hand: as ``CallActions`` takes them.
+    :param actions: what all that acts on live calls shares.
     """
 
-    def __init__(self, numbers: Numbers, *hand: Any) -> None:
-        super().__init__(*hand)
+    log = Logger()
+
+    def __init__(self, numbers: Numbers, actions: CallActions) -> None:
+        self._actions = actions
         self._numbers = numbers
 
     @property
@@ -42,7 +43,7 @@ class Referring(CallActions):
 
     async def _refer(self, agi: FastAGIProtocol) -> None:
         channel, _, (number, by) = begun(agi, AgiScript.REFER)
-        call = self._live.whose(signals.Answered(channel, "", 0))
+        call = self._actions.live.whose(signals.Answered(channel, "", 0))
         leg = _leg(call, by) if call is not None else None
         if call is None or leg is None or leg.sip is None or channel != call.client.channel:
             self.log.warn("{by} refers nobody's client to {number}", by=by, number=number)
@@ -50,14 +51,17 @@ class Referring(CallActions):
         back = Target(leg.sip, None)
         try:
             target = await self._target(number)
-            target = await self._refuse_target(target, leg.sip, anchor=call.anchor)
+            target = await self._actions.allowed_target(target, leg.sip, anchor=call.anchor)
         except Refused as refused:
             why = f"transfer by the phone of {leg.sip} to {number} refused: {refused.message}"
             self.log.warn("call_id={call_id} {why}", call_id=call.call_id, why=why)
-            self._live.note(call, why)
-            variables = {**self._ringing(call, back), Variable.BACK: ""}
+            self._actions.live.note(call, why)
+            variables = {**self._actions.ringing(call, back), Variable.BACK: ""}
         else:
-            variables = {**self._ringing(call, target), **self._back(call, leg.sip, target)}
+            variables = {
+                **self._actions.ringing(call, target),
+                **self._actions.ringing_back(call, leg.sip, target),
+            }
             self._leave_trace(call, leg.sip, target)
         for name, value in {**variables, Variable.NOBODY: "", Variable.HAND: ""}.items():
             await agi.setVariable(name, value)
@@ -65,10 +69,10 @@ class Referring(CallActions):
 
     async def _target(self, number: str) -> Target:
         """A colleague, if it is the number of one, else whoever has the number outside."""
-        asterisk = self._config.asterisk
+        asterisk = self._actions.config.asterisk
         if asterisk.operator_pattern.matches(number):
             try:
-                if await self._presence.status(number) is not None:
+                if await self._actions.presence.status(number) is not None:
                     return Target(number, None)
             except AMIError as error:
                 raise no_session() from error
@@ -81,7 +85,9 @@ class Referring(CallActions):
     def _leave_trace(self, call: Call, sip: str, target: Target) -> Deferred[None]:
         phone = target.phone.form if target.phone is not None else None
         by = f"the phone of {sip}"
-        traced = self._trace(call, "transfer", by, sip=target.sip, phone=phone, detail="blind")
+        traced = self._actions.trace(
+            call, "transfer", by, sip=target.sip, phone=phone, detail="blind"
+        )
         # Nobody waits for it: the client's next phone is to ring at once.
         return traced.addErrback(lambda failure: failure.trap(Refused) and None)
 
