@@ -37,6 +37,7 @@ from ccdaemon.api.rendering import Format, render
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.config.validators import with_backlog
+from ccdaemon.consumers.shipper import Shipper
 from ccdaemon.consumers.webhooks.sender import sender
 from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
@@ -69,9 +70,9 @@ from ccdaemon.store.history import History
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.pg_address import Address, look_up
 from ccdaemon.store.postgres import Database
+from ccdaemon.store.read_barrier import ReadBarrier
 from ccdaemon.store.removals import Removals
 from ccdaemon.store.renumbering import Renumbering
-from ccdaemon.store.shipper import Shipper
 from ccdaemon.switchboard.agi_scripts import REFUSAL as AGI_REFUSAL
 from ccdaemon.switchboard.agi_scripts import SETTINGS as AGI_SETTINGS
 from ccdaemon.switchboard.agi_scripts import AgiScripts
@@ -162,8 +163,9 @@ class Daemon(MultiService):
         self._journal = Journal(reactor, clock, wall, config.state_dir)
         database = Database(reactor, clock, wall, address, partial(names.run, look_up))
         tenancy = AsteriskLock(asterisk.host, asterisk.port)
-        self._shipper = shipper = Shipper(clock, wall, self._journal, database, tenancy)
-        history = History(clock, wall, self._journal, database, shipper)
+        self._barrier = barrier = ReadBarrier(clock, database)
+        shipper = Shipper(clock, wall, self._journal, database, tenancy, barrier)
+        history = History(clock, wall, self._journal, database, barrier)
         mp3 = Mp3Cache(config.state_dir / "mp3", threads.run)
         webhooks = Webhooks(
             reactor,
@@ -193,7 +195,7 @@ class Daemon(MultiService):
         )
         retention = Retention(
             config.retention,
-            Removals(self._journal, database, shipper),
+            Removals(self._journal, database, barrier),
             files,
             webhooks.forget,
             recordings.forget,
@@ -409,7 +411,7 @@ class Daemon(MultiService):
             raise SystemExit(f"ccdaemon cannot start: {error}") from error
 
     async def _begin(self) -> None:
-        asking = self._shipper.when_oriented()
+        asking = self._barrier.when_asked()
         await asking.addTimeout(ASKED_WITHIN, self._reactor, lambda result, _: None)
         self._journal.hold(None)
         if not self._journal.begun:

@@ -19,6 +19,7 @@ from ccdaemon.ami.ami_errors import ConnectionLost
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config, parse
+from ccdaemon.consumers.shipper import Shipper
 from ccdaemon.service import Threads, make_service
 from ccdaemon.store.asterisk_lock import HeldBy
 from ccdaemon.store.journal_file import StateDirLock
@@ -149,7 +150,7 @@ class AskingTests(ServiceCase):
         """Once it has said what it has, the journal is read, and takes what comes."""
         journal = self.beginning()
         self.assertEqual((journal.held, journal.asked), ("held", []))
-        [waiting] = self.daemon._shipper._orienting
+        [waiting] = self.daemon._barrier._asked
         waiting.callback(None)
         self.assertEqual((journal.held, journal.asked), (None, ["when_begun"]))
 
@@ -160,7 +161,7 @@ class AskingTests(ServiceCase):
         self.assertEqual((journal.held, journal.asked), ("held", []))
         self.reactor.advance(0.2)
         self.assertEqual((journal.held, journal.asked), (None, ["when_begun"]))
-        self.assertEqual([], self.daemon._shipper._orienting)
+        self.assertEqual([], self.daemon._barrier._asked)
 
     def test_nothing_is_told_before(self) -> None:
         """From the start on until then the journal takes nothing."""
@@ -176,7 +177,8 @@ class ClockTests(ServiceCase):
     def test_a_new_journal_is_founded_by_the_wall(self) -> None:
         """The calls of the last day are taken back: the reactor's seconds are no date."""
         daemon = make_service(self.config(), self.reactor)
-        self.assertIsInstance(daemon._shipper._wall, WallClock)
+        (shipper,) = (part for part in daemon if isinstance(part, Shipper))
+        self.assertIsInstance(shipper._wall, WallClock)
 
 
 class SessionTests(ServiceCase):

@@ -6,13 +6,15 @@ One function for each part; names and words stand in tables.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ccdaemon import __version__
 from ccdaemon.ami.ami_client import AMIClient
+from ccdaemon.consumers.consumer import ConsumerHealth
+from ccdaemon.consumers.shipper import Shipper
 from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.health import Condition, Watch
@@ -22,7 +24,6 @@ from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.retention import Retention
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.store.journal import Journal
-from ccdaemon.store.shipper import Shipper
 from ccdaemon.tracking.call_watchdog import CallWatchdog
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
@@ -169,7 +170,29 @@ def of_history(journal: Journal, shipper: Shipper) -> Read:
         yield gauge("journal_head", "The newest event", health.head)
         yield gauge("journal_numbers_left", "Call numbers left", health.numbers_left)
         yield gauge("postgres_backlog", "Events that Postgres does not have yet", shipped.backlog)
-        yield gauge("postgres_aside", "Facts that Postgres refused", shipped.quarantined)
+        yield gauge("postgres_aside", "Facts that Postgres refused", shipped.dead_letters)
+
+    return read
+
+
+#: What each consumer of the log shows.
+_CONSUMER = {
+    "checkpoint": "The event up to which everything is taken",
+    "backlog": "Events that are not taken yet",
+    "behind": "For how many seconds the oldest of them has waited",
+    "dead_letters": "Events that were passed over",
+}
+
+
+def of_consumers(consumers: Callable[[], Sequence[ConsumerHealth]]) -> Read:
+    """How far each consumer of the log is."""
+
+    def read() -> Iterable[Metric]:
+        each = consumers()
+        for what, about in _CONSUMER.items():
+            values = {(one.name,): float(getattr(one, what)) for one in each}
+            unit = "_seconds" if what == "behind" else ""
+            yield gauges(f"consumer_{what}{unit}", about, ["consumer"], values)
 
     return read
 
@@ -185,7 +208,7 @@ def of_webhooks(webhooks: Webhooks) -> Read:
         about = "Events of the journal that webhooks have not taken yet"
         yield gauge("webhooks_unread", about, reading.backlog)
         about = "Events of the last day of which no message could be made"
-        yield gauge("webhooks_dead_letters", about, reading.dead)
+        yield gauge("webhooks_dead_letters", about, reading.dead_letters)
         yield gauges("webhook_backlog", "Deliveries that wait", one, backlog)
         failing = {n: float(h.failing_since is not None) for n, h in each.items()}
         yield gauges("webhook_failing", "1: no attempt succeeds", one, failing)

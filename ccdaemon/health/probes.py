@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from twisted.internet.interfaces import IReactorTime
-
 from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.clocks import WallClock
+from ccdaemon.consumers.consumer import ConsumerHealth
+from ccdaemon.consumers.shipper import Shipper
 from ccdaemon.consumers.webhooks.webhooks import WebhookHealth, Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.disk import FolderWatch
 from ccdaemon.health.health import Condition, Probe, Seen
 from ccdaemon.store.journal import WAITING, Journal
 from ccdaemon.store.postgres import Database
-from ccdaemon.store.shipper import Shipper
 from ccdaemon.tracking.calls import LiveCalls
 
 OK, DEGRADED, FAILING = Condition
@@ -88,39 +87,26 @@ def calls(live: LiveCalls, wall: WallClock) -> Probe:
     return probe
 
 
-class Lag:
-    """For how long a reader of the journal has not been at its end."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._since: float | None = None
-
-    def seconds(self, backlog: int) -> float:
-        """Give the seconds, from how many events it is behind now."""
-        now = self._clock.seconds()
-        if backlog <= 0:
-            self._since = None
-            return 0.0
-        if self._since is None:
-            self._since = now
-        return max(now - self._since, 0.0)
+def far_behind(consumer: ConsumerHealth) -> bool:
+    """Whether a consumer of the log is farther behind than it should be."""
+    return consumer.backlog > BEHIND_EVENTS or consumer.behind > BEHIND_SECONDS
 
 
-def postgres(database: Database, shipper: Shipper, clock: IReactorTime) -> Probe:
+def postgres(database: Database, shipper: Shipper) -> Probe:
     """Postgres, and what is not there yet. While it is away calls go on."""
-    lag = Lag(clock)
 
     def probe() -> Seen:
         shipped = shipper.health
-        behind = lag.seconds(shipped.backlog)
-        how_far = (shipped.backlog, round(behind, 1))
+        how_far = (shipped.backlog, round(shipped.behind, 1))
         if not database.up:
             why = database.health.last_error or "not connected yet"
             return Seen(FAILING, f"cannot be asked: {why}", *how_far)
-        if shipped.quarantined:
-            words = f"{shipped.quarantined} facts were refused and are kept in the journal"
-            return Seen(DEGRADED, f"{words}: {shipped.last_error}", *how_far)
-        if shipped.backlog > BEHIND_EVENTS or behind > BEHIND_SECONDS:
+        if shipped.dead_letters:
+            words = f"{shipped.dead_letters} facts were refused and are kept in the journal"
+            if shipped.last_dead_letter is not None:
+                words += f": {shipped.last_dead_letter}"
+            return Seen(DEGRADED, words, *how_far)
+        if far_behind(shipped):
             return Seen(DEGRADED, f"{shipped.backlog} events behind", *how_far)
         return Seen(OK, None, *how_far)
 
@@ -153,29 +139,28 @@ def recordings(folder: FolderWatch, needed_by: Sequence[str] = ()) -> Probe:
     return probe
 
 
-def webhooks(sent: Webhooks, clock: IReactorTime, wall: WallClock) -> Probe:
-    """All webhooks together, and the reader that serves them; the words name what is wrong."""
-    lag = Lag(clock)
+def webhooks(sent: Webhooks, wall: WallClock) -> Probe:
+    """All webhooks together, and the consumer that serves them; the words name what is wrong."""
 
     def probe() -> Seen:
         each: Sequence[WebhookHealth] = sent.health
         oldest = min((one.oldest for one in each if one.oldest is not None), default=None)
         now = wall.seconds() * 1000
         reading = sent.reading
-        unread = lag.seconds(reading.backlog)
         behind = max(now - oldest, 0) / 1000 if oldest is not None else 0.0
         waiting = sum(one.backlog for one in each) + reading.backlog
-        how_far = (waiting, round(max(behind, unread), 1))
+        how_far = (waiting, round(max(behind, reading.behind), 1))
         if sent.broken is not None:
             return Seen(FAILING, sent.broken, *how_far)
         wrong = [words for one in each if (words := _wrong(one))]
         if reading.trouble is not None:
             wrong.append(f"the journal cannot be read on: {reading.trouble}")
-        elif reading.backlog > BEHIND_EVENTS or unread > BEHIND_SECONDS:
+        elif far_behind(reading):
             wrong.append(f"the journal is read {reading.backlog} events behind")
-        if reading.dead:
-            why = f", the last one {reading.last_dead}" if reading.last_dead else ""
-            wrong.append(f"{reading.dead} events of the last day could not be told{why}")
+        if reading.dead_letters:
+            last = reading.last_dead_letter
+            why = f", the last one {last}" if last else ""
+            wrong.append(f"{reading.dead_letters} events of the last day could not be told{why}")
         return Seen(DEGRADED if wrong else OK, "; ".join(wrong) or None, *how_far)
 
     return probe

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
+from ccdaemon.consumers.shipper import Shipper
 from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health import collectors, probes
@@ -24,7 +25,6 @@ from ccdaemon.recordings.retention import Retention
 from ccdaemon.routing.counters import RoutingCounters
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.postgres import Database
-from ccdaemon.store.shipper import Shipper
 from ccdaemon.tracking.call_watchdog import CallWatchdog
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
@@ -77,8 +77,8 @@ class Observing(MultiService):
             "journal": probes.journal(parts.journal, state),
             "fastagi": probes.fastagi(parts.agi),
             "calls": probes.calls(parts.live, wall),
-            "postgres": probes.postgres(parts.database, parts.shipper, clock),
-            "webhooks": probes.webhooks(parts.webhooks, clock, wall),
+            "postgres": probes.postgres(parts.database, parts.shipper),
+            "webhooks": probes.webhooks(parts.webhooks, wall),
         }
         folders = [state]
         if config.asterisk.record:
@@ -95,6 +95,7 @@ class Observing(MultiService):
                 collectors.of_asterisk(parts.ami, parts.agi, parts.channel_log),
                 collectors.of_history(parts.journal, parts.shipper),
                 collectors.of_webhooks(parts.webhooks),
+                collectors.of_consumers(lambda: (parts.shipper.health, *parts.webhooks.consumers)),
                 collectors.of_routing(parts.routing),
                 collectors.of_limits(parts.alarms),
                 collectors.of_retention(parts.retention),

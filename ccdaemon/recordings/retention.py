@@ -21,8 +21,8 @@ from ccdaemon.recordings.recordings import recordings_of
 from ccdaemon.recordings.removal import RecordingFiles
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.postgres import DatabaseDown
+from ccdaemon.store.read_barrier import Behind
 from ccdaemon.store.removals import Recorded, Removals
-from ccdaemon.store.shipper import Behind
 
 #: Seconds after the start until what is due is removed first, and between two times.
 FIRST, EVERY = 60.0, 3600.0

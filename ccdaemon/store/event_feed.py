@@ -21,7 +21,7 @@ from ccdaemon.store.failures import BelowLowWatermark
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.postgres import Database, DatabaseDown
 from ccdaemon.store.queries import Queries
-from ccdaemon.store.recent_events import RecentEvents
+from ccdaemon.store.read_barrier import ReadBarrier
 from ccdaemon.store.records import (
     STATES_ALONE,
     EventKind,
@@ -31,7 +31,6 @@ from ccdaemon.store.records import (
     RecordRow,
     StateRow,
 )
-from ccdaemon.store.shipper import Shipper
 
 #: Seconds that an answer out of Postgres waits until the shipper has got there.
 BARRIER = 3.0
@@ -62,22 +61,21 @@ class EventFeed:
         wall: WallClock,
         journal: Journal,
         database: Database,
-        shipper: Shipper,
+        barrier: ReadBarrier,
         queries: Queries,
     ) -> None:
         self._clock = clock
         self._wall = wall
         self._journal = journal
         self._database = database
-        self._shipper = shipper
+        self._barrier = barrier
         self._queries = queries
-        self._recent = RecentEvents()
         self._changed: dict[Deferred[None], frozenset[EventKind]] = {}
         self._nodes: dict[str, int] = {}
         self._nodes_as_of = (0, 0)
         self._notes = 0
         journal.subscribe(self._hear)
-        shipper.subscribe(self._hear_others)
+        barrier.subscribe(self._hear_others)
 
     async def after(
         self,
@@ -146,12 +144,12 @@ class EventFeed:
             try:
                 if checkpoint < self._journal.low_watermark:
                     # All of it: an order that was just attached is put to what is older, too.
-                    await self._shipper.passed(self._journal.high_watermark, BARRIER)
-                    mine, upto = self._journal.node, self._shipper.checkpoint
+                    await self._barrier.passed(self._journal.high_watermark, BARRIER)
+                    mine, upto = self._journal.node, self._barrier.checkpoint
                     more, checkpoint = await self._search(
                         mine, checkpoint, upto, room, filter, kinds, until
                     )
-                elif events := await self._events(checkpoint, max(room, 100)):
+                elif events := await self._journal.after(checkpoint, max(room, 100)):
                     more, checkpoint = await self._pick(events, room, filter, kinds)
                 else:
                     break
@@ -161,13 +159,6 @@ class EventFeed:
             if self._clock.seconds() > until:
                 break
         return rows, checkpoint
-
-    async def _events(self, checkpoint: int, limit: int) -> list[Event]:
-        held = self._recent.after(checkpoint, limit)
-        # The tail hears of what is committed a moment after those who had it committed.
-        if held is None or self._recent.newest < self._journal.high_watermark:
-            return await self._journal.after(checkpoint, limit)
-        return held
 
     async def _pick(
         self, events: Sequence[Event], room: int, filter: Filter, kinds: frozenset[EventKind]
@@ -240,7 +231,6 @@ class EventFeed:
         self._changed.pop(waiting, None)
 
     def _hear(self, events: Sequence[Event]) -> None:
-        self._recent.hear(events)
         kinds = (_KIND_OF.get(type(event.fact)) for event in events)
         self._fire(frozenset(kind for kind in kinds if kind is not None))
 
@@ -256,7 +246,7 @@ class EventFeed:
 
     async def _call(self, call_id: int) -> CallView | None:
         """The call of a recording, as it was told last."""
-        view = self._recent.view(call_id)
+        view = self._journal.newest_view(call_id)
         if view is not None:
             return view
         chain = await self._journal.chain(call_id) or await self._queries.call(call_id)

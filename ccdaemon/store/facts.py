@@ -6,7 +6,8 @@ the journal and a daemon that knows more fields still reads an older one. Knows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
@@ -105,12 +106,29 @@ Fact = StateFact | OperatorFact | RecordFact | ActionFact
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands in the file where a fact should: readers pass over it."""
+
+    reason: str
+    opens = False
+    call_id = None
+    date = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
-    """A fact with its place in the journal; ids grow, and are never used twice."""
+    """A fact with its place in the journal; ids grow, and are never used twice.
+
+    ``body`` is its spelling, where it is at hand: what has just been appended is not spelled
+    once more.
+    """
 
     event_id: int
-    fact: Fact
+    fact: Fact | Unreadable
+    body: bytes | None = field(default=None, compare=False, repr=False)
 
+
+T = TypeVar("T")
 
 _KIND: dict[type, str] = {
     StateFact: "state",
@@ -138,9 +156,47 @@ def encode(fact: Fact) -> tuple[str, bytes]:
     return kind_of(fact), _encoder.encode(fact)
 
 
+def spelled(event: Event) -> tuple[str, bytes]:
+    """The kind and the body of an event, as :func:`encode` gives them.
+
+    :raise ValueError: if it is of no fact that can be read.
+    """
+    if isinstance(event.fact, Unreadable):
+        raise ValueError(event.fact.reason)
+    if event.body is not None:
+        return kind_of(event.fact), event.body
+    return encode(event.fact)
+
+
+def without_surrogates(fact: T) -> T:
+    """The same fact with a question mark for each half of a surrogate pair in its texts.
+
+    A phone's name may hold one, and no UTF-8 spells it.
+    """
+
+    def clean(value: object) -> object:
+        if isinstance(value, str):
+            return value.encode("utf-8", "replace").decode()
+        if isinstance(value, dict):
+            return {key: clean(item) for key, item in value.items()}
+        return [clean(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return msgspec.convert(clean(msgspec.to_builtins(fact)), type(fact))
+
+
 def decode(kind: str, body: bytes) -> Fact:
     """Read a fact as :func:`encode` spelled it.
 
     :raise msgspec.ValidationError: if the body lacks a field.
     """
     return _DECODER[kind].decode(body)
+
+
+def readable(kind: str, body: bytes) -> Fact | Unreadable:
+    """Read a fact, or say why it cannot be read: one bad row stops no reader."""
+    try:
+        return decode(kind, body)
+    except KeyError:
+        return Unreadable(f"facts of the kind {kind!r} are not known here")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return Unreadable(f"it cannot be read: {error}")

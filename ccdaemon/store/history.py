@@ -22,6 +22,7 @@ from ccdaemon.store.failures import JournalBroken
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.postgres import Database, DatabaseDown
 from ccdaemon.store.queries import LISTENED, MISSED, OPERATORS, RECORDS, STATES, Queries
+from ccdaemon.store.read_barrier import Behind, ReadBarrier
 from ccdaemon.store.records import (
     STATES_ALONE,
     ActionRow,
@@ -35,7 +36,6 @@ from ccdaemon.store.records import (
     RecordRow,
     StateRow,
 )
-from ccdaemon.store.shipper import Behind, Shipper
 
 T = TypeVar("T")
 
@@ -59,13 +59,13 @@ class History:
         wall: WallClock,
         journal: Journal,
         database: Database,
-        shipper: Shipper,
+        barrier: ReadBarrier,
     ) -> None:
         self._clock = clock
         self._journal = journal
-        self._shipper = shipper
+        self._barrier = barrier
         self._queries = Queries(database)
-        self._feed = EventFeed(clock, wall, journal, database, shipper, self._queries)
+        self._feed = EventFeed(clock, wall, journal, database, barrier, self._queries)
 
     async def call(self, call_id: int, within: float = DEADLINE) -> Chain | None:
         """A call's whole chain; None if there is no such call.
@@ -104,7 +104,7 @@ class History:
 
     async def _last_operator(self, phone: str) -> str | None:
         # What is not in Postgres yet is newer than all that is; so it waits for no barrier.
-        newest = await self._journal.last_operator(phone, self._shipper.checkpoint)
+        newest = await self._journal.last_operator(phone, self._barrier.checkpoint)
         return newest or await self._queries.last_operator(phone)
 
     async def order_chains(self, order_id: str, filter: Filter) -> list[Chain]:
@@ -186,7 +186,7 @@ class History:
     async def _behind_barrier(self, ask: Callable[[], Awaitable[T]]) -> T:
         # What operators do is shown from memory before it is committed.
         await self._journal.settled()
-        await self._shipper.passed(self._journal.high_watermark, BARRIER)
+        await self._barrier.passed(self._journal.high_watermark, BARRIER)
         return await ask()
 
     async def _answered(self, asked: Coroutine[Any, Any, T], within: float = DEADLINE) -> T:

@@ -20,22 +20,18 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReac
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ccdaemon.calls.model import CallView
 from ccdaemon.clocks import WallClock
+from ccdaemon.store import journal_reads as reads
 from ccdaemon.store import journal_writes as writes
 from ccdaemon.store.call_ids import IdAllocator
 from ccdaemon.store.facts import Event, Fact, StateFact
 from ccdaemon.store.failures import JournalBroken, JournalDamaged, JournalFull, JournalTorn
-from ccdaemon.store.group_commit import RETRY, WINDOW, GroupCommit
-from ccdaemon.store.journal_file import (
-    NAME,
-    Contents,
-    StateDirLock,
-    connect,
-    prepare,
-    quarantine_file,
-)
+from ccdaemon.store.group_commit import RETRY, WINDOW
+from ccdaemon.store.journal_file import NAME, Contents, StateDirLock, prepare
 from ccdaemon.store.journal_founding import JournalFounding
 from ccdaemon.store.journal_reading import JournalReading
+from ccdaemon.store.sqlite_file import SqliteFile, quarantine_file
 
 Listener = Callable[[Sequence[Event]], None]
 
@@ -102,23 +98,24 @@ class Journal(JournalReading, JournalFounding, Service):
         waiting: int = WAITING,
         drain: float = DRAIN,
     ) -> None:
-        super().__init__(reactor, state_dir / NAME)
+        file = SqliteFile(
+            reactor,
+            state_dir / NAME,
+            "journal",
+            probe=writes.probe,
+            writability_changed=self._writability_changed,
+            settled=self._notify,
+            window=window,
+            retry=retry,
+        )
+        JournalReading.__init__(self, file)
+        JournalFounding.__init__(self, file)
+        self._path = file.path
         self._clock = clock
         self._wall = wall
         self._lock = StateDirLock(state_dir)
         self._limit = waiting
         self._drain = drain
-        writer = GroupCommit(
-            reactor,
-            self._path,
-            connect,
-            writes.probe,
-            self._writability_changed,
-            self._notify,
-            window=window,
-            retry=retry,
-        )
-        JournalFounding.__init__(self, writer)
         self.observe: Callable[[float], None] = lambda _: None
         self._listeners: list[Listener] = []
         self._fresh: list[Event] = []
@@ -155,8 +152,7 @@ class Journal(JournalReading, JournalFounding, Service):
         self._is_begun = contents.begun
         self._leases = IdAllocator(contents.leases, contents.top)
         self._broken = None
-        self._writer.start()
-        self._start_reading()
+        self._sqlite.start()
         self._pruning = self._clock.callLater(PRUNE_EVERY, self._prune)
         super().startService()  # type: ignore[no-untyped-call]
 
@@ -182,16 +178,17 @@ class Journal(JournalReading, JournalFounding, Service):
 
     async def _close(self) -> None:
         self._broken = "the daemon is stopping"
+        self._give_up_postponed(JournalBroken(self._broken))
         if self._pruning is not None and self._pruning.active():
             self._pruning.cancel()
-        self._writer.submit(writes.end).addErrback(lambda _: None)
+        self._sqlite.write(writes.end).addErrback(lambda _: None)
         try:
-            await self._writer.stop().addTimeout(self._drain, self._clock)
+            await self._sqlite.stop_writing().addTimeout(self._drain, self._clock)
         except TimeoutError:
             self._log.error(
                 "the journal was left with {waiting} facts unwritten", waiting=self._waiting
             )
-        await self._stop_reading()
+        await self._sqlite.stop_reading()
         self._lock.release()
 
     # Writing
@@ -200,22 +197,27 @@ class Journal(JournalReading, JournalFounding, Service):
         """Write facts, all or none, in the order of the calls of this method.
 
         An append that opens a call fails at once when the disk does not take it. Any other
-        waits until the disk does: what happened to a call must not be missing in its middle. So
-        the states of a call that is open are taken however much waits.
+        waits until the disk does, and until :meth:`begin` where the journal begins anew: what
+        happened to a call must not be missing in its middle. So the states of a call that is
+        open are taken however much waits.
 
         :return: fires with the event ids, once they are committed; fails with
             :class:`KeyTaken`, :class:`CallKnown`, :class:`JournalFull` or :class:`JournalBroken`.
         """
-        if not self.running or not self._is_begun or self._held is not None:
+        keep = not any(fact.opens for fact in facts)
+        takes = self._is_begun or (keep and self._begins_anew)
+        if not self.running or not takes or self._held is not None:
             return self._refuse(JournalBroken(self.not_ready or "the journal is not open"))
         if self._waiting + len(facts) > self._room(facts):
             return self._refuse(JournalFull(f"{self._waiting} facts wait for the disk"))
         entries = [writes.Entry.of(fact) for fact in facts]
-        keep = not any(fact.opens for fact in facts)
         self._waiting += len(facts)
         began = self._clock.seconds()
-        written = self._writer.submit(lambda db: writes.append(db, entries), keep=keep)
-        return written.addBoth(self._appended, facts, began)
+        if self._is_begun:
+            written = self._sqlite.write(lambda db: writes.append(db, entries), keep=keep)
+        else:
+            written = self._postpone(lambda db: writes.append(db, entries))
+        return written.addBoth(self._appended, entries, began)
 
     def _room(self, facts: Sequence[Fact]) -> float:
         """How many facts may wait for the disk, with these."""
@@ -236,41 +238,63 @@ class Journal(JournalReading, JournalFounding, Service):
             return self._refuse(JournalBroken(self.not_ready or "the journal is not open"))
         entries = [writes.Entry.of(fact) for fact in facts]
         self._waiting += len(facts)
-        written = self._writer.submit(lambda db: writes.forget_calls(db, entries))
-        return written.addBoth(self._appended, facts, self._clock.seconds())
+        written = self._sqlite.write(lambda db: writes.forget_calls(db, entries))
+        return written.addBoth(self._appended, entries, self._clock.seconds())
 
     def settled(self) -> Deferred[None]:
         """Fires once all that was appended so far is committed; at once where the disk fails."""
         if not self._waiting or self._broken is not None:
             return succeed(None)
         # Whoever gives up waiting is told so.
-        return self._writer.submit(lambda db: None).addErrback(lambda why: why.trap(JournalBroken))
+        return self._sqlite.write(lambda db: None).addErrback(lambda why: why.trap(JournalBroken))
 
     def alive(self) -> Deferred[None]:
         """Fires once the writer has answered, whatever its disk does."""
-        return self._writer.submit(lambda db: None).addErrback(lambda _: None)
+        return self._sqlite.write(lambda db: None).addErrback(lambda _: None)
 
     def _refuse(self, error: Exception) -> Deferred[Any]:
         self._refused += 1
         return fail(error)
 
-    def _appended(self, result: list[int] | Failure, facts: Sequence[Fact], began: float) -> Any:
-        self._waiting -= len(facts)
+    def _appended(
+        self, result: list[int] | Failure, entries: Sequence[writes.Entry], began: float
+    ) -> Any:
+        self._waiting -= len(entries)
         if isinstance(result, Failure):
             self._refused += 1
             return result
         self.observe(self._clock.seconds() - began)
-        for event_id, fact in zip(result, facts, strict=True):
-            self._fresh.append(Event(event_id, fact))
+        for event_id, entry in zip(result, entries, strict=True):
+            self._fresh.append(Event(event_id, entry.fact, entry.body))
             self.high_watermark = event_id
         return result
 
     def _notify(self) -> None:
         """Tell the readers what was committed, once those who appended it have heard."""
         events, self._fresh = self._fresh, []
+        self._recent.hear(events)
         for listener in tuple(self._listeners if events else ()):
             with self._log.failureHandler("a reader of the journal failed to listen"):
                 listener(events)
+
+    def after(self, checkpoint: int, limit: int) -> Deferred[list[Event]]:
+        """At most ``limit`` events after a position, oldest first.
+
+        The newest come out of memory, as they were appended; whoever is further behind reads the
+        file.
+
+        :return: fails with :class:`BelowLowWatermark` if some of them may be gone.
+        """
+        # Those who had something committed hear of it a moment before it is among the newest.
+        if self.low_watermark <= checkpoint and self._recent.newest >= self.high_watermark:
+            recent = self._recent.after(checkpoint, limit)
+            if recent is not None:
+                return succeed(recent)
+        return self._sqlite.read(reads.after, checkpoint, limit)
+
+    def newest_view(self, call_id: int) -> CallView | None:
+        """A call as it was told last, out of memory; None if that is too far back."""
+        return self._recent.view(call_id)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Have ``listener`` called with new events once they are committed, in order.
@@ -310,27 +334,26 @@ class Journal(JournalReading, JournalFounding, Service):
 
     async def set_checkpoint(self, reader: str, event_id: int) -> None:
         """Note that a reader has everything up to ``event_id``: it may be forgotten then."""
-        await self._writer.submit(lambda db: writes.set_checkpoint(db, reader, event_id))
+        await self._sqlite.write(lambda db: writes.set_checkpoint(db, reader, event_id))
 
     async def set_offset(self, name: str, body: bytes) -> None:
         """Note how far something outside was read; after all that was appended before."""
-        await self._writer.submit(lambda db: writes.set_offset(db, name, body))
+        await self._sqlite.write(lambda db: writes.set_offset(db, name, body))
 
     async def forget_reader(self, reader: str) -> None:
         """Forget a reader's place: nothing is held back for it any more."""
-        await self._writer.submit(lambda db: writes.forget_reader(db, reader))
+        await self._sqlite.write(lambda db: writes.forget_reader(db, reader))
 
-    async def quarantine(self, event_id: int, reason: str) -> None:
-        """Keep an event that Postgres refused, until :meth:`requeue`."""
-        await self._writer.submit(lambda db: writes.quarantine(db, event_id, reason))
+    async def dead_letter(self, reader: str, event_id: int, reason: str, *, keep: bool) -> None:
+        """Note that a reader passes over an event.
 
-    async def dead_letter(self, reader: str, event_id: int, reason: str) -> None:
-        """Note that a reader passes over an event; it is forgotten no later than others."""
-        await self._writer.submit(lambda db: writes.dead_letter(db, reader, event_id, reason))
+        :param keep: the event is held until :meth:`requeue`, and not forgotten as others are.
+        """
+        await self._sqlite.write(lambda db: writes.dead_letter(db, reader, event_id, reason, keep))
 
-    async def requeue(self, event_id: int) -> None:
-        """Treat an event that had been set aside as any other."""
-        await self._writer.submit(lambda db: writes.requeue(db, event_id))
+    async def requeue(self, reader: str, event_id: int) -> None:
+        """Treat an event that a reader had passed over as any other."""
+        await self._sqlite.write(lambda db: writes.requeue(db, reader, event_id))
 
     # Upkeep
 
@@ -349,7 +372,7 @@ class Journal(JournalReading, JournalFounding, Service):
 
     def _prune(self) -> None:
         before = int(self._wall.seconds() * 1000) - KEPT
-        pruned = self._writer.submit(lambda db: writes.prune(db, before))
+        pruned = self._sqlite.write(lambda db: writes.prune(db, before))
         pruned.addCallbacks(self._pruned, lambda _: False)
         pruned.addCallback(self._prune_later)
 

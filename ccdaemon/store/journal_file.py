@@ -11,10 +11,10 @@ import os
 import secrets
 import sqlite3
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 
 from ccdaemon.store.failures import JournalDamaged, JournalTorn, StateDirBusy
+from ccdaemon.store.sqlite_file import connect, create
 
 
 class StateDirLock:
@@ -51,7 +51,6 @@ class StateDirLock:
 
 
 NAME = "journal.sqlite"
-_PARTS = ("", "-wal", "-shm")
 _APPLICATION = 0x63636A6C  # "ccjl", so that no other program's file is taken for a journal
 
 #: Event ids and call numbers that are passed over if the last end was not in order. A file on a
@@ -70,6 +69,10 @@ _UPGRADES = (
     " UPDATE OR IGNORE call SET anchor = (SELECT iif(json_valid(CAST(body AS TEXT)),"
     " json_extract(CAST(body AS TEXT), '$.call.anchor'), NULL) FROM event"
     " WHERE event.call_id = call.call_id AND kind = 'state' ORDER BY event_id LIMIT 1);",
+    "ALTER TABLE dead_letter ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;"
+    " CREATE INDEX dead_letter_of_event ON dead_letter (event_id);"
+    " INSERT OR REPLACE INTO dead_letter (reader, event_id, reason, kept)"
+    " SELECT 'postgres', event_id, reason, 1 FROM aside; DROP TABLE aside;",
 )
 _VERSION = 1 + len(_UPGRADES)
 
@@ -109,9 +112,18 @@ CREATE TABLE external_key (
 CREATE TABLE operator (sip TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE lease (lo INTEGER PRIMARY KEY, hi INTEGER NOT NULL, next INTEGER NOT NULL);
 
--- Up to where each reader has got, and what a reader could not digest (never pruned).
+-- Up to where each consumer has got: its checkpoint.
 CREATE TABLE reader (name TEXT PRIMARY KEY, event_id INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE aside (event_id INTEGER PRIMARY KEY, reason TEXT NOT NULL);
+-- What a consumer could not take and has passed over. kept: 1 where the event is not forgotten for
+-- it, since it is tried again.
+CREATE TABLE dead_letter (
+    reader   TEXT NOT NULL,
+    event_id INTEGER NOT NULL,
+    reason   TEXT NOT NULL,
+    kept     INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (reader, event_id)
+) WITHOUT ROWID;
+CREATE INDEX dead_letter_of_event ON dead_letter (event_id);
 
 -- floor: everything after this event is still held, and ids begin above it. Of calls that are
 -- held, what is older is, too.
@@ -133,7 +145,6 @@ CREATE TABLE journal (
 _ADDED = """
 -- How far something outside was read that is read again after a gap, such as Asterisk's own log.
 CREATE TABLE IF NOT EXISTS place (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
--- What a reader could make nothing of and has passed over, for as long as the event is held.
 CREATE TABLE IF NOT EXISTS dead_letter (
     reader TEXT NOT NULL, event_id INTEGER NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (reader, event_id)
@@ -156,21 +167,6 @@ class Contents:
     """The highest number ever granted."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a connection for the calling thread; transactions are begun by hand.
-
-    No other process can use the file meanwhile. Its index is kept in memory: SQLite would map it
-    from a file, and a disk that takes nothing any more ends whoever writes to a map (SIGBUS).
-
-    :raise sqlite3.Error: if the file is not there, not readable, or in use by another process.
-    """
-    uri = f"{path.absolute().as_uri()}?mode=rw&vfs=unix-excl"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-    connection.execute("PRAGMA mmap_size = 0")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
 def prepare(path: Path) -> Contents:
     """Make the journal if there is none, check it, and read what it says about itself.
 
@@ -179,7 +175,7 @@ def prepare(path: Path) -> Contents:
     :raise OSError: if the folder cannot be written.
     """
     if not path.exists():
-        _create(path)
+        create(path, _APPLICATION, _VERSION, _fill)
     kind = JournalDamaged
     try:
         connection = connect(path)
@@ -198,45 +194,10 @@ def prepare(path: Path) -> Contents:
         raise _damaged(path, str(error), kind if is_torn else JournalDamaged) from error
 
 
-def quarantine_file(path: Path, name: str) -> Path:
-    """Move a damaged journal out of the way, all or nothing.
-
-    :param name: what is added to its name; where there is one of that name, a number, too.
-    :return: where it is.
-    :raise OSError: if it cannot be moved.
-    """
-    names = (f"{path}.{name}{number}" for number in chain([""], map("-{}".format, count(2))))
-    aside = next(each for each in names if not any(Path(each + end).exists() for end in _PARTS))
-    # The file itself first: without it what is left of its log means nothing to anybody.
-    for end in _PARTS:
-        old = Path(f"{path}{end}")
-        if old.exists():
-            old.rename(f"{aside}{end}")
-    return Path(aside)
-
-
-def _create(path: Path) -> None:
-    """Write the new journal aside and move it into place whole."""
-    draft = path.with_suffix(".new")
-    for name in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm")):
-        name.unlink(missing_ok=True)
-    draft.touch(mode=0o640)
-    connection = connect(draft)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+def _fill(db: sqlite3.Connection) -> None:
     node = secrets.token_hex(3)
-    connection.execute("INSERT INTO journal VALUES (?, 0, 0, 0, ?, 0, 1)", (node, node))
-    connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-    connection.execute(f"PRAGMA user_version = {_VERSION}")
-    connection.close()
-    for stale in (Path(f"{path}-wal"), Path(f"{path}-shm")):
-        stale.unlink(missing_ok=True)
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+    db.execute("INSERT INTO journal VALUES (?, 0, 0, 0, ?, 0, 1)", (node, node))
 
 
 def _recognize(connection: sqlite3.Connection, path: Path) -> None:

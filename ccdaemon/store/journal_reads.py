@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 
@@ -15,7 +16,7 @@ import msgspec
 
 from ccdaemon.calls.model import CallView, Direction, Record, State
 from ccdaemon.operators import OperatorChange
-from ccdaemon.store.facts import ActionFact, Event, RecordFact, StateFact, decode
+from ccdaemon.store.facts import ActionFact, Event, RecordFact, StateFact, readable
 from ccdaemon.store.failures import BelowLowWatermark
 from ccdaemon.store.records import ActionRow, Chain, StateRow
 
@@ -51,7 +52,7 @@ def held(db: sqlite3.Connection, checkpoint: int, limit: int) -> list[Event]:
 
 
 def _event(event_id: int, kind: str, body: bytes, order_id: str | None) -> Event:
-    fact = decode(kind, body)
+    fact = readable(kind, body)
     if isinstance(fact, StateFact):
         fact = replace(fact, call=_under(order_id, fact.call))
     return Event(event_id, fact)
@@ -69,7 +70,7 @@ def chain(db: sqlite3.Connection, call_id: int) -> Chain | None:
         " WHERE c.call_id = ? ORDER BY e.event_id",
         (call_id,),
     ).fetchall()
-    return _chain(rows) if rows else None
+    return _chain(rows)
 
 
 def open_calls(db: sqlite3.Connection) -> list[Chain]:
@@ -79,21 +80,25 @@ def open_calls(db: sqlite3.Connection) -> list[Chain]:
         " FROM call c JOIN event e USING (call_id)"
         " WHERE c.ended IS NULL ORDER BY c.call_id, e.event_id"
     )
-    return [_chain([row[:4] for row in of_call]) for _, of_call in groupby(rows, lambda r: r[4])]
+    each = (_chain([row[:4] for row in of_call]) for _, of_call in groupby(rows, lambda r: r[4]))
+    return [one for one in each if one is not None]
 
 
-def _chain(rows: Sequence[tuple[int, str, bytes, str | None]]) -> Chain:
+def _chain(rows: Sequence[tuple[int, str, bytes, str | None]]) -> Chain | None:
+    """A chain of what can be read of it; None if that is nothing."""
     states: list[tuple[int, StateFact]] = []
     records: list[Record] = []
     actions: list[ActionRow] = []
     for event_id, kind, body, _ in rows:
-        match decode(kind, body):
+        match readable(kind, body):
             case StateFact() as fact:
                 states.append((event_id, fact))
             case RecordFact(record):
                 records.append(record)
             case ActionFact(action):
                 actions.append(ActionRow(event_id, action))
+    if not states:
+        return None
     call = _under(rows[0][3], states[-1][1].call)
     told = [
         StateRow(event_id, fact.state, call.order_id, call.external_key, call.note)
@@ -123,9 +128,10 @@ def last_operator(db: sqlite3.Connection, phone: str, checkpoint: int) -> str | 
         (checkpoint, LOOKED_THROUGH, phone.encode(), State.FINISH.value.encode()),
     )
     for (body,) in rows:
-        fact = decode("state", body)
-        assert isinstance(fact, StateFact)
-        if fact.call.phone == phone and fact.state.state is State.FINISH and fact.state.sip:
+        fact = readable("state", body)
+        if not isinstance(fact, StateFact) or fact.call.phone != phone:
+            continue
+        if fact.state.state is State.FINISH and fact.state.sip:
             return fact.state.sip
     return None
 
@@ -138,7 +144,7 @@ def dialled_since(db: sqlite3.Connection, date: int) -> list[CallView]:
         " ORDER BY event_id DESC LIMIT 1)",
         (date,),
     )
-    facts = (decode("state", body) for (body,) in rows)
+    facts = (readable("state", body) for (body,) in rows)
     views = [fact.call for fact in facts if isinstance(fact, StateFact)]
     return [view for view in views if view.direction is Direction.OUTBOUND and view.date > date]
 
@@ -146,7 +152,12 @@ def dialled_since(db: sqlite3.Connection, date: int) -> list[CallView]:
 def last_operator_changes(db: sqlite3.Connection) -> dict[str, OperatorChange]:
     """What was last said of each operator, by sip."""
     rows = db.execute("SELECT sip, body FROM operator")
-    return {sip: _operator_decoder.decode(body) for sip, body in rows}
+    changes = {}
+    for sip, body in rows:
+        # Of an operator whose last change cannot be read nothing is known, as of a new one.
+        with suppress(msgspec.MsgspecError):
+            changes[sip] = _operator_decoder.decode(body)
+    return changes
 
 
 def checkpoint(db: sqlite3.Connection, reader: str) -> int | None:
@@ -168,11 +179,11 @@ def dead_letters(db: sqlite3.Connection, reader: str) -> int:
     return int(count)
 
 
-def quarantined(db: sqlite3.Connection, limit: int) -> list[tuple[Event, str]]:
-    """Facts that were set aside, each with the reason, oldest first."""
+def quarantined(db: sqlite3.Connection, reader: str, limit: int) -> list[Event]:
+    """Events that a consumer has passed over and wants to try again, oldest first."""
     rows = db.execute(
-        "SELECT e.event_id, e.kind, e.body, a.reason FROM aside a JOIN event e USING (event_id)"
-        " ORDER BY e.event_id LIMIT ?",
-        (limit,),
+        "SELECT e.event_id, e.kind, e.body, NULL FROM dead_letter d JOIN event e USING (event_id)"
+        " WHERE d.reader = ? AND d.kept ORDER BY e.event_id LIMIT ?",
+        (reader, limit),
     )
-    return [(Event(id_, decode(kind, body)), reason) for id_, kind, body, reason in rows]
+    return [_event(*row) for row in rows]

@@ -20,6 +20,7 @@ from ccdaemon.store.facts import (
     RecordFact,
     StateFact,
     encode,
+    without_surrogates,
 )
 from ccdaemon.store.failures import CallKnown, KeyTaken
 
@@ -40,8 +41,12 @@ class Entry:
 
     @classmethod
     def of(cls, fact: Fact) -> Entry:
-        """Spell a fact; raises what :func:`~ccdaemon.store.facts.encode` raises."""
-        return cls(fact, *encode(fact))
+        """Spell a fact. Where a text in it cannot be spelled it is the fact that can."""
+        try:
+            return cls(fact, *encode(fact))
+        except UnicodeEncodeError:
+            spellable = without_surrogates(fact)
+            return cls(spellable, *encode(spellable))
 
 
 def append(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
@@ -136,7 +141,8 @@ def forget_calls(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
     calls = [(entry.fact.call_id,) for entry in entries]
     db.executemany("UPDATE event SET call_id = NULL WHERE event_id = ?", [(id_,) for id_ in ids])
     db.executemany(
-        "DELETE FROM aside WHERE event_id IN (SELECT event_id FROM event WHERE call_id = ?)", calls
+        "DELETE FROM dead_letter WHERE event_id IN (SELECT event_id FROM event WHERE call_id = ?)",
+        calls,
     )
     db.executemany("DELETE FROM event WHERE call_id = ?", calls)
     db.executemany("DELETE FROM call WHERE call_id = ?", calls)
@@ -236,22 +242,22 @@ def forget_reader(db: sqlite3.Connection, reader: str) -> None:
     db.execute("DELETE FROM reader WHERE name = ?", (reader,))
 
 
-def quarantine(db: sqlite3.Connection, event_id: int, reason: str) -> None:
-    """Note that a fact could not be read by Postgres; it is kept until it can."""
-    db.execute("INSERT OR REPLACE INTO aside (event_id, reason) VALUES (?, ?)", (event_id, reason))
+def dead_letter(
+    db: sqlite3.Connection, reader: str, event_id: int, reason: str, keep: bool
+) -> None:
+    """Note that a consumer has passed over an event that it could not take.
 
-
-def requeue(db: sqlite3.Connection, event_id: int) -> None:
-    """Note that a fact that had been set aside has been read after all."""
-    db.execute("DELETE FROM aside WHERE event_id = ?", (event_id,))
-
-
-def dead_letter(db: sqlite3.Connection, reader: str, event_id: int, reason: str) -> None:
-    """Note that a reader has passed over an event that it could make nothing of."""
+    :param keep: the event is not forgotten until the consumer has taken it after all.
+    """
     db.execute(
-        "INSERT OR REPLACE INTO dead_letter (reader, event_id, reason) VALUES (?, ?, ?)",
-        (reader, event_id, reason),
+        "INSERT OR REPLACE INTO dead_letter (reader, event_id, reason, kept) VALUES (?, ?, ?, ?)",
+        (reader, event_id, reason, keep),
     )
+
+
+def requeue(db: sqlite3.Connection, reader: str, event_id: int) -> None:
+    """Note that a consumer has taken an event after all."""
+    db.execute("DELETE FROM dead_letter WHERE reader = ? AND event_id = ?", (reader, event_id))
 
 
 def end(db: sqlite3.Connection) -> None:
@@ -276,13 +282,13 @@ def prune(db: sqlite3.Connection, before: int) -> tuple[int, bool]:
         return floor, False
     calls = db.execute(
         "SELECT call_id, last_event_id FROM call WHERE ended < ? AND last_event_id <= ?"
-        " AND call_id NOT IN (SELECT e.call_id FROM aside JOIN event e USING (event_id)"
-        " WHERE e.call_id IS NOT NULL) LIMIT ?",
+        " AND call_id NOT IN (SELECT e.call_id FROM dead_letter d JOIN event e USING (event_id)"
+        " WHERE d.kept AND e.call_id IS NOT NULL) LIMIT ?",
         (before, passed, _PRUNE_CALLS),
     ).fetchall()
     loose = db.execute(
         "SELECT event_id FROM event WHERE call_id IS NULL AND date < ? AND event_id <= ?"
-        " AND event_id NOT IN (SELECT event_id FROM aside) LIMIT ?",
+        " AND event_id NOT IN (SELECT event_id FROM dead_letter WHERE kept) LIMIT ?",
         (before, passed, _PRUNE_CALLS),
     ).fetchall()
     ids = [(call_id,) for call_id, _ in calls]

@@ -37,9 +37,7 @@ class RecentEvents:
             self.newest = event.event_id
             if not isinstance(event.fact, StateFact | OperatorFact | RecordFact):
                 # It may change what is shown of a call's past, as another order does.
-                self._events.clear()
-                self._views.clear()
-                self._low_watermark = event.event_id
+                self.forget()
                 continue
             if isinstance(event.fact, StateFact):
                 self._views[event.fact.call.call_id] = event.fact.call
@@ -64,6 +62,12 @@ class RecentEvents:
                 break
             newer.append(event)
         return newer[::-1][:limit]
+
+    def forget(self) -> None:
+        """Hold nothing of what was told so far."""
+        self._events.clear()
+        self._views.clear()
+        self._low_watermark = self.newest if self._low_watermark is not None else None
 
     def view(self, call_id: int) -> CallView | None:
         """A call as it was told last; None if that is too far back."""

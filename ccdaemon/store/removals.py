@@ -16,7 +16,7 @@ from ccdaemon.store.journal import Journal
 from ccdaemon.store.mapping import CALL, call_of
 from ccdaemon.store.pg_link import Rows
 from ccdaemon.store.postgres import Database, Transaction
-from ccdaemon.store.shipper import Shipper
+from ccdaemon.store.read_barrier import ReadBarrier
 
 #: Seconds that one removal may take.
 TIMEOUT = 30.0
@@ -55,10 +55,10 @@ class Removals:
     asked.
     """
 
-    def __init__(self, journal: Journal, database: Database, shipper: Shipper) -> None:
+    def __init__(self, journal: Journal, database: Database, barrier: ReadBarrier) -> None:
         self._journal = journal
         self._database = database
-        self._shipper = shipper
+        self._barrier = barrier
 
     async def old_records(self, before: int, most: int, but: Collection[str]) -> list[Recorded]:
         """Recordings from before a moment (ms) but those with these paths, the oldest first."""
@@ -86,7 +86,7 @@ class Removals:
         :raise Behind: if Postgres does not have all that was told in time.
         """
         await self._journal.settled()
-        await self._shipper.passed(self._journal.high_watermark, BARRIER)
+        await self._barrier.passed(self._journal.high_watermark, BARRIER)
         found = await self._database.query(
             "SELECT call_id, final FROM call WHERE order_id = %s ORDER BY final, call_id LIMIT %s",
             (order_id, most),

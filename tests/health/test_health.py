@@ -135,6 +135,13 @@ def shows(**shown: Any) -> Any:
     return SimpleNamespace(**shown)
 
 
+def consumes(**shown: Any) -> Any:
+    """What a consumer of the log shows that is at its end."""
+    well = {"backlog": 0, "behind": 0.0, "dead_letters": 0}
+    names = ("trouble", "last_trouble", "last_dead_letter")
+    return shows(**(well | dict.fromkeys(names) | shown))
+
+
 class ProbeTests(SynchronousTestCase):
     """From what a part shows to a condition."""
 
@@ -173,21 +180,20 @@ class ProbeTests(SynchronousTestCase):
 
     def test_postgres(self) -> None:
         """Away is failing; far behind, or with refused facts, it is degraded; and how far."""
-        clock = Clock()
-        shipped = shows(backlog=0, quarantined=0, last_error=None)
+        shipped = consumes()
         database = shows(up=True, health=shows(last_error="refused"))
-        probe = probes.postgres(database, shows(health=shipped), cast(Any, clock))
+        probe = probes.postgres(database, shows(health=shipped))
         self.assertEqual(probe(), Seen(OK, None, 0, 0.0))
         shipped.backlog = 7
         self.assertEqual(probe(), Seen(OK, None, 7, 0.0))
-        clock.advance(31)
+        shipped.behind = 31.0
         self.assertEqual(probe(), Seen(DEGRADED, "7 events behind", 7, 31.0))
         database.up = False
         self.assertEqual(probe(), Seen(FAILING, "cannot be asked: refused", 7, 31.0))
-        database.up, shipped.backlog, shipped.quarantined = True, 0, 2
-        shipped.last_error = "event 9: no"
+        database.up, shipped.backlog, shipped.behind, shipped.dead_letters = True, 0, 0.0, 2
+        shipped.last_dead_letter = "event 9: no"
         self.assertIn("event 9: no", self.of(probe)[1])
-        shipped.quarantined = 0
+        shipped.dead_letters = 0
         self.assertEqual(probe(), Seen(OK, None, 0, 0.0))
 
     def test_recordings(self) -> None:
@@ -219,9 +225,8 @@ class ProbeTests(SynchronousTestCase):
         bad = shows(name="b", backlog=1, oldest=95_000, failing_since=1, stopped_since=None)
         bad.last_error = "503"
         gone = shows(name="c", backlog=0, oldest=None, failing_since=None, stopped_since=1)
-        reading = shows(backlog=0, dead=0, trouble=None, last_dead=None)
-        sent = shows(health=[well], broken=None, reading=reading)
-        probe = probes.webhooks(sent, cast(Any, clock), cast(Any, clock))
+        sent = shows(health=[well], broken=None, reading=consumes())
+        probe = probes.webhooks(sent, cast(Any, clock))
         self.assertEqual(probe(), Seen(OK, None, 2, 10.0))
         sent.health = [well, bad, gone]
         words = "b: 503; c: stopped, the receiver answered 410"
@@ -231,21 +236,19 @@ class ProbeTests(SynchronousTestCase):
 
     def test_the_reader_of_webhooks(self) -> None:
         """What it has not read yet counts with what waits; its troubles and dead letters show."""
-        clock = Clock()
-        reading = shows(backlog=3, dead=0, trouble=None, last_dead=None)
-        probe = probes.webhooks(
-            shows(health=[], broken=None, reading=reading), cast(Any, clock), cast(Any, clock)
-        )
+        reading = consumes(backlog=3)
+        probe = probes.webhooks(shows(health=[], broken=None, reading=reading), cast(Any, Clock()))
         self.assertEqual(probe(), Seen(OK, None, 3, 0.0))
-        clock.advance(31)
+        reading.behind = 31.0
         self.assertEqual(probe(), Seen(DEGRADED, "the journal is read 3 events behind", 3, 31.0))
         reading.trouble = "ValueError()"
         words = "the journal cannot be read on: ValueError()"
         self.assertEqual(probe(), Seen(DEGRADED, words, 3, 31.0))
-        reading.trouble, reading.backlog, reading.dead = None, 0, 2
+        reading.trouble, reading.backlog, reading.behind = None, 0, 0.0
+        reading.dead_letters = 2
         words = "2 events of the last day could not be told"
         self.assertEqual(probe(), Seen(DEGRADED, words, 0, 0.0))
-        reading.last_dead = "event 7: ValueError: year"
+        reading.last_dead_letter = "event 7: ValueError: year"
         words += ", the last one event 7: ValueError: year"
         self.assertEqual(probe(), Seen(DEGRADED, words, 0, 0.0))
 

@@ -63,7 +63,7 @@ class RetentionCase(HistoryCase):
         """Have a daemon."""
         self.daemon_: Daemon = await self.ready()
         self.history = self.daemon_.history
-        removals = Removals(self.daemon_.journal, self.daemon_.database, self.daemon_.shipper)
+        removals = Removals(self.daemon_.journal, self.daemon_.database, self.daemon_.barrier)
         in_thread: Any = deferToThread
         files = RecordingFiles(self.root, in_thread, Mp3Cache(self.mp3, in_thread))
         days = Days(recordings_days=recordings_days, history_days=history_days)
@@ -316,7 +316,7 @@ class ForgetTests(RetentionCase):
         (event_id,) = await self.daemon_.journal.append([change("1000")])
         self.assertGreater(event_id, head)
         await self.daemon_.shipped()
-        self.assertEqual(0, self.daemon_.shipper.health.quarantined)
+        self.assertEqual(0, self.daemon_.shipper.health.dead_letters)
 
     async def test_while_a_call_goes_on(self) -> None:
         """It is refused, and nothing is removed."""

@@ -9,12 +9,14 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from ccdaemon.clocks import WallClock
+from ccdaemon.consumers import consumer, shipper
+from ccdaemon.consumers.shipper import Shipper
 from ccdaemon.store.asterisk_lock import AsteriskLock
 from ccdaemon.store.history import History
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.postgres import Database
+from ccdaemon.store.read_barrier import ReadBarrier
 from ccdaemon.store.records import Filter
-from ccdaemon.store.shipper import Shipper
 from tests.store.pg_parts import PostgresCase, until
 
 ALL = Filter()
@@ -28,6 +30,7 @@ class Daemon:
     database: Database
     tenancy: AsteriskLock
     shipper: Shipper
+    barrier: ReadBarrier
     history: History
 
     async def stop(self) -> None:
@@ -47,10 +50,8 @@ class HistoryCase(PostgresCase):
     def setUp(self) -> None:
         """Ship without waiting."""
         super().setUp()
-        from ccdaemon.store import shipper
-
         self.patch(shipper, "EVERY", 0.01)
-        self.patch(shipper, "AGAIN", 0.02)
+        self.patch(consumer, "AGAIN", 0.02)
 
     def daemon(
         self, state_dir: Path | None = None, asterisk: str = "pbx", url: str | None = None
@@ -59,12 +60,13 @@ class HistoryCase(PostgresCase):
         journal = self.journal(state_dir)
         database = self.database(url)
         tenancy = AsteriskLock(asterisk, 5038)
-        shipper = Shipper(reactor, WallClock(reactor), journal, database, tenancy)
-        history = History(reactor, WallClock(reactor), journal, database, shipper)
-        shipper.startService()
-        self.addCleanup(lambda: shipper.stopService() if shipper.running else None)
+        barrier = ReadBarrier(reactor, database)
+        ships = Shipper(reactor, WallClock(reactor), journal, database, tenancy, barrier)
+        history = History(reactor, WallClock(reactor), journal, database, barrier)
+        ships.startService()
+        self.addCleanup(lambda: ships.stopService() if ships.running else None)
         database.startService()
-        return Daemon(journal, database, tenancy, shipper, history)
+        return Daemon(journal, database, tenancy, ships, barrier, history)
 
     async def ready(
         self, state_dir: Path | None = None, asterisk: str = "pbx", url: str | None = None

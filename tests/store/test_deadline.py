@@ -31,7 +31,7 @@ class DeadlineCase(HistoryCase):
     async def told(self) -> tuple[Daemon, History, Clock]:
         """A daemon with a call that only Postgres has any more, and the history by a clock."""
         daemon, clock = await self.ready(), Clock()
-        history = History(clock, Wall(clock), daemon.journal, daemon.database, daemon.shipper)
+        history = History(clock, Wall(clock), daemon.journal, daemon.database, daemon.barrier)
         await daemon.journal.append([*chain(view(1, order_id="15")), recording(1)])
         await forget(daemon)
         await history.states_page(1, 10, ALL)

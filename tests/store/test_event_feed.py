@@ -115,7 +115,7 @@ class EverythingTests(HistoryCase):
             rows, _, _ = await self.read(daemon, kinds=only)
             self.assertEqual([7, 8, 15, 16], [row.event_id for row in rows])
             await forget(daemon)
-            daemon.history._feed._recent = RecentEvents()
+            daemon.journal._recent = RecentEvents()
 
     async def test_from_now_on(self) -> None:
         """Who begins now is told nothing that was told before, also by others."""
@@ -164,7 +164,7 @@ class EverythingTests(HistoryCase):
         await daemon.journal.append(chain(view(1)))
         _, _, place = await self.read(daemon)
         await forget(daemon)
-        daemon.history._feed._recent = RecentEvents()
+        daemon.journal._recent = RecentEvents()
         await daemon.journal.append([recording(1)])
         (row,), _, _ = await self.read(daemon, place)
         self.assertEqual(State.FINISH, row.call.state)
@@ -185,14 +185,14 @@ class EverythingTests(HistoryCase):
         daemon = await self.ready()
         await daemon.journal.append([change("1000")])
         place = await daemon.history.now()
-        reads: list[int] = []
-        after = daemon.journal.after
+        reads: list[Any] = []
+        read = daemon.journal._sqlite.read
 
-        def counted(position: int, limit: int) -> Any:
-            reads.append(position)
-            return after(position, limit)
+        def counted(*asked: Any) -> Any:
+            reads.append(asked)
+            return read(*asked)
 
-        self.patch(daemon.journal, "after", counted)
+        self.patch(daemon.journal._sqlite, "read", counted)
         await daemon.shipper.stopService()
         await daemon.journal.append(chain(view(1)))
         await turn()

@@ -21,7 +21,7 @@ async def forget(daemon: Daemon) -> None:
     """Have the journal forget everything that has ended and that Postgres has."""
     await daemon.shipped()
     await daemon.journal.set_checkpoint("postgres", daemon.shipper.checkpoint)
-    floor, _ = await daemon.journal._writer.submit(lambda db: journal_writes.prune(db, NOON * 2))
+    floor, _ = await daemon.journal._sqlite.write(lambda db: journal_writes.prune(db, NOON * 2))
     daemon.journal.low_watermark = floor
 
 
@@ -317,7 +317,7 @@ class AfterTests(HistoryCase):
         await daemon.journal.append(chain(view(1)))
         await daemon.shipped()
         await daemon.journal.set_checkpoint("postgres", 6)
-        await daemon.journal._writer.submit(lambda db: journal_writes.prune(db, NOON * 2))
+        await daemon.journal._sqlite.write(lambda db: journal_writes.prune(db, NOON * 2))
         asked = Deferred.fromCoroutine(self.read(daemon))
         await turn()
         daemon.journal.low_watermark = 6

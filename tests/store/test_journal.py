@@ -137,12 +137,15 @@ class AppendTests(JournalCase):
         assert kept is not None
         self.assertEqual([fact.state for fact in facts], [row.state for row in kept.states])
 
-    async def test_a_fact_that_cannot_be_spelled(self) -> None:
-        """A text that is no Unicode is refused where it is given, and nothing waits for it."""
+    async def test_a_text_that_cannot_be_spelled(self) -> None:
+        """Half a surrogate pair in a name is a question mark, in the file and in what is told."""
         journal = await self.begun()
-        with self.assertRaises(UnicodeEncodeError):
-            journal.append(chain(view(1, phone="\ud800")))
-        self.assertEqual(0, journal.health.waiting)
+        heard = self.heard(journal)
+        await journal.append(chain(view(1, caller_name="A\ud800b")))
+        names = {event.fact.call.caller_name for event in await journal.held(0, 9)}  # type: ignore[union-attr]
+        self.assertEqual({"A?b"}, names)
+        await turn()
+        self.assertEqual(await journal.held(0, 9), heard)
 
     async def test_an_order_attached_later(self) -> None:
         """A call's later order stands in its earlier events and in every row of its chain."""
@@ -153,8 +156,34 @@ class AppendTests(JournalCase):
         told = await journal.chain(1)
         assert told is not None
         self.assertEqual({"15"}, {row.order_id for row in told.states})
-        orders = {event.fact.call.order_id for event in await journal.after(0, 9)}  # type: ignore[union-attr]
+        orders = {event.fact.call.order_id for event in await journal.held(0, 9)}  # type: ignore[union-attr]
         self.assertEqual({"15"}, orders)
+
+    async def test_while_it_begins_anew(self) -> None:
+        """What happens to a call that is open waits, in its order; no other is opened."""
+        journal = await self.begun()
+        facts = chain(view(1))
+        await journal.append(facts[:2])
+        await journal.begin_anew()
+        waiting = [journal.append([fact]) for fact in facts[2:]]
+        await self.fails(journal.append(chain(view(2))[:1]), JournalBroken)
+        await turn()
+        self.assertNoResult(waiting[0])
+        await journal.begin(1000, [])
+        self.assertEqual([[1001], [1002], [1003], [1004]], [await one for one in waiting])
+        told = await journal.chain(1)
+        assert told is not None
+        self.assertEqual([1, 2, 3, 4, 5, 6], [row.state.seq for row in told.states])
+
+    async def test_it_ends_before_it_has_begun_anew(self) -> None:
+        """Whoever waits is told that it is not kept."""
+        journal = await self.begun()
+        await journal.append(chain(view(1))[:2])
+        await journal.begin_anew()
+        waiting = journal.append(chain(view(1))[2:])
+        stopping = journal.stopService()
+        await self.fails(waiting, JournalBroken)
+        await stopping
 
 
 class ListenTests(JournalCase):
@@ -324,9 +353,10 @@ class ForgetTests(JournalCase):
 
     async def prune(self, before: int) -> tuple[int, bool]:
         """Forget what ended before a moment, at once."""
-        result: tuple[int, bool] = await self.opened._writer.submit(
+        result: tuple[int, bool] = await self.opened._sqlite.write(
             lambda db: journal_writes.prune(db, before)
         )
+        self.opened.low_watermark, _ = result
         return result
 
     async def test_nothing_goes_before_it_is_read(self) -> None:
@@ -373,17 +403,17 @@ class ForgetTests(JournalCase):
         self.opened = journal = await self.begun()
         await journal.append([*chain(view(1)), change("1"), *chain(view(2))])
         await journal.set_checkpoint("postgres", 13)
-        await journal.quarantine(3, "too big")
-        await journal.quarantine(7, "too odd")
+        await journal.dead_letter("postgres", 3, "too big", keep=True)
+        await journal.dead_letter("postgres", 7, "too odd", keep=True)
         self.assertEqual((13, False), await self.prune(NOON * 2))
-        kept = await journal.quarantined(10)
-        self.assertEqual([(3, "too big"), (7, "too odd")], [(e.event_id, r) for e, r in kept])
+        kept = await journal.quarantined("postgres", 10)
+        self.assertEqual([3, 7], [event.event_id for event in kept])
         self.assertIsNotNone(await journal.chain(1))
-        await journal.requeue(3)
-        await journal.requeue(7)
+        await journal.requeue("postgres", 3)
+        await journal.requeue("postgres", 7)
         await self.prune(NOON * 2)
         self.assertIsNone(await journal.chain(1))
-        self.assertEqual([], await journal.quarantined(10))
+        self.assertEqual([], await journal.quarantined("postgres", 10))
 
     async def test_a_recording_of_a_forgotten_call(self) -> None:
         """A recording that comes after its call is gone is told, and goes in its time."""

@@ -16,14 +16,8 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from ccdaemon.store.failures import CallKnown, JournalBroken, JournalDamaged, StateDirBusy
 from ccdaemon.store.journal import Journal
-from ccdaemon.store.journal_file import (
-    NAME,
-    PASSED_OVER,
-    StateDirLock,
-    connect,
-    prepare,
-    quarantine_file,
-)
+from ccdaemon.store.journal_file import NAME, PASSED_OVER, StateDirLock, prepare
+from ccdaemon.store.sqlite_file import connect, quarantine_file
 from tests.clocks import Wall
 from tests.store.parts import NOON, JournalCase, chain, change, view
 
@@ -82,6 +76,16 @@ class FullDiskTests(JournalCase):
         self.assertEqual([fact.state for fact in facts], [row.state for row in told.states])
         self.assertIsNone(await journal.chain(999))
         self.assertIsNone(await journal.find_key("key-999"))
+
+
+def as_before_dead_letters(db: sqlite3.Connection) -> None:
+    """Make it a journal of format 4: what Postgres had refused had a table of its own."""
+    db.execute("DROP TABLE dead_letter")
+    db.execute(
+        "CREATE TABLE dead_letter (reader TEXT NOT NULL, event_id INTEGER NOT NULL,"
+        " reason TEXT NOT NULL, PRIMARY KEY (reader, event_id)) WITHOUT ROWID"
+    )
+    db.execute("CREATE TABLE aside (event_id INTEGER PRIMARY KEY, reason TEXT NOT NULL)")
 
 
 class DamageTests(JournalCase):
@@ -227,11 +231,27 @@ class DamageTests(JournalCase):
                 db.execute(f"ALTER TABLE journal DROP COLUMN {column}")
             db.execute("DROP INDEX call_of_anchor")
             db.execute("ALTER TABLE call DROP COLUMN anchor")
+            as_before_dead_letters(db)
             db.execute("PRAGMA user_version = 2")
         journal = self.journal()
         self.assertEqual((node, node), (journal.file, journal.node))
         head = journal.high_watermark
         self.assertEqual([head + PASSED_OVER + 1], await journal.append([change("1")]))
+
+    async def test_an_older_journal_with_refused_facts(self) -> None:
+        """What Postgres had refused by then is still tried again, and not forgotten."""
+        journal = await self.begun()
+        await journal.append(chain(view(1)))
+        await journal.stopService()
+        with closing(connect(self.state_dir / NAME)) as db:
+            as_before_dead_letters(db)
+            db.execute("INSERT INTO aside VALUES (3, 'too big')")
+            db.execute("INSERT INTO dead_letter VALUES ('webhooks', 4, 'no calendar')")
+            db.execute("PRAGMA user_version = 4")
+        journal = self.journal()
+        self.assertEqual([3], [one.event_id for one in await journal.quarantined("postgres", 9)])
+        self.assertEqual([], await journal.quarantined("webhooks", 9))
+        self.assertEqual(1, await journal.dead_letters("webhooks"))
 
     async def test_an_older_journal_with_a_call_twice(self) -> None:
         """It opens, and its calls are known by their channels as those of today are."""
@@ -245,6 +265,7 @@ class DamageTests(JournalCase):
             db.execute(
                 "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), '17.2', '17.1') AS BLOB)"
             )
+            as_before_dead_letters(db)
             db.execute("PRAGMA user_version = 3")
         journal = self.journal()
         error = await self.fails(journal.append(chain(view(3, anchor="17.1"))), CallKnown)

@@ -183,7 +183,7 @@ class GoneTests(HistoryCase):
     async def test_before_its_first_start(self) -> None:
         """Of what was before that it lacks nothing, whatever is told and whatever is not."""
         first = await self.ready()
-        await first.shipper.when_oriented()
+        await first.barrier.when_asked()
         await first.stop()
         [(began,)] = self.sql("SELECT ms(since) FROM node")
         second = await self.anew()
@@ -261,7 +261,7 @@ class LostEndTests(HistoryCase):
         await daemon.stop()
         daemon = self.daemon(old)
         self.assertEqual(6, daemon.journal.high_watermark)
-        await daemon.shipper.when_oriented()
+        await daemon.barrier.when_asked()
         self.assertEqual(GAP + 14, daemon.journal.low_watermark)
         opened = await daemon.journal.open_calls()
         self.assertEqual(

@@ -14,14 +14,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from ccdaemon.calls.model import Action, State
+from ccdaemon.consumers import consumer
+from ccdaemon.consumers import shipper as shipper_module
 from ccdaemon.operators import Status
-from ccdaemon.store import shipper as shipper_module
 from ccdaemon.store.facts import FORGET_ORDER, ActionFact, RecordFact
 from ccdaemon.store.failures import JournalBroken
 from ccdaemon.store.migrate import migrate
 from ccdaemon.store.postgres import DatabaseDown
+from ccdaemon.store.read_barrier import Behind
 from ccdaemon.store.recovery import GAP
-from ccdaemon.store.shipper import Behind
 from tests.store.history_parts import ALL, HistoryCase
 from tests.store.parts import NOON, chain, change, recording, view
 from tests.store.pg_parts import until
@@ -127,6 +128,7 @@ class LeaseTests(HistoryCase):
         await second.stop()
         other = self.server.database()
         again = await self.ready(asterisk="a", url=other)
+        await again.barrier.when_asked()
         self.assertEqual([(1, last)], again.journal.leases)
         # It may use them before it has said so.
         there = "SELECT count(*) FROM pg_class WHERE relname = 'lease'"
@@ -159,8 +161,10 @@ class LeaseTests(HistoryCase):
         await second.journal.append([*chain(view(1, external_key="b")), recording(1)])
         await second.journal.append(chain(view(10_001)))
         await second.shipped()
-        self.assertEqual(7, second.shipper.health.quarantined)
-        self.assertIn(f"is of node {first.journal.node}", second.shipper.health.last_error or "")
+        self.assertEqual(7, second.shipper.health.dead_letters)
+        self.assertIn(
+            f"is of node {first.journal.node}", second.shipper.health.last_dead_letter or ""
+        )
         rows = self.sql("SELECT call_id, node, external_key FROM call ORDER BY call_id")
         self.assertEqual((1, first.journal.node, "a"), rows[0])
         self.assertEqual((10_001, second.journal.node), rows[1][:2])
@@ -196,7 +200,7 @@ class ShippingTests(HistoryCase):
     async def test_many_batches(self) -> None:
         """A long absence is made up in batches, and the position is noted for the journal."""
         self.patch(shipper_module, "BATCH", 7)
-        self.patch(shipper_module, "NOTE_EVERY", 0.0)
+        self.patch(consumer, "NOTE_EVERY", 0.0)
         daemon = await self.ready()
         await daemon.journal.append([f for n in range(1, 31) for f in chain(view(n))])
         await daemon.shipped()
@@ -215,7 +219,7 @@ class ShippingTests(HistoryCase):
         before = self.everything()
         for start in (0, 3):
             events = (await daemon.journal.after(start, 100))[:3]
-            await daemon.shipper._send(events, 0, events[-1].event_id)
+            await daemon.shipper.take(events, 0, events[-1].event_id)
         self.assertEqual(before, self.everything())
 
     def everything(self) -> list[object]:
@@ -310,19 +314,19 @@ class PoisonTests(HistoryCase):
         await daemon.journal.append([*facts[:3], bad, *facts[4:], *chain(view(2))])
         await daemon.shipped()
         self.assertEqual([(11,)], self.sql("SELECT count(*) FROM state"))
-        self.assertEqual(1, daemon.shipper.health.quarantined)
-        self.assertIn("event 4", daemon.shipper.health.last_error or "")
-        ((event, reason),) = await daemon.journal.quarantined(10)
+        self.assertEqual(1, daemon.shipper.health.dead_letters)
+        self.assertIn("event 4", daemon.shipper.health.last_dead_letter or "")
+        (event,) = await daemon.journal.quarantined("postgres", 10)
         self.assertEqual(4, event.event_id)
-        self.assertIn("out of range", reason)
+        self.assertIn("out of range", daemon.shipper.health.last_dead_letter or "")
         # Later the database can take it.
         self.sql("ALTER TABLE state ALTER cause TYPE bigint")
         ((body,),) = self.sql("SELECT pg_get_functiondef('ship'::regproc)")
         self.sql(str(body).replace("cause integer", "cause bigint"))
         await self.reconnect()
-        await until(lambda: daemon.shipper.health.quarantined == 0)
+        await until(lambda: daemon.shipper.health.dead_letters == 0)
         self.assertEqual([(12,)], self.sql("SELECT count(*) FROM state"))
-        self.assertEqual([], await daemon.journal.quarantined(10))
+        self.assertEqual([], await daemon.journal.quarantined("postgres", 10))
 
     async def reconnect(self) -> None:
         """Have all connections made anew."""
@@ -341,7 +345,7 @@ class PoisonTests(HistoryCase):
         self.assertEqual(
             [(one, 6)], self.sql("SELECT call_id, count(*) FROM state GROUP BY call_id")
         )
-        self.assertEqual(6, second.shipper.health.quarantined)
+        self.assertEqual(6, second.shipper.health.dead_letters)
         held = await second.history.call(two)
         assert held is not None
         self.assertEqual(6, len(held.states))
@@ -360,7 +364,7 @@ class OtherDatabaseTests(HistoryCase):
         self.sql("SELECT remove_calls(ARRAY[1])")
         await daemon.journal.append([recording(1), *chain(view(2))])
         await daemon.shipped()
-        self.assertEqual(0, daemon.shipper.health.quarantined)
+        self.assertEqual(0, daemon.shipper.health.dead_letters)
         self.assertEqual([(0,)], self.sql("SELECT count(*) FROM record"))
         self.assertEqual([(2,)], self.sql("SELECT call_id FROM call"))
 
@@ -391,7 +395,7 @@ class OtherDatabaseTests(HistoryCase):
             head = (await daemon.journal.append([change("1000")]))[0]
             await until(lambda: self.sql("SELECT last_event_id FROM node") == [(head,)])  # noqa: B023
             self.assertEqual([(12,)], self.sql("SELECT count(*) FROM state"))
-            self.assertEqual(0, daemon.shipper.health.quarantined)
+            self.assertEqual(0, daemon.shipper.health.dead_letters)
         told = self.flushLoggedErrors(psycopg2.DatabaseError)
         self.assertEqual(["CC001", "CC001"], [failure.value.pgcode for failure in told])
 
@@ -418,7 +422,7 @@ class OtherDatabaseTests(HistoryCase):
 
         journal = self.journal()
         await journal.set_checkpoint("postgres", 6)
-        await journal._writer.submit(lambda db: journal_writes.prune(db, NOON * 2))
+        await journal._sqlite.write(lambda db: journal_writes.prune(db, NOON * 2))
         await journal.stopService()
         self.sql("UPDATE node SET last_event_id = 3")
         daemon = await self.ready()
@@ -512,17 +516,17 @@ class BarrierTests(HistoryCase):
         self.patch(shipper_module, "EVERY", 1000.0)
         daemon = await self.ready()
         await daemon.journal.append(chain(view(1)))
-        await daemon.shipper.passed(6, 5.0)
+        await daemon.barrier.passed(6, 5.0)
         self.assertEqual([(6,)], self.sql("SELECT count(*) FROM state"))
-        await daemon.shipper.passed(3, 0.0)
+        await daemon.barrier.passed(3, 0.0)
 
     async def test_it_gives_up(self) -> None:
         """What does not come in time is refused by name."""
         daemon = await self.ready()
-        await self.fails(daemon.shipper.passed(99, 0.05), Behind)
+        await self.fails(daemon.barrier.passed(99, 0.05), Behind)
         self.server.postgres.stop(immediate=True)
         await until(lambda: not daemon.database.up)
-        await self.fails(daemon.shipper.passed(99, 5.0), DatabaseDown)
+        await self.fails(daemon.barrier.passed(99, 5.0), DatabaseDown)
         self.server.postgres.start()
 
     async def test_a_broken_journal_is_tried_again(self) -> None:
@@ -540,4 +544,4 @@ class BarrierTests(HistoryCase):
         await daemon.journal.append(chain(view(1), (State.CALL, State.ERROR)))
         await daemon.shipped()
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
-        self.assertEqual("ValueError: odd", daemon.shipper.health.last_error)
+        self.assertEqual("ValueError: odd", daemon.shipper.health.last_trouble)

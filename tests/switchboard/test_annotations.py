@@ -182,7 +182,7 @@ class OrderTests(EntriesCase):
         events = await self.journal_.after(0, 100)
         before = self.sql("SELECT * FROM call"), self.sql("SELECT * FROM action ORDER BY event_id")
         for again in (events, events[:7], events[6:9], events[:6]):
-            await self.daemon_.shipper._send(again, 0, 0)
+            await self.daemon_.shipper.take(again, 0, 0)
         self.assertEqual(
             before,
             (self.sql("SELECT * FROM call"), self.sql("SELECT * FROM action ORDER BY event_id")),

@@ -12,31 +12,24 @@ from contextlib import closing
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from ccdaemon.consumers.webhooks.deliveries import SCHEMA, checkpoint
-from ccdaemon.store.failures import JournalBroken
-from ccdaemon.store.group_commit import RETRY, WINDOW, GroupCommit
-from ccdaemon.store.journal_file import connect
+from ccdaemon.store.group_commit import RETRY, WINDOW
+from ccdaemon.store.sqlite_file import PARTS, SqliteFile, connect, create
 
 NAME = "webhooks.sqlite"
 _APPLICATION = 0x63637768  # "ccwh"
 _VERSION = 1
-_PARTS = ("", "-wal", "-shm")
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
 class DeliveryFile:
-    """The file, between :meth:`open` and the end of :meth:`close`.
-
-    :ivar broken: why it cannot be written just now, None if it can.
-    """
+    """The file, between :meth:`open` and the end of :meth:`close`."""
 
     _log = Logger()
 
@@ -48,23 +41,20 @@ class DeliveryFile:
         window: float = WINDOW,
         retry: float = RETRY,
     ) -> None:
-        self._reactor = reactor
-        self._path = state_dir / NAME
-        self._writer = GroupCommit(
+        self._sqlite = SqliteFile(
             reactor,
-            self._path,
-            connect,
-            _probe,
-            self._writability_changed,
-            lambda: None,
+            state_dir / NAME,
+            "webhooks",
+            probe=_probe,
+            writability_changed=self._writability_changed,
             window=window,
             retry=retry,
         )
-        self._reader = ThreadPool(1, 1, "webhooks-reader")
-        self._reading = False
-        # This one belongs to the reader's thread.
-        self._db: sqlite3.Connection | None = None
-        self.broken: str | None = None
+
+    @property
+    def broken(self) -> str | None:
+        """Why it cannot be written just now, None if it can."""
+        return self._sqlite.broken
 
     def open(self) -> bool:
         """Make the file if there is none, and begin. Blocks while it does.
@@ -74,32 +64,29 @@ class DeliveryFile:
         :return: whether one was put aside: what had waited in it is lost from here.
         :raise OSError: if the folder cannot be written.
         """
-        damage = _prepare(self._path)
+        path = self._sqlite.path
+        damage = _prepare(path)
         if damage is not None:
-            aside = self._path.with_suffix(".damaged")
-            for part in _PARTS:
-                damaged = Path(f"{self._path}{part}")
+            aside = path.with_suffix(".damaged")
+            for part in PARTS:
+                damaged = Path(f"{path}{part}")
                 if damaged.exists():
                     damaged.replace(f"{aside}{part}")
             self._log.error(
                 "{path} cannot be used: {damage}. It is kept as {aside}; webhooks are sent anew"
                 " from as far back as the journal goes",
-                path=str(self._path),
+                path=str(path),
                 damage=damage,
                 aside=aside.name,
             )
-            _prepare(self._path)
-        self._writer.start()
-        self._reader.start()
-        self._reading = True
+            _prepare(path)
+        self._sqlite.start()
         return damage is not None
 
     async def close(self) -> None:
         """Write what waits and end the threads."""
-        await self._writer.stop()
-        self._reading = False
-        await deferToThreadPool(self._reactor, self._reader, self._close)
-        self._reader.stop()
+        await self._sqlite.stop_writing()
+        await self._sqlite.stop_reading()
 
     def write(
         self,
@@ -112,7 +99,7 @@ class DeliveryFile:
         :return: fires with what it returned once that is committed; fails with what it raised,
             or with ``JournalBroken`` where the daemon stops before it could be written.
         """
-        return self._writer.submit(lambda db: function(db, *args, **kwargs), keep=True)
+        return self._sqlite.write(lambda db: function(db, *args, **kwargs), keep=True)
 
     def read(
         self,
@@ -121,28 +108,9 @@ class DeliveryFile:
         **kwargs: P.kwargs,
     ) -> Deferred[T]:
         """Run a function that only reads, on what is committed."""
-        if not self._reading:
-            return fail(JournalBroken("the daemon is stopping"))
-
-        def run() -> T:
-            if self._db is None:
-                self._db = connect(self._path)
-            try:
-                return function(self._db, *args, **kwargs)
-            finally:
-                if self.broken is not None:
-                    # It may be open for reading alone, and as long as it is so is the writer's.
-                    self._close()
-
-        return deferToThreadPool(self._reactor, self._reader, run)
-
-    def _close(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        return self._sqlite.read(function, *args, **kwargs)
 
     def _writability_changed(self, reason: str | None) -> None:
-        self.broken = reason
         if reason is None:
             self._log.info("the file of webhooks can be written again")
         else:
@@ -153,7 +121,7 @@ def _prepare(path: Path) -> str | None:
     """Make the file if there is none; what is wrong with one that is there, in words."""
     try:
         if not path.exists():
-            _create(path)
+            create(path, _APPLICATION, _VERSION, _fill)
         with closing(connect(path)) as db:
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -165,19 +133,8 @@ def _prepare(path: Path) -> str | None:
     return None
 
 
-def _create(path: Path) -> None:
-    """Write it aside and move it into place whole."""
-    draft = path.with_suffix(".new")
-    for part in _PARTS:
-        Path(f"{draft}{part}").unlink(missing_ok=True)
-        Path(f"{path}{part}").unlink(missing_ok=True)
-    draft.touch(mode=0o640)
-    with closing(connect(draft)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        db.execute(f"PRAGMA application_id = {_APPLICATION}")
-        db.execute(f"PRAGMA user_version = {_VERSION}")
-    draft.rename(path)
+def _fill(db: sqlite3.Connection) -> None:
+    db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
 
 
 def _probe(db: sqlite3.Connection) -> None:

@@ -18,13 +18,14 @@ from twisted.python.failure import Failure
 
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers.consumer import ConsumerHealth
 from ccdaemon.consumers.webhooks import deliveries, delivery_log
 from ccdaemon.consumers.webhooks.clock_steps import ClockSteps
 from ccdaemon.consumers.webhooks.deliveries import Backlog
 from ccdaemon.consumers.webhooks.delivery_file import DeliveryFile
 from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
 from ccdaemon.consumers.webhooks.delivery_worker import DeliveryCounts, DeliveryWorker, Sends, Spell
-from ccdaemon.consumers.webhooks.enqueue import Enqueuer, ReaderHealth
+from ccdaemon.consumers.webhooks.enqueue import Enqueuer
 from ccdaemon.store.group_commit import WINDOW
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Page
@@ -93,7 +94,7 @@ class Webhooks(Service):
             )
             for webhook in webhooks
         }
-        self._reader = Enqueuer(
+        self._enqueuer = Enqueuer(
             clock, journal, self._file, self._due_times, webhooks, base_url, spell, self._wake
         )
         self._timers: dict[str, IDelayedCall] = {}
@@ -112,7 +113,7 @@ class Webhooks(Service):
         :raise OSError: if the folder cannot be written.
         """
         super().startService()  # type: ignore[no-untyped-call]
-        self._reader.start(self._file.open(), self._ready)
+        self._enqueuer.start(self._file.open(), self._ready)
 
     def _ready(self) -> None:
         self._repeat("count", 0, COUNT_EVERY, self._count)
@@ -129,7 +130,7 @@ class Webhooks(Service):
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
-        await self._reader.stop()
+        await self._enqueuer.stop()
         stopping = [Deferred.fromCoroutine(one.stop()) for one in self._workers.values()]
         for one in stopping:
             await one
@@ -158,7 +159,7 @@ class Webhooks(Service):
         self._timers[name] = self._clock.callLater(first, run)
 
     async def _count(self) -> None:
-        await self._reader.count()
+        await self._enqueuer.count()
         self._backlog = await self._file.read(deliveries.backlog)
         for name, worker in self._workers.items():
             backlog = self._backlog.get(name)
@@ -184,14 +185,19 @@ class Webhooks(Service):
         return [self._health(worker) for worker in self._workers.values()]
 
     @property
-    def reading(self) -> ReaderHealth:
+    def reading(self) -> ConsumerHealth:
         """How far the journal has been read for all of them."""
-        return self._reader.health
+        return self._enqueuer.health
+
+    @property
+    def consumers(self) -> Sequence[ConsumerHealth]:
+        """The same, for a table of all consumers; empty where no webhook is configured."""
+        return (self._enqueuer.health,) if self._workers else ()
 
     @property
     def dropped(self) -> int:
         """How many recordings could not be told, because their call was forgotten."""
-        return self._reader.dropped
+        return self._enqueuer.dropped
 
     @property
     def broken(self) -> str | None:

@@ -19,8 +19,8 @@ from twisted.internet.task import deferLater
 from ccdaemon.calls.model import State
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.webhooks import Webhook
+from ccdaemon.consumers import consumer
 from ccdaemon.consumers.webhooks import deliveries
-from ccdaemon.consumers.webhooks import enqueue as reader_module
 from ccdaemon.consumers.webhooks import webhooks as webhooks_module
 from ccdaemon.consumers.webhooks.delivery_file import NAME
 from ccdaemon.consumers.webhooks.delivery_log import LogFilter
@@ -30,7 +30,7 @@ from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.store import journal_writes
 from ccdaemon.store.facts import Fact, StateFact
 from ccdaemon.store.journal import Journal
-from ccdaemon.store.journal_file import connect
+from ccdaemon.store.sqlite_file import connect
 from tests.store.parts import ANSWERED, JournalCase, chain, change, recording, turn, view
 
 SECRET = ("whsec_YWJj",)
@@ -127,7 +127,7 @@ class DeadLetters(WebhooksCase):
     async def test_the_others_are_told(self) -> None:
         """One with a date that no calendar has is passed over, and said in health."""
         self.patch(webhooks_module, "COUNT_EVERY", 0.01)
-        self.patch(reader_module, "NOTE_EVERY", 0.0)
+        self.patch(consumer, "NOTE_EVERY", 0.0)
         journal = await self.begun()
         webhooks = self.webhooks(journal, "crm")
         facts = chain(view(1, date=99_999_999_999_999_000))
@@ -136,19 +136,21 @@ class DeadLetters(WebhooksCase):
         await self.until(self.arrived(6))
         self.assertEqual([f"2-{seq}" for seq in range(1, 7)], self.inbox.got["crm"])
         reading = webhooks.reading
-        self.assertEqual((2, 0, None), (reading.dead, reading.backlog, reading.trouble))
-        self.assertIn("event 2: ", reading.last_dead or "")
-        self.assertEqual(2, len(self.flushLoggedErrors(Exception)))
+        self.assertEqual((2, 0, None), (reading.dead_letters, reading.backlog, reading.trouble))
+        self.assertIn("event 2: ", reading.last_dead_letter or "")
         # The journal may forget what it could not tell; then nothing is left to say of it.
-        await self.until(lambda: webhooks._reader._noted_checkpoint == journal.high_watermark)
+        await self.until(
+            lambda: webhooks._enqueuer._consumer._noted_checkpoint == journal.high_watermark
+        )
         await journal.append(facts[2:])
-        await self.until(lambda: webhooks._reader._noted_checkpoint == journal.high_watermark)
-        self.flushLoggedErrors(Exception)
+        await self.until(
+            lambda: webhooks._enqueuer._consumer._noted_checkpoint == journal.high_watermark
+        )
         await webhooks.stopService()
         again = self.webhooks(journal, "crm")
-        await self.until(lambda: again.reading.dead == 6)
-        await journal._writer.submit(lambda db: journal_writes.prune(db, 10**18))
-        await self.until(lambda: again.reading.dead == 0)
+        await self.until(lambda: again.reading.dead_letters == 6)
+        await journal._sqlite.write(lambda db: journal_writes.prune(db, 10**18))
+        await self.until(lambda: again.reading.dead_letters == 0)
 
     async def test_what_the_file_does_not_take(self) -> None:
         """Of a batch that fails for one event, all others are taken."""
@@ -165,8 +167,7 @@ class DeadLetters(WebhooksCase):
         await journal.append(chain(view(1)))
         await self.until(self.arrived(5))
         self.assertEqual([f"1-{seq}" for seq in (1, 3, 4, 5, 6)], self.inbox.got["crm"])
-        self.assertIn("OverflowError: too large", webhooks.reading.last_dead or "")
-        self.flushLoggedErrors(OverflowError)
+        self.assertIn("OverflowError: too large", webhooks.reading.last_dead_letter or "")
 
 
 class Telling(WebhooksCase):
