@@ -386,10 +386,13 @@ class Daemon(MultiService):
         for name in EVENTS:
             self._ami.registerEvent(name, self._catching_up.heard)
         self._ami.registerEvent("UserEvent", RecordingPause(self._ami).heard)
-        self._ami.registerEvent("MixMonitorStart", Monitors(self._ami, self._live).heard)
+        self._ami.registerEvent(
+            "MixMonitorStart", Monitors(self._ami, self._live, self._wall).heard
+        )
         self._ami.registerEvent("DeviceStateChange", self._device_changed)
         self._ami.registerEvent("Reload", self._reloaded)
         self._ami.on_forged = self._looking_anew.forged
+        self._catching_up.ends.on_forged = self._presence.on_forged = self._forged
 
     # Beginning
 
@@ -464,6 +467,11 @@ class Daemon(MultiService):
             self._presence.down(f"no session with Asterisk: {why}")
         else:
             self._presence.end()
+
+    def _forged(self, channel: str) -> None:
+        """An event that was spelled well was none."""
+        self._ami.counters.forged += 1
+        self._looking_anew.forged(channel)
 
     def _device_changed(self, session: AMIProtocol, event: Message) -> None:
         self._presence.device_changed(event)

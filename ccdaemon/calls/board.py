@@ -127,6 +127,10 @@ class Board:
             return calls[0] if len(calls) == 1 else None
         return calls[0] if calls else None
 
+    def is_bridged(self, channel: str) -> bool:
+        """Whether a channel of a live call is in any bridge, as far as that is told."""
+        return channel in self._by_channel and self._topology.is_bridged(channel)
+
     def hear(self, signal: signals.Signal) -> list[Reached]:
         """Give a signal to its calls; nothing if it belongs to no live call of ours."""
         heard = self._settle(signal.date)

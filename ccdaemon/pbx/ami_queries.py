@@ -122,8 +122,16 @@ async def query_operator(ami: AMIActions, endpoints: Endpoints, sip: str) -> str
     """
     if sip not in await _existing(ami, endpoints, {sip}, SOMEBODY_WAITS):
         return None
-    state = await ami.getVar(None, f"DEVICE_STATE({endpoints.device(sip)})")
+    state = await query_device(ami, endpoints, sip)
     return None if state == "INVALID" else state
+
+
+async def query_device(ami: AMIActions, endpoints: Endpoints, sip: str) -> str:
+    """The device state of an operator, whoever has told what of them.
+
+    :raises AMIError: as the action does.
+    """
+    return await ami.getVar(None, f"DEVICE_STATE({endpoints.device(sip)})")
 
 
 async def has_channel(ami: AMIActions, channel: str, name: str) -> bool:
@@ -131,14 +139,28 @@ async def has_channel(ami: AMIActions, channel: str, name: str) -> bool:
 
     Whatever a channel asks for by FastAGI it asks while it is there: no event has to be read first.
     """
+    try:
+        return await _name_of(ami, channel) == name
+    except AMIError:
+        return True
+
+
+async def may_be_gone(ami: AMIActions, channel: str) -> bool:
+    """Whether Asterisk has no channel of this uniqueid; true where it cannot be asked."""
+    try:
+        return await _name_of(ami, channel) is None
+    except AMIError:
+        return True
+
+
+async def _name_of(ami: AMIActions, channel: str) -> str | None:
+    """What a channel is called, by its uniqueid; None if there is no such one."""
     asked = {"Channel": channel, "Variable": "CHANNEL(name)"}
     try:
         answer = await ami.sendAction("Getvar", asked, timeout=CALL_WAITS)
     except (ActionRefused, BadHeader):
-        return False
-    except AMIError:
-        return True
-    return answer.get("Value") == name
+        return None
+    return answer.get("Value")
 
 
 async def _existing(

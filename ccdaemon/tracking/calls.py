@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import machine, signals
 from ccdaemon.calls.board import GONE_AFTER, Board, Reached, nobodys
 from ccdaemon.calls.call import Call
@@ -24,7 +23,6 @@ from ccdaemon.calls.model import Action, CallView, Direction, State, StateChange
 from ccdaemon.calls.view import view
 from ccdaemon.clocks import WallClock
 from ccdaemon.numbers import NO_HOME, Number, Numbers
-from ccdaemon.pbx.ami_signals import from_event, moment
 from ccdaemon.recordings.recordings import (
     Recordings,
     recordings_of,
@@ -233,25 +231,9 @@ class LiveCalls:
 
     # Following calls
 
-    def heard(self, session: object, event: Message) -> None:
-        """An AMI event was heard that may speak of a call."""
-        signal = self.spelled(event)
-        if signal is not None:
-            self.hear(signal)
-
-    def spelled(self, event: Message) -> signals.Signal | None:
-        """The signal that an AMI event spells; None if it spells none.
-
-        Dated by Asterisk where it says when that was (``timestampevents``), else now.
-        """
-        signal = from_event(event, self.moment(event))
-        if isinstance(signal, signals.Entered):
-            self.bridges = True
-        return signal
-
-    def moment(self, event: Message) -> int:
-        """When an event was, in ms."""
-        return moment(event, self._now())
+    def is_bridged(self, channel: str) -> bool:
+        """Whether a channel of a live call is in any bridge, as far as that is told."""
+        return self._board.is_bridged(channel)
 
     def hear(self, signal: signals.Signal) -> None:
         """Give a signal to the call it belongs to, and have told what it adds to its chain.

@@ -13,6 +13,8 @@ from ccdaemon.ami.ami_actions import AMIActions
 from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import signals
+from ccdaemon.clocks import WallClock
+from ccdaemon.pbx.ami_signals import moment
 from ccdaemon.pbx.dialplan import Own
 from ccdaemon.tracking.calls import LiveCalls
 
@@ -25,15 +27,17 @@ class Monitors:
 
     log = Logger()
 
-    def __init__(self, ami: AMIActions, live: LiveCalls) -> None:
+    def __init__(self, ami: AMIActions, live: LiveCalls, wall: WallClock) -> None:
         self._ami = ami
         self._live = live
+        self._wall = wall
         self._asked = 0
 
     def heard(self, session: object, event: Message) -> None:
         """A MixMonitorStart was heard."""
         channel, linkedid = event.get("Uniqueid"), event.get("Linkedid")
-        signal = signals.Recorded(channel, linkedid or channel, self._live.moment(event), "")
+        date = moment(event, int(self._wall.seconds() * 1000))
+        signal = signals.Recorded(channel, linkedid or channel, date, "")
         if channel and self._live.whose(signal) is not None and self._asked < MOST_ASKED:
             self._asked += 1
             asked = Deferred.fromCoroutine(self._ask(signal))

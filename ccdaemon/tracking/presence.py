@@ -18,14 +18,16 @@ from ccdaemon.ami.ami_actions import AMIActions
 from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.clocks import WallClock
-from ccdaemon.operators import OperatorChange, Operators, OperatorView, Status
-from ccdaemon.pbx.ami_queries import Endpoints, query_operator, query_operators
+from ccdaemon.operators import STATUS, OperatorChange, Operators, OperatorView, Status
+from ccdaemon.pbx.ami_queries import Endpoints, query_device, query_operator, query_operators
 from ccdaemon.store.facts import Fact, OperatorFact
 
 #: Seconds between two looks when nothing happens.
 LOOK_EVERY = 60.0
 #: Seconds after a reload was told until it is looked at: one reload tells several times.
 AFTER_RELOAD = 1.0
+#: As many operators are asked about at a time who are told to have gone; more are believed.
+MOST_ASKED = 500
 
 
 class Presence:
@@ -36,6 +38,7 @@ class Presence:
     :param tell: takes facts to the journal.
     :param call_of: the call an operator is on, None if they are on none.
     :param clock: says what time it is.
+    :ivar on_forged: told the device of an operator who was told to be offline, and is not.
     """
 
     log = Logger()
@@ -57,6 +60,9 @@ class Presence:
         self._next: IDelayedCall | None = None
         self._looking: Deferred[None] | None = None
         self._heard: dict[str, str] = {}
+        # Who is said to have gone offline, while Asterisk is asked.
+        self._asking: dict[str, Deferred[None]] = {}
+        self.on_forged: Callable[[str], object] = lambda device: None
 
     def remember(self, last: Mapping[str, OperatorChange]) -> None:
         """What the history says last of each operator; before the first session."""
@@ -121,6 +127,8 @@ class Presence:
             self._next.cancel()
         if self._looking is not None:
             self._looking.cancel()
+        for asking in tuple(self._asking.values()):
+            asking.cancel()
 
     def device_changed(self, event: Message) -> None:
         """A DeviceStateChange was heard."""
@@ -128,10 +136,37 @@ class Presence:
         if sip is None:
             return
         state = event.get("State")
+        asking = self._asking.pop(sip, None)
+        if asking is not None:
+            asking.cancel()
+        known = self._operators.status(sip)
+        goes = known not in (None, Status.OFFLINE) and STATUS.get(state) is Status.OFFLINE
+        if goes and self._session is not None and len(self._asking) < MOST_ASKED:
+            asking = Deferred.fromCoroutine(self._confirm(self._session, sip, state))
+            if not asking.called:
+                self._asking[sip] = asking
+            asking.addErrback(lambda failure: failure.trap(CancelledError))
+        else:
+            self._take(sip, state)
+
+    def _take(self, sip: str, state: str) -> None:
         self._heard[sip] = state
         # Asking for a device that is not there makes Asterisk tell that it is INVALID.
         if sip in self._operators or state != "INVALID":
             self._changed(self._operators.seen(sip, state, self._now(), self._call_of(sip)))
+
+    async def _confirm(self, session: AMIActions, sip: str, state: str) -> None:
+        """Ask whether an operator has gone offline: one event alone takes nobody's calls away."""
+        try:
+            now = await query_device(session, self._endpoints, sip)
+        except AMIError:
+            now = state
+        self._asking.pop(sip, None)
+        self._take(sip, now)
+        if STATUS.get(now) is not Status.OFFLINE:
+            words = "{sip} was told to be {state}, and is {now}"
+            self.log.warn(words, sip=sip, state=state, now=now)
+            self.on_forged(self._endpoints.device(sip))
 
     def reloaded(self, event: Message) -> None:
         """Asterisk has read its configuration anew."""

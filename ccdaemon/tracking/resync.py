@@ -27,8 +27,10 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
 from ccdaemon.clocks import WallClock
 from ccdaemon.pbx.ami_queries import query_channels
+from ccdaemon.pbx.ami_signals import from_event, moment
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
+from ccdaemon.tracking.confirmed_ends import ConfirmedEnds
 
 #: Seconds after which the log is read once more: Asterisk writes it a little later than it tells.
 WRITTEN_WITHIN = 1.0
@@ -56,6 +58,7 @@ class Resync:
     :param channel_log: what Asterisk wrote down.
     :param clock: IReactorTime.
     :param wall: WallClock that says what time it is.
+    :ivar ends: lets pass what the session tells, but for ends that it asks about first.
     """
 
     log = Logger()
@@ -64,6 +67,7 @@ class Resync:
         self, live: LiveCalls, channel_log: CelReader, clock: IReactorTime, wall: WallClock
     ) -> None:
         self._live = live
+        self.ends = ConfirmedEnds(live.is_bridged, live.hear, clock)
         self._channel_log = channel_log
         self._clock = clock
         self._wall = wall
@@ -83,13 +87,16 @@ class Resync:
         # How many of the calls that could not be told have been told since.
         self._unrecorded = 0
 
-    def heard(self, session: object, event: Message) -> None:
+    def heard(self, session: AMIActions, event: Message) -> None:
         """An AMI event was heard that may speak of a call."""
-        signal = self._live.spelled(event)
+        # Dated by Asterisk where it says when that was (``timestampevents``), else now.
+        signal = from_event(event, moment(event, self._now()))
         if signal is None:
             return
+        if isinstance(signal, signals.Entered):
+            self._live.bridges = True
         if self._held is None:
-            self._live.hear(signal)
+            self.ends.hear(session, signal)
         elif len(self._held) < MOST_HELD:
             self._held.append(signal)
         else:
@@ -111,7 +118,7 @@ class Resync:
             self._older |= {*self._live.numbers()}
         expected = _expected(self._live.asked())
         seen = await self._see(session)
-        self._release()
+        self._release(session)
         missing = self._compare(expected, seen)
         self._session = session
         self._every(LOOK_EVERY, lambda: self._look_again(session))
@@ -158,6 +165,7 @@ class Resync:
         if self._held is None:
             self._last_sign = self._now()
         self._held, self._too_much, self._session = [], False, None
+        self.ends.down()
         while self._looks:
             looking = self._looks.pop()
             if looking.running:
@@ -177,10 +185,10 @@ class Resync:
             self._last_sign = max(self._last_sign, signal.date)
         self._live.hear(signal)
 
-    def _release(self) -> None:
+    def _release(self, session: AMIActions) -> None:
         held, self._held = self._held or [], None
         for signal in held:
-            self._live.hear(signal)
+            self.ends.hear(session, signal)
 
     async def _look(self, session: AMIActions, calls: Sequence[Call]) -> Missing:
         """Look while the session stands; as ``_compare``."""

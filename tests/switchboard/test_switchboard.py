@@ -18,6 +18,7 @@ from ccdaemon.errors import Code, Refused
 from ccdaemon.operators import Operators
 from ccdaemon.pbx import call_tag
 from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.pbx.ami_signals import from_event
 from ccdaemon.store.facts import RecordFact
 from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
@@ -160,7 +161,9 @@ class SwitchboardCase(JournalCase):
 
     def hear(self, name: str, **headers: str) -> None:
         """An event comes from Asterisk."""
-        self.live.heard(self.asterisk, event(name, **headers))
+        heard = from_event(event(name, **headers), int(self.wall.seconds() * 1000))
+        if heard is not None:
+            self.live.hear(heard)
 
     async def chain(self, call_id: int) -> list[State]:
         """The states of a call as the journal has them."""

@@ -99,6 +99,54 @@ class PjsipTests(PresenceCase):
             self.presence.device_changed(event("DeviceStateChange", Device=device, State=state))
         self.assertEqual(self.told(), [("1000", "inuse"), ("1001", "online")])
 
+    def goes(self, state: str = "UNAVAILABLE") -> None:
+        """Operator 1000 is told to have gone offline."""
+        gone = event("DeviceStateChange", Device="PJSIP/1000", State=state)
+        self.presence.device_changed(gone)
+
+    def test_one_event_takes_nobody_offline(self) -> None:
+        """Asterisk is asked: who is there stays, and whoever looks after what is forged is told."""
+        forged: list[str] = []
+        self.presence.on_forged = forged.append
+        self.up()
+        self.told()
+        for state in ("UNAVAILABLE", "INVALID"):
+            self.goes(state)
+        self.assertEqual((self.now()["1000"], self.told()), ("online", []))
+        self.assertEqual(forged, ["PJSIP/1000", "PJSIP/1000"])
+
+    def test_who_has_gone_is_offline(self) -> None:
+        """It is as it was told; who was offline before is not asked about."""
+        self.up()
+        self.told()
+        self.asterisk.devices["PJSIP/1000"] = "UNAVAILABLE"
+        self.goes()
+        self.assertEqual(self.told(), [("1000", "offline")])
+        asked = len(self.asterisk.asked)
+        self.goes("INVALID")
+        self.assertEqual(len(self.asterisk.asked), asked)
+
+    def test_who_comes_back_meanwhile(self) -> None:
+        """A younger event wins over the question; a session that ends leaves nothing behind."""
+        self.up()
+        self.told()
+        self.patch(self.asterisk, "sendAction", lambda *_, **__: Deferred())
+        self.goes()
+        back = event("DeviceStateChange", Device="PJSIP/1000", State="RINGING")
+        self.presence.device_changed(back)
+        self.assertEqual(self.told(), [("1000", "inuse")])
+        self.goes()
+        self.presence.end()
+        self.assertEqual(self.told(), [])
+
+    def test_an_answer_that_does_not_come(self) -> None:
+        """The event is believed."""
+        self.up()
+        self.told()
+        self.asterisk.trouble = ConnectionLost("gone")
+        self.goes()
+        self.assertEqual(self.told(), [("1000", "offline")])
+
     def test_a_stale_cache_is_not_believed(self) -> None:
         """An endpoint that was removed stays in DeviceStateList, but not in sipList."""
         self.asterisk.endpoints.discard("1001")

@@ -110,6 +110,38 @@ class ReadTests(GapCase):
         self.assertEqual([told.state for told in await self.states(call_id)], TALK)
 
 
+class ForgedTests(GapCase):
+    """Ends of a talk that nothing bears out."""
+
+    async def test_a_talk_goes_on(self) -> None:
+        """A hangup alone ends no talk while Asterisk has the channel, and does once it has not."""
+        await self.begin()
+        call_id = await self.make_call()
+        operator, client = self.anchor(call_id), {**self.anchor(call_id), "Uniqueid": "17.2"}
+        names = {"Channel": "PJSIP/1000-1"}, {"Channel": "PJSIP/trunk-2"}
+        channels = {**operator, **names[0]}, {**client, **names[1]}
+        self.tells("Newchannel", channels[0])
+        self.tells("Newstate", channels[0], ChannelState="6")
+        self.tells("UserEvent", channels[0], UserEvent="ccdaemon-dial", Leg="client")
+        self.tells("Newchannel", channels[1])
+        self.tells("Newstate", channels[1], ChannelState="6")
+        for channel in channels:
+            self.tells("BridgeEnter", channel, BridgeUniqueid="b")
+        for channel in channels:
+            self.tells("Hangup", channel, Cause="16")
+        await self.wait_for_the_log()
+        states = [told.state for told in await self.states(call_id)]
+        self.assertEqual(states[-1], State.CLIENT_PICKUP)
+        self.asterisk.gone.update(channel["Uniqueid"] for channel in channels)
+        for channel in channels:
+            self.tells("Hangup", channel, Cause="16")
+        self.assertEqual([told.state for told in await self.states(call_id)], TALK)
+
+    def tells(self, name: str, channel: dict[str, str], **words: str) -> None:
+        """An event of a channel."""
+        self.catching_up.heard(self.asterisk, event(name, **channel, **words))
+
+
 class HeldTests(GapCase):
     """What the session tells before the file has been read."""
 
