@@ -20,6 +20,7 @@ from twisted.web.http import HTTPChannel, Request
 
 from ccdaemon.api.errors import error_object, status_of
 from ccdaemon.api.rendering import CONTENT_TYPE, Format, error_envelope, render
+from ccdaemon.api.twisted_http import OpenChannel
 from ccdaemon.errors import Code, Refused
 
 #: Seconds in which what was written has to be taken once nothing more will be.
@@ -121,7 +122,7 @@ class Connections:
         self._is_full = self._is_full and len(self._open) > 0.9 * self.most
 
 
-class BoundedChannel(HTTPChannel):
+class BoundedChannel(OpenChannel):
     """A connection whose every request has to come, and whose answers have to be taken, in time.
 
     Its idle time begins with the connection and with the end of each answer. The first piece of a
@@ -159,7 +160,7 @@ class BoundedChannel(HTTPChannel):
         try:
             return bool(HTTPChannel.headerReceived(self, line))
         except ValueError:
-            self._respondToBadRequestAndDisconnect()
+            self.garbled()
             return False
 
     def allContentReceived(self) -> None:
@@ -173,29 +174,29 @@ class BoundedChannel(HTTPChannel):
         self.paused = True
         HTTPChannel.requestDone(self, request)
         self._connections.waits(self)
-        if not self._buffer:
+        if not self.has_more:
             self.paused = False
         elif self.persistent:
-            self._networkProducer.pauseProducing()
+            self.stop_reading()
             self._go_on()
 
     def resumeProducing(self) -> None:
         """Go on: what was written has been taken."""
         HTTPChannel.resumeProducing(self)
         if self.paused:
-            self._networkProducer.pauseProducing()
+            self.stop_reading()
             self._go_on()
 
     def _go_on(self) -> None:
-        if self._further is None and not self._waitingForTransport:
+        if self._further is None and not self.is_blocked:
             self._further = self._later(0, self._read_on)
 
     def _read_on(self) -> None:
         self._further = None
-        if self._waitingForTransport:
+        if self.is_blocked:
             return
         self.paused = False
-        self._networkProducer.resumeProducing()
+        self.read_on()
         LineReceiver.dataReceived(self, b"")
 
     def _later(self, seconds: float, do: Callable[[], None]) -> IDelayedCall:
@@ -206,15 +207,15 @@ class BoundedChannel(HTTPChannel):
         self._close_within(TAKEN_WITHIN)
 
     def _close_within(self, seconds: float) -> None:
-        if self._abortingCall is None:
-            self._abortingCall = self._later(seconds, self.forceAbortClient)
+        if self.cutting is None:
+            self.cutting = self._later(seconds, self.forceAbortClient)
         HTTPChannel.loseConnection(self)
 
     def forceAbortClient(self) -> None:
         """Cut the connection, without the line that twisted.web would log of each."""
-        if self._abortingCall is not None and self._abortingCall.active():
-            self._abortingCall.cancel()
-        self._abortingCall = None
+        if self.cutting is not None and self.cutting.active():
+            self.cutting.cancel()
+        self.cutting = None
         cast(Any, self.transport).abortConnection()
 
     def timeoutConnection(self) -> None:
@@ -222,12 +223,12 @@ class BoundedChannel(HTTPChannel):
         _log.debug("No request from {peer} in time", peer=cast(Any, self.transport).getPeer())
         self._close_within(self.abortTimeout)
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
+    def garbled(self) -> None:
         """Say once that this is no HTTP: 400, and nothing that follows is read."""
         cast(Any, self).dataReceived = lambda data: None
         peer = cast(Any, self.transport).getPeer()
         _log.info("400 for {peer}: no HTTP, or too much of it", peer=getattr(peer, "host", peer))
-        HTTPChannel._respondToBadRequestAndDisconnect(self)
+        OpenChannel.garbled(self)
 
 
 class _Refusing(Protocol):

@@ -30,6 +30,7 @@ from ccdaemon.api.errors import error_object, status_of
 from ccdaemon.api.negotiation import wanted_format
 from ccdaemon.api.rendering import CONTENT_TYPE, error_envelope, render
 from ccdaemon.api.request_context import LARGEST_BODY, too_large
+from ccdaemon.api.twisted_http import OpenChannel
 
 #: How much of a body that is too large is read (and thrown away), in bytes: who sends no more
 #: than this is answered when the body has ended, and can go on with the connection.
@@ -102,7 +103,7 @@ class BoundedRequest(Request):
         self._cut = True
         self.requestHeaders.removeHeader(b"expect")
         # The request line is known to the channel alone until the body has ended.
-        path = getattr(self.channel, "_path", b"").partition(b"?")[0].decode("latin-1")
+        path = cast(OpenChannel, self.channel).path_so_far.partition(b"?")[0].decode("latin-1")
         format = wanted_format(path, self.getHeader("Accept"))
         refused = too_large()
         status = status_of(refused)
