@@ -31,9 +31,22 @@ from ccdaemon.ami.ami_settings import AMISettings
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients
-from ccdaemon.api.connections import room_for
+from ccdaemon.api.connections import Connections, room_for
+from ccdaemon.api.long_poll import MOST_WAITING, Waiters
+from ccdaemon.api.methods.calls import CallMethods
+from ccdaemon.api.methods.control import ControlMethods
+from ccdaemon.api.methods.crm import CrmMethods
+from ccdaemon.api.methods.health import HealthMethods
+from ccdaemon.api.methods.history import HistoryMethods
+from ccdaemon.api.methods.links import LinkMethods
+from ccdaemon.api.methods.operators import OperatorMethods
+from ccdaemon.api.methods.webhooks import WebhookMethods
 from ccdaemon.api.param_types import Patterns
+from ccdaemon.api.playback import Playback
 from ccdaemon.api.rendering import Format, render
+from ccdaemon.api.shares import Shares
+from ccdaemon.api.signed_urls import Links
+from ccdaemon.api.sse import EventStreams
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.config.validators import with_backlog
@@ -323,34 +336,43 @@ class Daemon(MultiService):
             wall,
             threads.run,
         )
+        clients, http = Clients(config.clients), config.http
+        waiters = Waiters(clock, Shares(MOST_WAITING, len(clients)))
+        streams = EventStreams(
+            history, clock, Shares(http.max_streams, len(clients)), http.events_heartbeat
+        )
+        connections = Connections(clock, room_for(http.max_connections))
+        signed = Links(http.link_secret)
+        entries = Annotations(self._journal, self._live, history, wall)
         api = Api(
-            calls=self._switchboard,
-            control=control,
-            webhooks=webhooks,
-            entries=Annotations(self._journal, self._live, history, wall),
-            pauses=self._pauses,
-            retention=retention,
-            listening=PlaybackLog(self._journal.append, clock, wall),
+            families=(
+                CallMethods(self._switchboard),
+                HistoryMethods(history, waiters, clock),
+                OperatorMethods(self._presence, history),
+                ControlMethods(control, history),
+                LinkMethods(signed, history, wall),
+                WebhookMethods(webhooks),
+                CrmMethods(entries, self._pauses, retention, history),
+                HealthMethods(observing.watch),
+            ),
+            streams=streams,
+            waiters=waiters,
+            connections=connections,
+            playback=Playback(history, recordings, PlaybackLog(self._journal.append, clock, wall)),
+            links=signed,
             watch=observing.watch,
-            counts=observing.metrics,
-            operators=self._presence,
-            history=history,
-            recordings=recordings,
-            clients=Clients(config.clients),
+            metrics=observing.metrics,
+            clients=clients,
             patterns=Patterns(asterisk.operator_pattern, asterisk.phone_pattern, numbers),
             clock=clock,
             wall=wall,
-            hosts=config.http.hosts,
-            public_url=config.http.public_url,
-            link_secret=config.http.link_secret,
-            trusted_proxies=config.http.trusted_proxies,
-            max_connections=room_for(config.http.max_connections),
-            request_timeout=config.http.request_timeout,
-            max_streams=config.http.max_streams,
-            heartbeat=config.http.events_heartbeat,
+            hosts=http.hosts,
+            public_url=http.public_url,
+            trusted_proxies=http.trusted_proxies,
+            request_timeout=http.request_timeout,
         )
-        observing.metrics.add(of_streams(api.streams))
-        observing.metrics.add(of_connections(api.connections))
+        observing.metrics.add(of_streams(streams))
+        observing.metrics.add(of_connections(connections))
         parts = [
             *([LogMasking()] if config.log.mask_phones else []),
             Sighup(reactor),

@@ -25,13 +25,12 @@ from zope.interface import implementer
 
 from ccdaemon.ami.ami_spelling import SPELLED, Judge
 from ccdaemon.ami.ami_wire import MessageKind, MessageParser, WireLimits
-from ccdaemon.api.methods.table import BY_NAME
 from ccdaemon.fastagi.agi_server import FastAGIFactory, FastAGIProtocol
 from ccdaemon.fastagi.agi_wire import AGILimits, AGIParser, Environment
 from ccdaemon.pbx import cel_file, cel_signals
 from ccdaemon.pbx.ami_signals import EVENTS, from_event
 from ccdaemon.pbx.dialplan import HEADERS
-from tests.api.world import World
+from tests.api.world import METHODS, World
 from tests.derived import derive
 from tests.fastagi.server_case import Call
 
@@ -238,7 +237,7 @@ def http(dice: Dice, data: bytes) -> None:
 def requests() -> list[bytes]:
     """A request for every method, with every parameter it knows, by GET and by POST."""
     made = []
-    for method in BY_NAME.values():
+    for method in METHODS:
         names = [parameter.name for parameter in (*method.required, *method.optional)]
         values = {"sip": "1000", "phone": "380680000018", "call_id": "1", "per_page": "10"}
         query = "&".join(f"{name}={values.get(name, 'a')}" for name in names)
@@ -252,7 +251,7 @@ def requests() -> list[bytes]:
 
 def parameters(dice: Dice, data: bytes) -> None:
     """Every method with values that nobody means."""
-    method = dice.choice(list(BY_NAME.values()))
+    method = dice.choice(METHODS)
     known = [parameter.name for parameter in (*method.required, *method.optional)]
     values = []
     for name in known:

@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"recordings", "routing", "store", "tracking"},
     "api": BASE
     | {"calls", "consumers", "event_schema", "health", "operators", "recordings"}
-    | {"schema", "store", "switchboard"},
+    | {"schema", "store", "switchboard", "tracking"},
     "check": BASE
     | {"ami", "calls", "consumers", "limits", "operators", "pbx", "recordings", "routing", "store"},
     "scaffold": {"pbx"},
@@ -123,6 +123,11 @@ class LayerTests(SynchronousTestCase):
         circle = MAY_IMPORT | {"calls": {"tracking"}}
         self.assertRaises(CycleError, list, TopologicalSorter(circle).static_order())
 
+    def test_the_api_is_above_all(self) -> None:
+        """Nobody acts through it but its clients: what joins the parts alone knows it."""
+        above = {part for part, others in MAY_IMPORT.items() if "api" in others}
+        self.assertLessEqual(above, {"service", "web"})
+
     def test_direction(self) -> None:
         """No module imports what its package may not, and none but one imports the reactor."""
         found = [
@@ -167,6 +172,8 @@ class LayerTests(SynchronousTestCase):
             ("ccdaemon.store.records", "def f():\n from ccdaemon.store import facts", 0),
             ("ccdaemon.api.app", "from ccdaemon.service import make_service", 1),
             ("ccdaemon.api.app", "from twisted.internet import reactor", 1),
+            ("ccdaemon.check.http", "from ccdaemon.api.app import Api", 1),
+            ("ccdaemon.service", "from ccdaemon.api.app import Api", 0),
             ("ccdaemon.service", "from twisted.internet import reactor", 0),
             ("ccdaemon.tracking.presence", "from ccdaemon.api.app import Api", 1),
             ("ccdaemon", "from ccdaemon.config import load", 0),

@@ -28,42 +28,29 @@ from ccdaemon.api.browsers import mark_of_browser
 from ccdaemon.api.clients import Clients, Permission, address_of
 from ccdaemon.api.connections import Connections
 from ccdaemon.api.errors import as_refused
-from ccdaemon.api.files import SentFile
-from ccdaemon.api.interfaces import (
-    ControlsCalls,
-    Delivers,
-    EntersOnCalls,
-    FindsRecordings,
-    ForgetsOrders,
-    KnowsOperators,
-    MakesCalls,
-    NotesListeners,
-    PausesOperators,
-    ReadsHistory,
-)
 from ccdaemon.api.long_poll import Waiters
-from ccdaemon.api.methods.health import Counts, Watches, ready
+from ccdaemon.api.methods import Family, by_name
+from ccdaemon.api.methods.health import ready
 from ccdaemon.api.methods.method import HTTP_METHODS, ApiRequest
-from ccdaemon.api.methods.table import BY_NAME, Methods
 from ccdaemon.api.negotiation import method_name
 from ccdaemon.api.openapi import openapi
 from ccdaemon.api.origin_check import Origins
 from ccdaemon.api.param_types import Patterns
 from ccdaemon.api.parameters import read_values, single
+from ccdaemon.api.playback import Playback
 from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Format
 from ccdaemon.api.request_context import Exchange
 from ccdaemon.api.request_params import Pairs, body_pairs, query_pairs
-from ccdaemon.api.shares import Shares
 from ccdaemon.api.signed_urls import Links
 from ccdaemon.api.site import QuietSite
 from ccdaemon.api.sse import PARAMETERS, EventStreams
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.validators import Network
 from ccdaemon.errors import Code, Refused
+from ccdaemon.health.health import Watch
 from ccdaemon.health.metrics import CONTENT_TYPE as METRICS_TYPE
-from ccdaemon.recordings.recordings import NAME, call_id_of
-from ccdaemon.schema import by_date
-from ccdaemon.store.records import Chain
+from ccdaemon.health.metrics import Metrics
+from ccdaemon.recordings.recordings import NAME
 
 #: What a route gives Klein to send: a body, or what sends a file.
 Sendable = bytes | IResource
@@ -81,14 +68,12 @@ class Api(Service):
 
     As a service it does one thing: when it stops, nobody who waits or follows is held any longer.
 
+    :param families: what it can be asked.
+    :param waiters: those whose requests wait for news.
     :param public_url: what links in answers begin with; None: the address that was asked.
     :param trusted_proxies: whose word is taken for where a request comes from.
     :param hosts: names by which the daemon is asked for, beside ``localhost`` and addresses.
-    :param max_waiting: how many requests may wait for news at once.
-    :param max_connections: how many connections may be open at once.
     :param request_timeout: seconds in which a request has to come.
-    :param max_streams: how many streams of events may be open at once.
-    :param heartbeat: seconds after which a silent stream says that it is there.
     """
 
     app = Klein()
@@ -96,58 +81,32 @@ class Api(Service):
     def __init__(
         self,
         *,
-        calls: MakesCalls,
-        control: ControlsCalls,
-        webhooks: Delivers,
-        entries: EntersOnCalls,
-        pauses: PausesOperators,
-        retention: ForgetsOrders,
-        listening: NotesListeners,
-        watch: Watches,
-        counts: Counts,
-        operators: KnowsOperators,
-        history: ReadsHistory,
-        recordings: FindsRecordings,
+        families: Sequence[Family],
+        streams: EventStreams,
+        waiters: Waiters,
+        connections: Connections,
+        playback: Playback,
+        links: Links,
+        watch: Watch,
+        metrics: Metrics,
         clients: Clients,
         patterns: Patterns,
         clock: IReactorTime,
         wall: WallClock,
         hosts: Sequence[str] = (),
         public_url: str | None = None,
-        link_secret: str | None = None,
         trusted_proxies: Sequence[Network] = (),
-        max_waiting: int = 1000,
-        max_connections: int = 2000,
         request_timeout: int = 60,
-        max_streams: int = 100,
-        heartbeat: float = 15.0,
     ) -> None:
-        self.streams = EventStreams(history, clock, Shares(max_streams, len(clients)), heartbeat)
-        self.connections = Connections(clock, max_connections)
-        self._request_timeout = request_timeout
-        self._waiters = Waiters(clock, Shares(max_waiting, len(clients)))
-        links = Links(link_secret)
-        self._methods = Methods(
-            calls,
-            operators,
-            history,
-            self._waiters,
-            clock,
-            wall,
-            control,
-            webhooks,
-            entries,
-            pauses,
-            retention,
-            watch,
-            links,
-        )
+        self.methods = tuple(method for family in families for method in family.methods())
+        self._by_name = by_name(self.methods)
+        self._streams = streams
+        self._waiters = waiters
+        self._connections = connections
+        self._playback = playback
         self._links = links
         self._watch = watch
-        self._counts = counts
-        self._history = history
-        self._recordings = recordings
-        self._listening = listening
+        self._metrics = metrics
         self._admission = Admission(clients, clock)
         self._proxies = Proxies(trusted_proxies)
         self._patterns = patterns
@@ -155,6 +114,7 @@ class Api(Service):
         self._wall = wall
         self._origins = Origins(hosts, public_url)
         self._public_url = public_url
+        self._request_timeout = request_timeout
 
     def resource(self) -> IResource:
         """Give the tree, to be put at the root of a site."""
@@ -164,18 +124,18 @@ class Api(Service):
             self._wall,
             self._origins,
             self._proxies,
-            self._counts,
+            self._metrics,
             self._links,
         )
 
     def site(self) -> Site:
         """Give the site, to be put behind a listening endpoint."""
-        return QuietSite(self.resource(), self._clock, self.connections, self._request_timeout)
+        return QuietSite(self.resource(), self._clock, self._connections, self._request_timeout)
 
     def stopService(self) -> None:
         """Answer everybody who waits, with what there is, and end the streams."""
         self._waiters.close()
-        self.streams.close()
+        self._streams.close()
         Service.stopService(self)
 
     @app.route("/healthz")
@@ -237,11 +197,11 @@ class Api(Service):
         exchange.label = "metrics"
         if not address_of(exchange.peer).is_loopback:
             self._admit(exchange, Permission.READ)
-        return exchange.send(200, METRICS_TYPE, self._counts.render())
+        return exchange.send(200, METRICS_TYPE, self._metrics.render())
 
     async def _describe(self, exchange: Exchange) -> Sendable:
         self._admit(exchange, Permission.READ)
-        described = openapi(self._patterns, __version__, self._base_url(exchange))
+        described = openapi(self.methods, self._patterns, __version__, self._base_url(exchange))
         return exchange.send(200, CONTENT_TYPE[Format.JSON], msgspec.json.encode(described))
 
     def _base_url(self, exchange: Exchange) -> str:
@@ -251,11 +211,11 @@ class Api(Service):
         exchange.label = "events"
         pairs = self._admit(exchange, Permission.READ)
         values = read_values(pairs, (), PARAMETERS, self._patterns)
-        return await self.streams.open(exchange, values, self._base_url(exchange))
+        return await self._streams.open(exchange, values, self._base_url(exchange))
 
     async def _run(self, exchange: Exchange, segment: str) -> bytes:
         name = method_name(segment)
-        method = BY_NAME.get(name) if name else None
+        method = self._by_name.get(name) if name else None
         if method is None:
             raise _unknown()
         exchange.label = method.name
@@ -269,7 +229,7 @@ class Api(Service):
             base_url=self._base_url(exchange),
             gone=exchange.gone,
         )
-        return exchange.answer(await method.run(self._methods, values, request))
+        return exchange.answer(await method.run(values, request))
 
     def _refuse_browsers(self, exchange: Exchange) -> None:
         """Refuse what any page could have had a browser send from a trusted address.
@@ -306,29 +266,13 @@ class Api(Service):
             exchange.client = "link"
         else:
             self._admit(exchange, Permission.READ)
-        uniqueid = found.groupdict().get("uniqueid")
-        if uniqueid:
-            chain = await self._recorded(uniqueid)
-        else:
-            chain = await self._history.call(int(found["call_id"]))
-        records = by_date(chain.records) if chain else []
-        wanted = [record for record in records if uniqueid in (None, record.uniqueid)]
-        if not wanted:
-            raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
-        kind = (self._recordings.mp3, "audio/mpeg")
-        if found["format"] == "wav":
-            kind = (self._recordings.wav, "audio/wav")
-        sent = SentFile(await kind[0](wanted[0]), kind[1])
-        if exchange.http_method != "HEAD":
-            self._listening.played(wanted[0].call_id, wanted[0].uniqueid, exchange.client or "")
-        return sent
-
-    async def _recorded(self, uniqueid: str) -> Chain | None:
-        """The call whose recording is named after a channel: ours, or one of Asterisk's names."""
-        call_id = call_id_of(uniqueid)
-        if call_id:
-            return await self._history.call(call_id)
-        return await self._history.by_recording(uniqueid)
+        named = found.groupdict()
+        return await self._playback.file(
+            call_id=int(named["call_id"]) if named.get("call_id") else None,
+            uniqueid=named.get("uniqueid"),
+            format=named["format"],
+            listener=None if exchange.http_method == "HEAD" else exchange.client,
+        )
 
     def _admit(self, exchange: Exchange, permission: Permission, *, acts: bool = False) -> Pairs:
         """Let a client in that may do this, and give what the request brings.
@@ -375,11 +319,11 @@ class _Gate(Resource):
         wall: WallClock,
         origins: Origins,
         proxies: Proxies,
-        counts: Counts,
+        metrics: Metrics,
         links: Links,
     ) -> None:
         Resource.__init__(self)
-        self._counts = counts
+        self._metrics = metrics
         self._routes = routes
         self._clock = clock
         self._wall = wall
@@ -389,7 +333,7 @@ class _Gate(Resource):
 
     def render(self, request: Request) -> bytes | int:
         """Answer the request, or have the routes answer it."""
-        exchange = Exchange(request, self._clock, _log, self._counts.answered)
+        exchange = Exchange(request, self._clock, _log, self._metrics.answered)
         request.setComponent(Exchange, exchange)
         try:
             self._check(exchange)

@@ -10,6 +10,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from ccdaemon.api.shares import Shares
 
+#: How many requests may wait for news at once.
+MOST_WAITING = 1000
+
 
 class Waiters:
     """Everybody who waits.

@@ -12,7 +12,6 @@ import msgspec
 
 from ccdaemon.api.errors import STATUS
 from ccdaemon.api.methods.method import Method
-from ccdaemon.api.methods.table import METHODS
 from ccdaemon.api.param_types import Patterns
 from ccdaemon.api.parameters import Parameter
 from ccdaemon.api.params import AFTER, PAGE
@@ -37,18 +36,18 @@ _ANNOUNCED = (StateAnnouncement, OperatorAnnouncement, RecordAnnouncement)
 _PAGING = {name: {"type": "integer"} for name in ("page", "per_page", "total", "pages")}
 
 
-def openapi(patterns: Patterns, version: str, server: str) -> Document:
+def openapi(methods: Sequence[Method], patterns: Patterns, version: str, server: str) -> Document:
     """Describe the API as it is configured.
 
     :param server: the address that the paths are appended to.
     """
-    shapes, schemas = _schemas()
+    shapes, schemas = _schemas(methods)
     paths = {
         f"/api/{method.name}": {
             "get": _operation(method, shapes, patterns, "query"),
             "post": _operation(method, shapes, patterns, "body"),
         }
-        for method in METHODS
+        for method in methods
     }
     return {
         "openapi": "3.1.0",
@@ -71,10 +70,10 @@ def openapi(patterns: Patterns, version: str, server: str) -> Document:
     }
 
 
-def _schemas() -> tuple[dict[type, Any], dict[str, Any]]:
+def _schemas(methods: Sequence[Method]) -> tuple[dict[type, Any], dict[str, Any]]:
     """Give a reference for each type of row, and the schemas these refer to."""
-    rows = (row for method in METHODS for row in method.rows)
-    objects = (method.answers for method in METHODS if method.answers is not None)
+    rows = (row for method in methods for row in method.rows)
+    objects = (method.answers for method in methods if method.answers is not None)
     types: list[type] = list(dict.fromkeys((*rows, *objects, *_ANNOUNCED)))
     references, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     return dict(zip(types, references, strict=True)), schemas

@@ -19,12 +19,12 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from ccdaemon.api import params as p
-from ccdaemon.api.interfaces import ReadsHistory
 from ccdaemon.api.parameters import Values
 from ccdaemon.api.request_context import Exchange
 from ccdaemon.api.shares import Shares
 from ccdaemon.errors import Code, Refused
 from ccdaemon.event_schema import announcement
+from ccdaemon.store.history import History
 from ccdaemon.store.records import EVERYTHING, EventRow
 
 CONTENT_TYPE = "text/event-stream"
@@ -54,7 +54,7 @@ class EventStreams:
 
     def __init__(
         self,
-        history: ReadsHistory,
+        history: History,
         clock: IReactorTime,
         shares: Shares,
         heartbeat: float = 15.0,

@@ -33,7 +33,7 @@ from tests.api.world import World
 
 DATE = "2026-11-23T08:00:00+0000"
 LIST = "/api/sipList.json"
-NGINX = {"trusted_proxies": (network("127.0.0.1"), network("10.9.0.0/16"))}
+NGINX: dict[str, Any] = {"trusted_proxies": (network("127.0.0.1"), network("10.9.0.0/16"))}
 
 
 def hashed(key: str) -> str:

@@ -23,7 +23,7 @@ class HowMany(SynchronousTestCase):
     def setUp(self) -> None:
         """Make a world with room for three."""
         self.world = World(max_connections=3)
-        self.connections = self.world.api.connections
+        self.connections = self.world.connections
 
     def aborted(self, connection: Connection) -> bool:
         """Whether we have cut it."""

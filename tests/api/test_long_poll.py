@@ -93,7 +93,7 @@ class Waiting(SynchronousTestCase):
 
     def assert_nothing_is_kept(self) -> None:
         """Nobody waits, nobody listens, no timer runs but those of idle connections."""
-        self.assertEqual(len(self.world.api._waiters), 0)
+        self.assertEqual(len(self.world.waiters), 0)
         self.assertEqual(self.world.history.listeners, set())
 
     def test_a_clock_that_is_set(self) -> None:
@@ -199,7 +199,7 @@ class Waiting(SynchronousTestCase):
     def test_the_client_goes(self) -> None:
         """Nothing is kept for a client that has gone."""
         connection = self.wait()
-        self.assertEqual(len(self.world.api._waiters), 1)
+        self.assertEqual(len(self.world.waiters), 1)
         connection.close()
         self.assert_nothing_is_kept()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.methods.control import CONTROLLING
 from ccdaemon.calls.model import State
 from ccdaemon.config import LOCAL, Client
 from ccdaemon.errors import Code, Refused
 from ccdaemon.switchboard.call_control import Mode, Party
 from tests.api.parts import call_view
-from tests.api.world import World
+from tests.api.world import CONTROLLING, World
 
 #: What each method needs beside the call, and what the control is asked for then.
 ASKED: dict[str, tuple[str, tuple[object, ...]]] = {

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.methods.table import ALIASES, METHODS
+from ccdaemon.api.methods import ALIASES
 from ccdaemon.api.negotiation import method_name, wanted_format
 from ccdaemon.api.rendering import Format
 from ccdaemon.calls.model import State
 from ccdaemon.operators import Status
 from tests.api.parts import call_view
-from tests.api.world import World
+from tests.api.world import METHODS, World
 
 FORM = "sip=1000&phone=380639920000&order_id=15&external_key=24"
 LIST = "/api/sipList.json"

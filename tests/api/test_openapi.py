@@ -8,12 +8,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.methods.table import METHODS
 from ccdaemon.calls.model import State
 from ccdaemon.operators import Status
 from tests.api.described import Document as Described
 from tests.api.parts import MOMENT, call_view, record
-from tests.api.world import World
+from tests.api.world import METHODS, World
 
 
 def references(tree: Any) -> Iterator[str]:

@@ -14,13 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.clients import Permission
 from ccdaemon.api.errors import STATUS
-from ccdaemon.api.methods.control import CONTROLLING
-from ccdaemon.api.methods.table import METHODS
 from ccdaemon.calls.model import State
 from ccdaemon.config import LOCAL, Client
 from tests.api.parts import call_view
 from tests.api.story import story
-from tests.api.world import Reply, World
+from tests.api.world import CONTROLLING, METHODS, Reply, World
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "api.md"
 CONTROL_PAGE = PAGE.parent / "control.md"

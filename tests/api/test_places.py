@@ -17,10 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.clients import Permission
 from ccdaemon.api.errors import STATUS
-from ccdaemon.api.methods.table import METHODS
 from ccdaemon.config import Client
 from ccdaemon.config.validators import network
-from tests.api.world import World
+from tests.api.world import METHODS, World
 from tests.depth import examples
 
 SOUND = {

@@ -77,7 +77,7 @@ class EventsTestCase(SynchronousTestCase):
         """Have one call that has been told."""
         self.world = World(**self.options)
         self.world.history.add(call_view(1), BOTH)
-        self.streams = self.world.api.streams
+        self.streams = self.world.streams
 
     def assert_nothing_is_kept(self) -> None:
         """No stream is open, nobody listens."""
@@ -266,7 +266,7 @@ class Refusals(EventsTestCase):
         self.open.history.away = Refused(Code.HISTORY_UNAVAILABLE, "away", retry_after=5)
         reply = self.open.ask("/api/events?after=0")
         self.assertEqual((reply.status, reply.headers["retry-after"]), (503, "5"))
-        self.assertEqual(len(self.open.api.streams), 0)
+        self.assertEqual(len(self.open.streams), 0)
 
 
 class Living(EventsTestCase):
@@ -430,7 +430,7 @@ class OnASocket(TestCase):
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", cast(Any, port.getHost()).port)
         client = await connectProtocol(endpoint, _Asks())
         self.assertIn(b"200 OK", await client.heard)
-        (stream,) = world.api.streams._running
+        (stream,) = world.streams._running
         channel: Any = stream._exchange.request.channel
         connection = channel.transport.getHandle()
         self.assertEqual(connection.getsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT), 120_000)
@@ -439,4 +439,4 @@ class OnASocket(TestCase):
         gone = stream._exchange.gone
         cast(Any, client.transport).abortConnection()
         await gone
-        self.assertEqual(len(world.api.streams), 0)
+        self.assertEqual(len(world.streams), 0)

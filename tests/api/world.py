@@ -19,7 +19,21 @@ from twisted.python.failure import Failure
 
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients, Permission
+from ccdaemon.api.connections import Connections
+from ccdaemon.api.long_poll import MOST_WAITING, Waiters
+from ccdaemon.api.methods.calls import CallMethods
+from ccdaemon.api.methods.control import ControlMethods
+from ccdaemon.api.methods.crm import CrmMethods
+from ccdaemon.api.methods.health import HealthMethods
+from ccdaemon.api.methods.history import HistoryMethods
+from ccdaemon.api.methods.links import LinkMethods
+from ccdaemon.api.methods.operators import OperatorMethods
+from ccdaemon.api.methods.webhooks import WebhookMethods
 from ccdaemon.api.param_types import Patterns
+from ccdaemon.api.playback import Playback
+from ccdaemon.api.shares import Shares
+from ccdaemon.api.signed_urls import Links
+from ccdaemon.api.sse import EventStreams
 from ccdaemon.config import LOCAL, Client
 from ccdaemon.config.validators import Pattern
 from tests.api.deliveries import Deliveries
@@ -61,7 +75,17 @@ class Reply:
 class World:
     """The API with everything around it, and the means to ask it."""
 
-    def __init__(self, clients: Sequence[Client] = (ANYBODY,), **options: Any) -> None:
+    def __init__(
+        self,
+        clients: Sequence[Client] = (ANYBODY,),
+        *,
+        link_secret: str | None = None,
+        max_waiting: int = MOST_WAITING,
+        max_connections: int = 2000,
+        max_streams: int = 100,
+        heartbeat: float = 15.0,
+        **options: Any,
+    ) -> None:
         self.clock = Clock()
         self.wall = Wall(self.clock)
         self.calls = Switchboard()
@@ -76,22 +100,39 @@ class World:
         self.history = History()
         self.operators = Operators()
         self.recordings = Recordings()
+        # Each has of its real part what the API asks of it.
+        history, watch = cast(Any, self.history), cast(Any, self.watch)
+        known, clock = Clients(clients), cast(Any, self.clock)
+        links = Links(link_secret)
+        self.waiters = Waiters(clock, Shares(max_waiting, len(known)))
+        self.streams = EventStreams(history, clock, Shares(max_streams, len(known)), heartbeat)
+        self.connections = Connections(clock, max_connections)
         self.api = Api(
-            calls=cast(Any, self.calls),
-            control=self.control,
-            webhooks=self.webhooks,
-            entries=self.entries,
-            pauses=self.pauses,
-            retention=self.retention,
-            listening=self.listening,
-            watch=self.watch,
-            counts=self.counts,
-            operators=self.operators,
-            history=self.history,
-            recordings=self.recordings,
-            clients=Clients(clients),
+            families=(
+                CallMethods(cast(Any, self.calls)),
+                HistoryMethods(history, self.waiters, clock),
+                OperatorMethods(cast(Any, self.operators), history),
+                ControlMethods(cast(Any, self.control), history),
+                LinkMethods(links, history, self.wall),
+                WebhookMethods(cast(Any, self.webhooks)),
+                CrmMethods(
+                    cast(Any, self.entries),
+                    cast(Any, self.pauses),
+                    cast(Any, self.retention),
+                    history,
+                ),
+                HealthMethods(watch),
+            ),
+            streams=self.streams,
+            waiters=self.waiters,
+            connections=self.connections,
+            playback=Playback(history, cast(Any, self.recordings), cast(Any, self.listening)),
+            links=links,
+            watch=watch,
+            metrics=cast(Any, self.counts),
+            clients=known,
             patterns=PATTERNS,
-            clock=cast(Any, self.clock),
+            clock=clock,
             wall=self.wall,
             **options,
         )
@@ -174,3 +215,10 @@ class Connection:
         reply = Reply(self.received)
         self.transport.clear()
         return reply
+
+
+#: What the API can be asked, and what of it acts on live calls.
+METHODS = World().api.methods
+CONTROLLING = tuple(
+    one for one in METHODS if isinstance(getattr(one.run, "__self__", None), ControlMethods)
+)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Sequence
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.api.methods.table import LONGEST_SEARCH
+from ccdaemon.api.methods.history import LONGEST_SEARCH
 from ccdaemon.errors import Code, Refused
 from ccdaemon.store.event_feed import NOW
 from ccdaemon.store.history import DEADLINE, History

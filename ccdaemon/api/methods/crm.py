@@ -7,15 +7,15 @@ What is kept, and when it is refused, the use cases know.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from ccdaemon.api import params as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.interfaces import EntersOnCalls, ForgetsOrders, PausesOperators, ReadsHistory
+from ccdaemon.api.methods.chains import chain_asked_for
 from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.parameters import Values
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
+from ccdaemon.recordings.retention import Retention
 from ccdaemon.schema import (
     ActionObject,
     Forgotten,
@@ -27,182 +27,177 @@ from ccdaemon.schema import (
     missed_call,
     operator_object,
 )
-from ccdaemon.store.records import Chain, Filter
-
-
-class Entering(Protocol):
-    """What these methods need of the others."""
-
-    entries: EntersOnCalls
-    pauses: PausesOperators
-    retention: ForgetsOrders
-    history: ReadsHistory
-
-    async def chain(self, values: Values) -> Chain:
-        """Find the call that is asked for by its number or its key."""
-        ...
-
-
-async def _call(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """Tell everything that is known of a call, live or past."""
-    if values.get(p.CALL_ID) is None and values.get(p.EXTERNAL_KEY) is None:
-        raise Refused(
-            Code.MISSING_PARAMETER, "call_id or external_key has to say which", field="call_id"
-        )
-    return Answer(known_call(await methods.chain(values), request.base_url))
-
-
-async def _missed_calls(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """List inbound calls that nobody took, newest first."""
-    page, per_page = p.paging_of(values)
-    filter = Filter(
-        from_ms=values.get(p.FROM),
-        to_ms=values.get(p.TO),
-        sip=values.get(p.SIP),
-        phone=p.phone_of(values),
-        order_id=values.get(p.ORDER_ID),
-        result=values.get(p.RESULT),
-        did=values.get(p.DID),
-        open=values[p.OPEN],
-    )
-    found = await methods.history.missed_page(page, per_page, filter)
-    data = [missed_call(row) for row in found.rows]
-    return Answer({**p.paging(page, per_page, found.total), "data": data})
-
-
-async def _attach_order(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """Put a call, with all that was told of it, under an order."""
-    await methods.entries.attach_order(
-        call_id=values[p.CALL_ID],
-        order_id=values[p.ORDER_ID],
-        replace=values[p.REPLACE],
-        client=request.client,
-    )
-    return Answer(known_call(await methods.chain(values), request.base_url))
-
-
-async def _set_result(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """Say what came of a call."""
-    await methods.entries.set_result(
-        call_id=values[p.CALL_ID],
-        result=values[p.RESULT],
-        note=values.get(p.NOTE),
-        client=request.client,
-    )
-    return Answer(known_call(await methods.chain(values), request.base_url))
-
-
-async def _pause_operator(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """Keep clients' calls from an operator until they are resumed."""
-    paused = await methods.pauses.pause(
-        sip=values[p.SIP], reason=values.get(p.REASON), client=request.client
-    )
-    return Answer(operator_object(paused))
-
-
-async def _resume_operator(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """Let clients' calls reach an operator again."""
-    resumed = await methods.pauses.resume(sip=values[p.SIP], client=request.client)
-    return Answer(operator_object(resumed))
-
-
-async def _forget_order(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """Remove an order's calls with their recordings."""
-    removed = await methods.retention.forget_order(values[p.ORDER_ID], request.client)
-    return Answer(Forgotten(removed.calls, removed.recordings))
-
-
-async def _listen_log(methods: Entering, values: Values, request: ApiRequest) -> Answer:
-    """List who listened to calls and to recordings, newest first."""
-    page, per_page = p.paging_of(values)
-    found = await methods.history.listened_page(page, per_page, p.filter_of(values))
-    data = [action_object(row) for row in found.rows]
-    return Answer({**p.paging(page, per_page, found.total), "data": data})
-
+from ccdaemon.store.history import History
+from ccdaemon.store.records import Filter
+from ccdaemon.switchboard.annotations import Annotations
+from ccdaemon.tracking.operator_pauses import OperatorPauses
 
 _OF_CALL = (Code.CALL_UNKNOWN, Code.NOT_READY, Code.HISTORY_UNAVAILABLE)
 _OF_OPERATOR = (Code.OPERATOR_UNKNOWN, Code.ASTERISK_UNAVAILABLE, Code.NOT_READY)
 
-ENTERING: Sequence[Method] = (
-    Method(
-        "call",
-        Permission.READ,
-        _call,
-        rows=(),
-        answers=KnownCall,
-        optional=(p.CALL_ID, p.EXTERNAL_KEY),
-        refusals=(Code.MISSING_PARAMETER, Code.CALL_UNKNOWN, Code.HISTORY_UNAVAILABLE),
-    ),
-    Method(
-        "missedCalls",
-        Permission.READ,
-        _missed_calls,
-        rows=(MissedCall,),
-        data=True,
-        optional=(
-            *(p.OPEN, p.DID, p.PHONE, p.SIP, p.ORDER_ID, p.RESULT),
-            *(p.FROM, p.TO, *p.PAGING),
-        ),
-    ),
-    Method(
-        "attachOrder",
-        Permission.ATTACH,
-        _attach_order,
-        rows=(),
-        answers=KnownCall,
-        acts=True,
-        required=(p.CALL_ID, p.ORDER_ID),
-        optional=(p.REPLACE,),
-        refusals=(*_OF_CALL, Code.WRONG_STATE, Code.TOO_MANY_ACTIONS),
-    ),
-    Method(
-        "setResult",
-        Permission.RESULT,
-        _set_result,
-        rows=(),
-        answers=KnownCall,
-        acts=True,
-        required=(p.CALL_ID, p.RESULT),
-        optional=(p.NOTE,),
-        refusals=(*_OF_CALL, Code.TOO_MANY_ACTIONS),
-    ),
-    Method(
-        "pauseOperator",
-        Permission.PAUSE,
-        _pause_operator,
-        rows=(),
-        answers=OperatorObject,
-        acts=True,
-        required=(p.SIP,),
-        optional=(p.REASON,),
-        refusals=_OF_OPERATOR,
-    ),
-    Method(
-        "forgetOrder",
-        Permission.FORGET,
-        _forget_order,
-        rows=(),
-        answers=Forgotten,
-        acts=True,
-        required=(p.ORDER_ID,),
-        refusals=(Code.WRONG_STATE, Code.NOT_READY, Code.HISTORY_UNAVAILABLE),
-    ),
-    Method(
-        "listenLog",
-        Permission.AUDIT,
-        _listen_log,
-        rows=(ActionObject,),
-        data=True,
-        optional=(p.CALL_ID, p.SIP, p.FROM, p.TO, *p.PAGING),
-    ),
-    Method(
-        "resumeOperator",
-        Permission.PAUSE,
-        _resume_operator,
-        rows=(),
-        answers=OperatorObject,
-        acts=True,
-        required=(p.SIP,),
-        refusals=_OF_OPERATOR,
-    ),
-)
+
+class CrmMethods:
+    """Keeps what a CRM enters, and tells it."""
+
+    def __init__(
+        self, entries: Annotations, pauses: OperatorPauses, retention: Retention, history: History
+    ) -> None:
+        self._entries = entries
+        self._pauses = pauses
+        self._retention = retention
+        self._history = history
+
+    async def _call(self, values: Values, request: ApiRequest) -> Answer:
+        """Tell everything that is known of a call, live or past."""
+        if values.get(p.CALL_ID) is None and values.get(p.EXTERNAL_KEY) is None:
+            raise Refused(
+                Code.MISSING_PARAMETER, "call_id or external_key has to say which", field="call_id"
+            )
+        return Answer(known_call(await chain_asked_for(self._history, values), request.base_url))
+
+    async def _missed_calls(self, values: Values, request: ApiRequest) -> Answer:
+        """List inbound calls that nobody took, newest first."""
+        page, per_page = p.paging_of(values)
+        filter = Filter(
+            from_ms=values.get(p.FROM),
+            to_ms=values.get(p.TO),
+            sip=values.get(p.SIP),
+            phone=p.phone_of(values),
+            order_id=values.get(p.ORDER_ID),
+            result=values.get(p.RESULT),
+            did=values.get(p.DID),
+            open=values[p.OPEN],
+        )
+        found = await self._history.missed_page(page, per_page, filter)
+        data = [missed_call(row) for row in found.rows]
+        return Answer({**p.paging(page, per_page, found.total), "data": data})
+
+    async def _attach_order(self, values: Values, request: ApiRequest) -> Answer:
+        """Put a call, with all that was told of it, under an order."""
+        await self._entries.attach_order(
+            call_id=values[p.CALL_ID],
+            order_id=values[p.ORDER_ID],
+            replace=values[p.REPLACE],
+            client=request.client,
+        )
+        return Answer(known_call(await chain_asked_for(self._history, values), request.base_url))
+
+    async def _set_result(self, values: Values, request: ApiRequest) -> Answer:
+        """Say what came of a call."""
+        await self._entries.set_result(
+            call_id=values[p.CALL_ID],
+            result=values[p.RESULT],
+            note=values.get(p.NOTE),
+            client=request.client,
+        )
+        return Answer(known_call(await chain_asked_for(self._history, values), request.base_url))
+
+    async def _pause_operator(self, values: Values, request: ApiRequest) -> Answer:
+        """Keep clients' calls from an operator until they are resumed."""
+        paused = await self._pauses.pause(
+            sip=values[p.SIP], reason=values.get(p.REASON), client=request.client
+        )
+        return Answer(operator_object(paused))
+
+    async def _resume_operator(self, values: Values, request: ApiRequest) -> Answer:
+        """Let clients' calls reach an operator again."""
+        resumed = await self._pauses.resume(sip=values[p.SIP], client=request.client)
+        return Answer(operator_object(resumed))
+
+    async def _forget_order(self, values: Values, request: ApiRequest) -> Answer:
+        """Remove an order's calls with their recordings."""
+        removed = await self._retention.forget_order(values[p.ORDER_ID], request.client)
+        return Answer(Forgotten(removed.calls, removed.recordings))
+
+    async def _listen_log(self, values: Values, request: ApiRequest) -> Answer:
+        """List who listened to calls and to recordings, newest first."""
+        page, per_page = p.paging_of(values)
+        found = await self._history.listened_page(page, per_page, p.filter_of(values))
+        data = [action_object(row) for row in found.rows]
+        return Answer({**p.paging(page, per_page, found.total), "data": data})
+
+    def methods(self) -> Sequence[Method]:
+        """Give the table."""
+        return (
+            Method(
+                "call",
+                Permission.READ,
+                self._call,
+                rows=(),
+                answers=KnownCall,
+                optional=(p.CALL_ID, p.EXTERNAL_KEY),
+                refusals=(Code.MISSING_PARAMETER, Code.CALL_UNKNOWN, Code.HISTORY_UNAVAILABLE),
+            ),
+            Method(
+                "missedCalls",
+                Permission.READ,
+                self._missed_calls,
+                rows=(MissedCall,),
+                data=True,
+                optional=(
+                    *(p.OPEN, p.DID, p.PHONE, p.SIP, p.ORDER_ID, p.RESULT),
+                    *(p.FROM, p.TO, *p.PAGING),
+                ),
+            ),
+            Method(
+                "attachOrder",
+                Permission.ATTACH,
+                self._attach_order,
+                rows=(),
+                answers=KnownCall,
+                acts=True,
+                required=(p.CALL_ID, p.ORDER_ID),
+                optional=(p.REPLACE,),
+                refusals=(*_OF_CALL, Code.WRONG_STATE, Code.TOO_MANY_ACTIONS),
+            ),
+            Method(
+                "setResult",
+                Permission.RESULT,
+                self._set_result,
+                rows=(),
+                answers=KnownCall,
+                acts=True,
+                required=(p.CALL_ID, p.RESULT),
+                optional=(p.NOTE,),
+                refusals=(*_OF_CALL, Code.TOO_MANY_ACTIONS),
+            ),
+            Method(
+                "pauseOperator",
+                Permission.PAUSE,
+                self._pause_operator,
+                rows=(),
+                answers=OperatorObject,
+                acts=True,
+                required=(p.SIP,),
+                optional=(p.REASON,),
+                refusals=_OF_OPERATOR,
+            ),
+            Method(
+                "forgetOrder",
+                Permission.FORGET,
+                self._forget_order,
+                rows=(),
+                answers=Forgotten,
+                acts=True,
+                required=(p.ORDER_ID,),
+                refusals=(Code.WRONG_STATE, Code.NOT_READY, Code.HISTORY_UNAVAILABLE),
+            ),
+            Method(
+                "listenLog",
+                Permission.AUDIT,
+                self._listen_log,
+                rows=(ActionObject,),
+                data=True,
+                optional=(p.CALL_ID, p.SIP, p.FROM, p.TO, *p.PAGING),
+            ),
+            Method(
+                "resumeOperator",
+                Permission.PAUSE,
+                self._resume_operator,
+                rows=(),
+                answers=OperatorObject,
+                acts=True,
+                required=(p.SIP,),
+                refusals=_OF_OPERATOR,
+            ),
+        )

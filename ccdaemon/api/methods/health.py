@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import msgspec
 
@@ -12,28 +12,8 @@ from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.parameters import Values
 from ccdaemon.api.rendering import Answer
 from ccdaemon.errors import Code, Refused
-from ccdaemon.health.health import Condition, Health
+from ccdaemon.health.health import Condition, Health, Watch
 from ccdaemon.schema import iso
-
-
-class Watches(Protocol):
-    """Who looks after the parts."""
-
-    def look(self) -> Health:
-        """How everything is now."""
-        ...
-
-
-class Counts(Protocol):
-    """The numbers that are kept of everything."""
-
-    def answered(self, method: str, status: int, seconds: float | None) -> None:
-        """A request has been answered; ``method`` is one of few words, no seconds: a stream."""
-        ...
-
-    def render(self) -> bytes:
-        """Spell all numbers for Prometheus."""
-        ...
 
 
 class PartObject(msgspec.Struct, frozen=True):
@@ -93,10 +73,25 @@ def ready(health: Health) -> Answer:
     return Answer({"ready": True, "status": health.condition})
 
 
-async def _health(methods: Any, values: Values, request: ApiRequest) -> Answer:
-    """Tell how each part of the daemon is, since when, and how far it is behind."""
-    watch: Watches = methods.watch
-    return Answer(health_object(watch.look()))
+class HealthMethods:
+    """Tells how the daemon is."""
 
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
 
-HEALTH = Method("health", Permission.READ, _health, rows=(), answers=HealthObject, refusals=())
+    async def _health(self, values: Values, request: ApiRequest) -> Answer:
+        """Tell how each part of the daemon is, since when, and how far it is behind."""
+        return Answer(health_object(self._watch.look()))
+
+    def methods(self) -> Sequence[Method]:
+        """Give the table."""
+        return (
+            Method(
+                "health",
+                Permission.READ,
+                self._health,
+                rows=(),
+                answers=HealthObject,
+                refusals=(),
+            ),
+        )

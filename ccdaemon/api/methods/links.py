@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Protocol
 
 import msgspec
 
 from ccdaemon.api import params as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.interfaces import ReadsHistory
+from ccdaemon.api.methods.chains import chain_of_call
 from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.param_types import OneOf, Text, Whole
 from ccdaemon.api.parameters import Parameter, Values
@@ -20,9 +19,10 @@ from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
 from ccdaemon.recordings.recordings import NAME
 from ccdaemon.schema import by_date, iso
+from ccdaemon.store.history import History
 
 
-class AudioFormat(str, Enum):
+class Format(str, Enum):
     """What a recording can be had as."""
 
     WAV = "wav"
@@ -30,7 +30,7 @@ class AudioFormat(str, Enum):
 
 
 SECONDS = Parameter("seconds", Whole(1, 604_800), "for how long the link opens it", 3600)
-FORMAT = Parameter("format", OneOf(AudioFormat), "wav or mp3", AudioFormat.WAV)
+FORMAT = Parameter("format", OneOf(Format), "wav or mp3", Format.WAV)
 UNIQUEID = Parameter("uniqueid", Text(NAME, "a record's uniqueid"), "which recording")
 
 
@@ -41,40 +41,39 @@ class LinkObject(msgspec.Struct, frozen=True):
     expires: str
 
 
-class Linking(Protocol):
-    """What this method needs of the others."""
+class LinkMethods:
+    """Gives links."""
 
-    links: Links
-    history: ReadsHistory
-    wall: WallClock
+    def __init__(self, links: Links, history: History, wall: WallClock) -> None:
+        self._links = links
+        self._history = history
+        self._wall = wall
 
+    async def _record_link(self, values: Values, request: ApiRequest) -> Answer:
+        """Give a link to a recording that needs no key and expires."""
+        if not self._links.can_be_had:
+            raise Refused(Code.FORBIDDEN, "there are no signed links without link_secret in [http]")
+        chain = await chain_of_call(self._history, values[p.CALL_ID])
+        uniqueid = values.get(UNIQUEID)
+        wanted = [one for one in by_date(chain.records) if uniqueid in (None, one.uniqueid)]
+        if not wanted:
+            raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
+        expires = int(self._wall.seconds()) + values[SECONDS]
+        path = f"/api/record/{wanted[0].uniqueid}.{values[FORMAT].value}"
+        url = f"{request.base_url}{self._links.make(path, expires)}"
+        return Answer(LinkObject(url, iso(expires * 1000)))
 
-async def _record_link(methods: Linking, values: Values, request: ApiRequest) -> Answer:
-    """Give a link to a recording that needs no key and expires."""
-    if not methods.links.can_be_had:
-        raise Refused(Code.FORBIDDEN, "there are no signed links without link_secret in [http]")
-    chain = await methods.history.call(values[p.CALL_ID])
-    if chain is None:
-        raise Refused(Code.CALL_UNKNOWN, "there is no such call")
-    uniqueid = values.get(UNIQUEID)
-    wanted = [one for one in by_date(chain.records) if uniqueid in (None, one.uniqueid)]
-    if not wanted:
-        raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
-    expires = int(methods.wall.seconds()) + values[SECONDS]
-    path = f"/api/record/{wanted[0].uniqueid}.{values[FORMAT].value}"
-    url = f"{request.base_url}{methods.links.make(path, expires)}"
-    return Answer(LinkObject(url, iso(expires * 1000)))
-
-
-LINKING: Sequence[Method] = (
-    Method(
-        "recordLink",
-        Permission.READ,
-        _record_link,
-        rows=(),
-        answers=LinkObject,
-        required=(p.CALL_ID,),
-        optional=(UNIQUEID, SECONDS, FORMAT),
-        refusals=(Code.CALL_UNKNOWN, Code.RECORD_UNKNOWN, Code.HISTORY_UNAVAILABLE),
-    ),
-)
+    def methods(self) -> Sequence[Method]:
+        """Give the table."""
+        return (
+            Method(
+                "recordLink",
+                Permission.READ,
+                self._record_link,
+                rows=(),
+                answers=LinkObject,
+                required=(p.CALL_ID,),
+                optional=(UNIQUEID, SECONDS, FORMAT),
+                refusals=(Code.CALL_UNKNOWN, Code.RECORD_UNKNOWN, Code.HISTORY_UNAVAILABLE),
+            ),
+        )

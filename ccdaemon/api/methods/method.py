@@ -35,7 +35,7 @@ class ApiRequest:
 class Method:
     """One method: its name on the wire, who may ask, with what, and what comes back.
 
-    ``run`` is given the ``Methods``, the checked values and what is known of the request.
+    ``run`` is given the checked values and what is known of the request.
     ``rows`` are the types of what the answer lists, none if it is no list but the one object
     ``answers``, or nothing but a ``call_id``. With ``data`` the rows
     stand in the response's ``data`` beside the paging; without they are the response.
@@ -45,7 +45,7 @@ class Method:
 
     name: str
     permission: Permission
-    run: Callable[[Any, Values, ApiRequest], Awaitable[Answer]]
+    run: Callable[[Values, ApiRequest], Awaitable[Answer]]
     rows: Sequence[type]
     data: bool = False
     required: Sequence[Parameter[Any]] = ()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
 from ccdaemon.api import params as p
 from ccdaemon.api.clients import Permission
-from ccdaemon.api.interfaces import Delivers
 from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.param_types import SomeOf, Text, Whole
 from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.api.rendering import Answer
 from ccdaemon.consumers.webhooks.delivery_log import DeliveryRow, LogFilter
 from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
+from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.errors import Code, Refused
 from ccdaemon.schema import iso
 
@@ -82,38 +81,6 @@ def delivery_object(row: DeliveryRow) -> DeliveryObject:
     )
 
 
-class Delivering(Protocol):
-    """What these methods need of the others."""
-
-    webhooks: Delivers
-
-
-async def _webhook_log(methods: Delivering, values: Values, request: ApiRequest) -> Answer:
-    """List deliveries, newest first."""
-    page, per_page = p.paging_of(values)
-    found = await methods.webhooks.page(page, per_page, _filter_of(values))
-    total = found.total
-    paging = {"page": page, "per_page": per_page, "total": total, "pages": -(-total // per_page)}
-    return Answer({**paging, "data": [delivery_object(row) for row in found.rows]})
-
-
-async def _redeliver(methods: Delivering, values: Values, request: ApiRequest) -> Answer:
-    """Have deliveries sent once more, a thousand at most; what waits anyhow is sent at once."""
-    wanted = _filter_of(values)
-    if wanted.delivery_id is None and wanted.call_id is None and wanted.statuses is None:
-        raise Refused(
-            Code.MISSING_PARAMETER,
-            "delivery_id, call_id or status has to say what is sent once more",
-            field=DELIVERY_ID.name,
-        )
-    rows: Sequence[DeliveryRow] = await methods.webhooks.redeliver(wanted)
-    if not rows and wanted.delivery_id is not None:
-        raise Refused(
-            Code.DELIVERY_UNKNOWN, "there is no such delivery, or its webhook is not configured"
-        )
-    return Answer([delivery_object(row) for row in rows])
-
-
 def _filter_of(values: Values) -> LogFilter:
     return LogFilter(
         delivery_id=values.get(DELIVERY_ID),
@@ -127,23 +94,61 @@ def _filter_of(values: Values) -> LogFilter:
 
 _WHICH = (DELIVERY_ID, p.CALL_ID, STATUS, WEBHOOK, p.FROM, p.TO)
 
-DELIVERING: Sequence[Method] = (
-    Method(
-        "webhookLog",
-        Permission.READ,
-        _webhook_log,
-        rows=(DeliveryObject,),
-        data=True,
-        optional=(*p.PAGING, *_WHICH),
-        refusals=(),
-    ),
-    Method(
-        "redeliver",
-        Permission.WEBHOOKS,
-        _redeliver,
-        rows=(DeliveryObject,),
-        acts=True,
-        optional=_WHICH,
-        refusals=(Code.MISSING_PARAMETER, Code.DELIVERY_UNKNOWN),
-    ),
-)
+
+class WebhookMethods:
+    """Shows and repeats deliveries."""
+
+    def __init__(self, webhooks: Webhooks) -> None:
+        self._webhooks = webhooks
+
+    async def _webhook_log(self, values: Values, request: ApiRequest) -> Answer:
+        """List deliveries, newest first."""
+        page, per_page = p.paging_of(values)
+        found = await self._webhooks.page(page, per_page, _filter_of(values))
+        total = found.total
+        paging = {
+            "page": page,
+            "per_page": per_page,
+            "total": total,
+            "pages": -(-total // per_page),
+        }
+        return Answer({**paging, "data": [delivery_object(row) for row in found.rows]})
+
+    async def _redeliver(self, values: Values, request: ApiRequest) -> Answer:
+        """Have deliveries sent once more, a thousand at most; what waits anyhow is sent at once."""
+        wanted = _filter_of(values)
+        if wanted.delivery_id is None and wanted.call_id is None and wanted.statuses is None:
+            raise Refused(
+                Code.MISSING_PARAMETER,
+                "delivery_id, call_id or status has to say what is sent once more",
+                field=DELIVERY_ID.name,
+            )
+        rows: Sequence[DeliveryRow] = await self._webhooks.redeliver(wanted)
+        if not rows and wanted.delivery_id is not None:
+            raise Refused(
+                Code.DELIVERY_UNKNOWN, "there is no such delivery, or its webhook is not configured"
+            )
+        return Answer([delivery_object(row) for row in rows])
+
+    def methods(self) -> Sequence[Method]:
+        """Give the table."""
+        return (
+            Method(
+                "webhookLog",
+                Permission.READ,
+                self._webhook_log,
+                rows=(DeliveryObject,),
+                data=True,
+                optional=(*p.PAGING, *_WHICH),
+                refusals=(),
+            ),
+            Method(
+                "redeliver",
+                Permission.WEBHOOKS,
+                self._redeliver,
+                rows=(DeliveryObject,),
+                acts=True,
+                optional=_WHICH,
+                refusals=(Code.MISSING_PARAMETER, Code.DELIVERY_UNKNOWN),
+            ),
+        )

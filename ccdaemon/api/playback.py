@@ -1,0 +1,54 @@
+"""Sends recordings, and has it noted who was sent which."""
+
+from __future__ import annotations
+
+from ccdaemon.api.files import SentFile
+from ccdaemon.errors import Code, Refused
+from ccdaemon.recordings.recordings import Recordings, call_id_of
+from ccdaemon.schema import by_date
+from ccdaemon.store.history import History
+from ccdaemon.store.records import Chain
+from ccdaemon.switchboard.playback_log import PlaybackLog
+
+
+class Playback:
+    """The recordings of calls, as files to be sent."""
+
+    def __init__(self, history: History, recordings: Recordings, listening: PlaybackLog) -> None:
+        self._history = history
+        self._listening = listening
+        self._recordings = recordings
+
+    async def file(
+        self, *, call_id: int | None, uniqueid: str | None, format: str, listener: str | None
+    ) -> SentFile:
+        """Give the recording of a call or of a channel.
+
+        :param call_id: the call, where no channel is named: its first recording.
+        :param uniqueid: the channel.
+        :param format: ``mp3`` or ``wav``.
+        :param listener: the client that is sent it; None: nobody is.
+        :raises Refused: with ``record_unknown``; where it cannot be sent now.
+        """
+        if uniqueid is not None:
+            chain = await self._recorded(uniqueid)
+        else:
+            chain = None if call_id is None else await self._history.call(call_id)
+        records = by_date(chain.records) if chain else []
+        wanted = [record for record in records if uniqueid in (None, record.uniqueid)]
+        if not wanted:
+            raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
+        if format == "wav":
+            sent = SentFile(await self._recordings.wav(wanted[0]), "audio/wav")
+        else:
+            sent = SentFile(await self._recordings.mp3(wanted[0]), "audio/mpeg")
+        if listener is not None:
+            self._listening.played(wanted[0].call_id, wanted[0].uniqueid, listener)
+        return sent
+
+    async def _recorded(self, uniqueid: str) -> Chain | None:
+        """The call whose recording is named after a channel: ours, or one of Asterisk's names."""
+        call_id = call_id_of(uniqueid)
+        if call_id:
+            return await self._history.call(call_id)
+        return await self._history.by_recording(uniqueid)
