@@ -40,6 +40,7 @@ from ccdaemon.api.methods.health import HealthMethods
 from ccdaemon.api.methods.history import HistoryMethods
 from ccdaemon.api.methods.links import LinkMethods
 from ccdaemon.api.methods.operators import OperatorMethods
+from ccdaemon.api.methods.streams import StreamMethods
 from ccdaemon.api.methods.webhooks import WebhookMethods
 from ccdaemon.api.param_types import Patterns
 from ccdaemon.api.playback import Playback
@@ -47,6 +48,7 @@ from ccdaemon.api.rendering import Format, render
 from ccdaemon.api.shares import Shares
 from ccdaemon.api.signed_urls import Links
 from ccdaemon.api.sse import EventStreams
+from ccdaemon.api.tickets import Tickets
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.config.validators import with_backlog
@@ -342,7 +344,7 @@ class Daemon(MultiService):
             history, clock, Shares(http.max_streams, len(clients)), http.events_heartbeat
         )
         connections = Connections(clock, room_for(http.max_connections))
-        signed = Links(http.link_secret)
+        signed, tickets = Links(http.link_secret), Tickets(http.link_secret)
         entries = Annotations(self._journal, self._live, history, wall)
         api = Api(
             families=(
@@ -351,6 +353,7 @@ class Daemon(MultiService):
                 OperatorMethods(self._presence, history),
                 ControlMethods(control, history),
                 LinkMethods(signed, history, wall),
+                StreamMethods(tickets, wall),
                 WebhookMethods(webhooks),
                 CrmMethods(entries, self._pauses, retention, history),
                 HealthMethods(observing.watch),
@@ -360,6 +363,7 @@ class Daemon(MultiService):
             connections=connections,
             playback=Playback(history, recordings, PlaybackLog(self._journal.append, clock, wall)),
             links=signed,
+            tickets=tickets,
             watch=observing.watch,
             metrics=observing.metrics,
             clients=clients,

@@ -37,13 +37,15 @@ from ccdaemon.api.openapi import openapi
 from ccdaemon.api.origin_check import Origins
 from ccdaemon.api.param_types import Patterns
 from ccdaemon.api.parameters import read_values, single
+from ccdaemon.api.params import AFTER
 from ccdaemon.api.playback import Playback
 from ccdaemon.api.rendering import CONTENT_TYPE, Answer, Format
 from ccdaemon.api.request_context import Exchange
 from ccdaemon.api.request_params import Pairs, body_pairs, query_pairs
 from ccdaemon.api.signed_urls import Links
 from ccdaemon.api.site import QuietSite
-from ccdaemon.api.sse import PARAMETERS, EventStreams
+from ccdaemon.api.sse import FILTERS, PARAMETERS, EventStreams, Wanted, wanted_of
+from ccdaemon.api.tickets import Tickets
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.validators import Network
 from ccdaemon.errors import Code, Refused
@@ -87,6 +89,7 @@ class Api(Service):
         connections: Connections,
         playback: Playback,
         links: Links,
+        tickets: Tickets,
         watch: Watch,
         metrics: Metrics,
         clients: Clients,
@@ -105,6 +108,8 @@ class Api(Service):
         self._connections = connections
         self._playback = playback
         self._links = links
+        self._tickets = tickets
+        self._clients = clients
         self._watch = watch
         self._metrics = metrics
         self._admission = Admission(clients, clock)
@@ -209,9 +214,35 @@ class Api(Service):
 
     async def _stream(self, exchange: Exchange) -> Sendable:
         exchange.label = "events"
-        pairs = self._admit(exchange, Permission.READ)
-        values = read_values(pairs, (), PARAMETERS, self._patterns)
-        return await self._streams.open(exchange, values, self._base_url(exchange))
+        ticket = single(query_pairs(exchange.query), "ticket")
+        if ticket is None:
+            pairs = self._admit(exchange, Permission.READ)
+            values = read_values(pairs, (), PARAMETERS, self._patterns)
+            wanted = wanted_of(values)
+        else:
+            wanted = self._admit_ticket(exchange, ticket)
+            values = read_values(query_pairs(exchange.query), (), (AFTER,), self._patterns)
+        return await self._streams.open(
+            exchange, wanted, values.get(AFTER), self._base_url(exchange)
+        )
+
+    def _admit_ticket(self, exchange: Exchange, text: str) -> Wanted:
+        """Let somebody in for what a ticket opens.
+
+        :raises Refused: with ``forbidden``; with ``bad_parameter`` for what the ticket says.
+        """
+        ticket = self._tickets.read(text, self._wall.seconds())
+        client = self._clients.named(ticket.client)
+        if client is None or Permission.READ.value not in client.permissions:
+            raise Refused(Code.FORBIDDEN, "who made this ticket may read no more")
+        exchange.client = client.name
+        asked = query_pairs(exchange.query)
+        for name in ("api_key", *(parameter.name for parameter in FILTERS)):
+            if single(asked, name):
+                raise Refused(
+                    Code.BAD_PARAMETER, f"{name} does not go with a ticket: it says all", field=name
+                )
+        return Wanted(frozenset(ticket.kinds), ticket.filter)
 
     async def _run(self, exchange: Exchange, segment: str) -> bytes:
         name = method_name(segment)

@@ -76,6 +76,10 @@ class Clients:
             candidates = self._holders(presented_key)
         return next((client for client in candidates if _is_at(client, address)), None)
 
+    def named(self, name: str) -> Client | None:
+        """Find a client by its name; None if the configuration has none of it."""
+        return next((client for client in self._clients if client.name == name), None)
+
     def _holders(self, presented_key: str) -> list[Client]:
         # Every key is compared, and each as a whole: the time taken tells nothing about them.
         digest = sha256(presented_key.encode("utf-8", "surrogatepass")).hexdigest()

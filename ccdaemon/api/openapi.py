@@ -32,6 +32,7 @@ _ALWAYS = (
     Code.BODY_TOO_LARGE,
     Code.INTERNAL,
 )
+_KEYS: list[Document] = [{}, {"bearer": []}, {"api_key": []}]
 _ANNOUNCED = (StateAnnouncement, OperatorAnnouncement, RecordAnnouncement)
 _PAGING = {name: {"type": "integer"} for name in ("page", "per_page", "total", "pages")}
 
@@ -64,9 +65,10 @@ def openapi(methods: Sequence[Method], patterns: Patterns, version: str, server:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "api_key": {"type": "apiKey", "in": "query", "name": "api_key"},
+                "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
             },
         },
-        "security": [{}, {"bearer": []}, {"api_key": []}],
+        "security": _KEYS,
     }
 
 
@@ -234,7 +236,12 @@ def _events_path(shapes: dict[type, Any], patterns: Patterns) -> Document:
     summary = "Stream what is told, as it is told."
     return {
         "/api/events": {
-            "get": {"summary": summary, "parameters": parameters, "responses": responses}
+            "get": {
+                "summary": summary,
+                "parameters": parameters,
+                "responses": responses,
+                "security": [*_KEYS, {"ticket": []}],
+            }
         }
     }
 

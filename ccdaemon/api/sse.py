@@ -9,6 +9,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -25,11 +26,12 @@ from ccdaemon.api.shares import Shares
 from ccdaemon.errors import Code, Refused
 from ccdaemon.event_schema import announcement
 from ccdaemon.store.history import History
-from ccdaemon.store.records import EVERYTHING, EventRow
+from ccdaemon.store.records import EVERYTHING, EventKind, EventRow, Filter
 
 CONTENT_TYPE = "text/event-stream"
-#: What a stream may be asked with.
-PARAMETERS = (p.AFTER, p.TYPES, p.ORDER_ID, p.CALL_ID, p.SIP, p.PHONE, p.DIRECTION)
+#: What restricts a stream, and all that it may be asked with.
+FILTERS = (p.TYPES, p.ORDER_ID, p.CALL_ID, p.SIP, p.PHONE, p.DIRECTION)
+PARAMETERS = (p.AFTER, *FILTERS)
 #: Events that are written at once; the connection is asked for room after each such batch.
 BATCH = 50
 #: Seconds after which the history is asked again that could not be read.
@@ -41,6 +43,19 @@ _RETRY = 2000
 
 _log = Logger()
 _encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of everything a stream is to tell."""
+
+    kinds: frozenset[EventKind]
+    filter: Filter
+
+
+def wanted_of(values: Values) -> Wanted:
+    """Gather what restricts a stream."""
+    return Wanted(values.get(p.TYPES) or EVERYTHING, p.filter_of(values))
 
 
 class EventStreams:
@@ -71,8 +86,12 @@ class EventStreams:
     def __len__(self) -> int:
         return len(self._shares)
 
-    async def open(self, exchange: Exchange, values: Values, base_url: str) -> bytes | IResource:
+    async def open(
+        self, exchange: Exchange, wanted: Wanted, after: str | None, base_url: str
+    ) -> bytes | IResource:
         """Begin a stream, or refuse it while it can still be refused with an envelope.
+
+        :param after: the place from which on, where the reader does not say one; None: from now.
 
         :raises Refused: with ``bad_parameter`` for a place that is none, ``too_many_streams``,
             or ``history_unavailable`` where the place is too far back to be read just now.
@@ -89,8 +108,8 @@ class EventStreams:
         leave = self._shares.take(client)
         exchange.gone.addCallback(lambda _: leave())
         try:
-            stream = _Stream(self, exchange, values, base_url)
-            await stream.prepare(exchange.header("Last-Event-ID") or values.get(p.AFTER))
+            stream = _Stream(self, exchange, wanted, base_url)
+            await stream.prepare(exchange.header("Last-Event-ID") or after)
         except BaseException:
             leave()
             raise
@@ -135,15 +154,14 @@ class _Stream:
     """One reader, and where they have got."""
 
     def __init__(
-        self, streams: EventStreams, exchange: Exchange, values: Values, base_url: str
+        self, streams: EventStreams, exchange: Exchange, wanted: Wanted, base_url: str
     ) -> None:
         self._streams = streams
         self._history = streams.history
         self._clock = streams.clock
         self._exchange = exchange
         self._base_url = base_url
-        self._kinds = values.get(p.TYPES) or EVERYTHING
-        self._filter = p.filter_of(values)
+        self._kinds, self._filter = wanted.kinds, wanted.filter
         self._cursor = ""
         # The last place that the reader was told.
         self._shown = ""

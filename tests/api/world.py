@@ -28,12 +28,14 @@ from ccdaemon.api.methods.health import HealthMethods
 from ccdaemon.api.methods.history import HistoryMethods
 from ccdaemon.api.methods.links import LinkMethods
 from ccdaemon.api.methods.operators import OperatorMethods
+from ccdaemon.api.methods.streams import StreamMethods
 from ccdaemon.api.methods.webhooks import WebhookMethods
 from ccdaemon.api.param_types import Patterns
 from ccdaemon.api.playback import Playback
 from ccdaemon.api.shares import Shares
 from ccdaemon.api.signed_urls import Links
 from ccdaemon.api.sse import EventStreams
+from ccdaemon.api.tickets import Tickets
 from ccdaemon.config import LOCAL, Client
 from ccdaemon.config.validators import Pattern
 from tests.api.deliveries import Deliveries
@@ -103,7 +105,7 @@ class World:
         # Each has of its real part what the API asks of it.
         history, watch = cast(Any, self.history), cast(Any, self.watch)
         known, clock = Clients(clients), cast(Any, self.clock)
-        links = Links(link_secret)
+        links, tickets = Links(link_secret), Tickets(link_secret)
         self.waiters = Waiters(clock, Shares(max_waiting, len(known)))
         self.streams = EventStreams(history, clock, Shares(max_streams, len(known)), heartbeat)
         self.connections = Connections(clock, max_connections)
@@ -114,6 +116,7 @@ class World:
                 OperatorMethods(cast(Any, self.operators), history),
                 ControlMethods(cast(Any, self.control), history),
                 LinkMethods(links, history, self.wall),
+                StreamMethods(tickets, self.wall),
                 WebhookMethods(cast(Any, self.webhooks)),
                 CrmMethods(
                     cast(Any, self.entries),
@@ -128,6 +131,7 @@ class World:
             connections=self.connections,
             playback=Playback(history, cast(Any, self.recordings), cast(Any, self.listening)),
             links=links,
+            tickets=tickets,
             watch=watch,
             metrics=cast(Any, self.counts),
             clients=known,
