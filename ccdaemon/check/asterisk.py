@@ -21,7 +21,13 @@ from ccdaemon.ami.ami_wire import Message
 from ccdaemon.check.findings import Finding, fail, ok, warn
 from ccdaemon.config import Asterisk, FastAgi
 from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
-from ccdaemon.pbx.ami_queries import Endpoints, query_operators
+from ccdaemon.pbx.ami_queries import (
+    Endpoints,
+    config_values,
+    event_filters,
+    passes,
+    query_operators,
+)
 from ccdaemon.pbx.dialplan import Global
 from ccdaemon.recordings.recordings import recording_name
 
@@ -38,6 +44,11 @@ NEEDED = {
 }
 #: What a stolen secret must not be able to do: each of these runs programs or reads files.
 TOO_MUCH = ("Command", "ModuleLoad", "UpdateConfig", "Filter")
+
+#: Events that an older manager_ccdaemon.conf does not let through.
+TOLD = ("BridgeEnter", "BridgeLeave", "MixMonitorStart")
+#: What cel_ccdaemon.conf has Asterisk write down.
+WRITTEN = ("CHAN_START", "ANSWER", "HANGUP", "BRIDGE_ENTER", "BRIDGE_EXIT", "APP_START")
 
 #: A line of a dialplan of ours, as ``extensions.conf`` has it.
 _STEP = re.compile(r"^(?:exten => [^,]+,1| same => n(?:\([a-z]+\))?),(\w+)\((.*)\)$", re.MULTILINE)
@@ -71,7 +82,7 @@ async def _look_around(session: AMIProtocol, settings: Asterisk, part: str) -> l
     if not await session.booted():
         found.append(warn(part, "did not say FullyBooted: read class system is missing"))
     found += _rights(commands)
-    for look in (_dialplan, system_name, _operators, _trunk):
+    for look in (_dialplan, events, channel_log, system_name, _operators, _trunk):
         try:
             found.append(await look(session, settings))
         except AMIError as error:
@@ -120,6 +131,44 @@ async def _dialplan(session: AMIProtocol, _: Asterisk) -> Finding:
         words = f"{', '.join(other)}: not as in this version's extensions_ccdaemon.conf"
         return warn(part, f"{words}; take that, which `ccdaemon init` writes, and reload it")
     return ok(part, f"is this version's: {', '.join(ours)}")
+
+
+async def events(session: AMIActions, settings: Asterisk) -> Finding:
+    """Whether the AMI user is told who is in a bridge with whom, and what is recorded."""
+    part = "events of the AMI user"
+    filters = await event_filters(session, settings.username)
+    if filters is None:
+        return warn(part, "Asterisk does not say which (func_config is not loaded)")
+    missing = [event for event in TOLD if passes(filters, event) is False]
+    if missing:
+        words = f"does not hear {', '.join(missing)}: whoever is up is taken to talk, be it a bot"
+        return warn(part, f"{words}; take the eventfilter lines of manager_ccdaemon.conf anew")
+    return ok(part, "hears who talks with whom, and what is recorded")
+
+
+async def channel_log(session: AMIActions, _: Asterisk) -> Finding:
+    """Whether Asterisk writes down what is read after a gap."""
+    part = "cel.conf"
+    try:
+        lines = await config_values(session, "cel.conf", "general", "events")
+        apps = await config_values(session, "cel.conf", "general", "apps")
+    except ActionRefused:
+        return warn(part, "Asterisk does not say what is in it (func_config is not loaded)")
+    written = {word.strip().upper() for line in lines for word in line.split(",")}
+    if not written:
+        return warn(
+            part, "asks for no events: after a gap calls are told as far as channels show it"
+        )
+    missing = [event for event in WRITTEN if not {event, "ALL"} & written]
+    told = {word.strip().lower() for line in apps for word in line.split(",")}
+    if not {"mixmonitor", "all"} & told:
+        missing.append("apps = mixmonitor")
+    if missing:
+        words = (
+            f"lacks {', '.join(missing)}: some of what happened in a gap is not known afterwards"
+        )
+        return warn(part, f"{words}; include cel_ccdaemon.conf, which `ccdaemon init` writes")
+    return ok(part, "has all that is read after a gap")
 
 
 async def system_name(session: AMIActions, _: Asterisk) -> Finding:

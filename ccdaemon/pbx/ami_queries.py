@@ -33,8 +33,8 @@ MOST_SEARCHED = 5000
 ASKS = frozenset({"Dial", "Queue"})
 #: Applications of a channel that waits in a bridge in which nobody hears another.
 HOLDS = frozenset({"BridgeWait", "Park", "ParkAndAnnounce"})
-#: Filters of our AMI user that are looked at.
-MOST_FILTERS = 30
+#: Lines of one key in a file of Asterisk's that are looked at.
+MOST_LINES = 30
 #: Contexts in which a channel is a client's who calls in.
 INBOUND: frozenset[str] = frozenset({Context.INBOUND, Context.INCOMING})
 #: Seconds in which a list has to be there that a request to the API waits for.
@@ -221,18 +221,35 @@ async def tells_of_bridges(ami: AMIActions, username: str) -> bool | None:
     :param username: ours.
     :raises AMIError: as the action does, but for a refusal.
     """
+    filters = await event_filters(ami, username)
+    return None if filters is None else passes(filters, "BridgeEnter")
+
+
+async def event_filters(ami: AMIActions, username: str) -> list[str] | None:
+    """The ``eventfilter`` lines of an AMI user; None if Asterisk won't say.
+
+    :raises AMIError: as the action does, but for a refusal.
+    """
     try:
         if not await ami.getVar(None, f"AST_CONFIG(manager.conf,{username},read)"):
             return None
-        filters = []
-        for index in range(MOST_FILTERS):
-            name = f"AST_CONFIG(manager.conf,{username},eventfilter,{index})"
-            if not (found := await ami.getVar(None, name)):
-                break
-            filters.append(found)
+        return await config_values(ami, "manager.conf", username, "eventfilter")
     except ActionRefused:
         return None
-    return passes(filters, "BridgeEnter")
+
+
+async def config_values(ami: AMIActions, file: str, section: str, key: str) -> list[str]:
+    """All values of a key in one of Asterisk's own files, a line each.
+
+    :raises AMIError: as the action does.
+    """
+    values: list[str] = []
+    while len(values) < MOST_LINES:
+        name = f"AST_CONFIG({file},{section},{key},{len(values)})"
+        if not (found := await ami.getVar(None, name)):
+            break
+        values.append(found)
+    return values
 
 
 def passes(filters: Sequence[str], event: str) -> bool | None:

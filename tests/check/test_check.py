@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +25,7 @@ from twisted.web.static import Data
 
 import ccdaemon
 from ccdaemon.check import show
-from ccdaemon.check.asterisk import system_name, try_asterisk
+from ccdaemon.check.asterisk import channel_log, events, system_name, try_asterisk
 from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level, fail, ok, warn
 from ccdaemon.check.http import try_clients, try_http
@@ -37,6 +39,8 @@ from tests.fake_asterisk import FakeAsterisk
 
 ROOT = Path(ccdaemon.__file__).parent.parent
 NOWHERE = Path("/nowhere")
+MANAGER = ROOT / "conf/asterisk/manager_ccdaemon.conf"
+CEL = ROOT / "conf/asterisk/cel_ccdaemon.conf"
 FORGETS = Client(name="crm", networks=(network("127.0.0.0/8"),), permissions={"forget"})
 
 
@@ -67,6 +71,42 @@ class SystemNameTests(SynchronousTestCase):
             self.assertIn(words, found.what)
 
     config = Asterisk(secret="x", client_channel="SIP/{phone}")
+
+
+class EventTests(SynchronousTestCase):
+    """What the AMI user hears, and what Asterisk writes down."""
+
+    def found(self, look: Any, lines: Mapping[str, Sequence[str]]) -> Finding:
+        """What is said of files of Asterisk's with these lines, by section and key."""
+        session: Any = FakeAsterisk()
+        for where, values in lines.items():
+            for index, value in enumerate(values):
+                session.variables[None, f"AST_CONFIG({where},{index})"] = value
+        session.variables[None, "AST_CONFIG(manager.conf,ccdaemon,read)"] = "call"
+        looking = Deferred.fromCoroutine(look(session, SystemNameTests.config))
+        return cast(Finding, self.successResultOf(looking))
+
+    def test_the_filter(self) -> None:
+        """One that lets no bridges through is said; none at all, and one that does, are well."""
+        key = "manager.conf,ccdaemon,eventfilter"
+        ours = re.findall(r"^eventfilter = (.*)$", MANAGER.read_text("utf-8"), re.MULTILINE)
+        for filters, verdict in (
+            ([], Level.OK),
+            (ours, Level.OK),
+            (["Event: (Newchannel|Hangup)"], Level.WARN),
+            (["!Event: BridgeEnter"], Level.WARN),
+            (["("], Level.OK),
+        ):
+            self.assertEqual(self.found(events, {key: filters}).level, verdict, filters)
+
+    def test_the_channel_log(self) -> None:
+        """An older cel_ccdaemon.conf lacks what is recorded."""
+        key, apps = "cel.conf,general,events", "cel.conf,general,apps"
+        ours = re.findall(r"^events = (.*)$", CEL.read_text("utf-8"), re.MULTILINE)
+        self.assertEqual(self.found(channel_log, {key: ours, apps: ["mixmonitor"]}).level, Level.OK)
+        self.assertEqual(self.found(channel_log, {key: ["ALL"], apps: ["all"]}).level, Level.OK)
+        for lines in ({}, {key: ours[:1]}, {key: ours}):
+            self.assertEqual(self.found(channel_log, lines).level, Level.WARN, lines)
 
 
 class FileTests(SynchronousTestCase):
