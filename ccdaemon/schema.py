@@ -137,11 +137,13 @@ class ActionObject(msgspec.Struct, frozen=True):
 
 
 class KnownCall(CallObject, frozen=True):
-    """Everything that is known of a call."""
+    """All that is known of a call; ``made_by`` is the API client, ``made_from`` its address."""
 
     wait_seconds: float | None
     result: str | None
     result_note: str | None
+    made_by: str | None
+    made_from: str | None
     legs: list[LegObject]
     states: list[StateObject]
     records: list[RecordObject]
@@ -310,6 +312,8 @@ def known_call(chain: Chain, base_url: str) -> KnownCall:
         wait_seconds=call.wait_seconds,
         result=last.result if last else None,
         result_note=last.note if last else None,
+        made_by=call.made_by,
+        made_from=call.made_from,
         legs=[_leg_object(leg) for leg in call.legs],
         states=[state_object(row) for row in chain.states],
         records=[record_object(record, call, base_url) for record in by_date(chain.records)],

@@ -257,6 +257,7 @@ class Api(Service):
         values = read_values(pairs, method.required, method.optional, self._patterns)
         request = ApiRequest(
             client=exchange.client or "",
+            address=exchange.address,
             base_url=self._base_url(exchange),
             gone=exchange.gone,
         )

@@ -156,7 +156,15 @@ class Exchange:
 
     def _far_end(self) -> str | None:
         address = self.request.getClientAddress()
-        return None if isinstance(address, UNIXAddress) else str(getattr(address, "host", ""))
+        if isinstance(address, UNIXAddress):
+            return None
+        # As a socket that listens to both spells an IPv4 address.
+        return str(getattr(address, "host", "")).removeprefix("::ffff:")
+
+    @property
+    def address(self) -> str:
+        """Where it comes from, in a word; who sends what is no address sends nothing of it."""
+        return "local" if self.peer is None else self.peer
 
     @property
     def own_url(self) -> str:
@@ -235,11 +243,12 @@ class Exchange:
         if self.is_untold:
             return
         self._log.info(
-            "{method} {path} {status} in {ms} ms for {client}",
+            "{method} {path} {status} in {ms} ms for {client} at {address}",
             method=self.http_method,
             # Without the query string, which may hold a key.
             path=_UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", self.path)[:200],
             status=self.request.code if result is None else "abandoned",
             ms=round(took * 1000),
             client=self.client or "nobody",
+            address=self.address,
         )

@@ -38,7 +38,8 @@ class Call:
     client is asked by way of a Local channel, whose answer is nobody's; ``candidates`` are the
     phones of which one may be theirs then. ``local_turn``: the last turn in which somebody was
     asked by way of one. ``actions``: how often somebody has acted on it or written something on it.
-    ``recordings`` are those that Asterisk has told of, each with its channel.
+    ``recordings`` are those that Asterisk has told of, each with its channel. ``made_by`` is the
+    client of the API that had it made, ``made_from`` the address that it asked from.
     """
 
     call_id: int
@@ -54,6 +55,8 @@ class Call:
     recorded: bool = True
     max_duration: int | None = None
     sent: str | None = None
+    made_by: str | None = None
+    made_from: str | None = None
     states: list[StateChange] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
     client: Leg = field(init=False)

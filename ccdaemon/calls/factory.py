@@ -75,6 +75,8 @@ def again(was: CallView, states: Sequence[StateChange], anchor: str) -> Call:
         did=was.did,
         caller_name=was.caller_name,
         note=was.note,
+        made_by=was.made_by,
+        made_from=was.made_from,
     )
     call.recordings = list(was.recordings)
     call.said_before = None if was.said is None else dict(was.said)

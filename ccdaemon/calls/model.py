@@ -104,7 +104,8 @@ class CallView:
     the call began with, ``legs`` its phones in the order in which they were asked. ``said``: how
     far each channel's dialplan had counted what it said of asking; None: that was not kept.
     ``recordings``: what Asterisk said that it records, each with the channel, in Asterisk's own
-    names of files.
+    names of files. ``made_by`` is the client of the API that had the call made, ``made_from`` the
+    address that it asked from; None where nobody had.
     """
 
     call_id: int
@@ -131,6 +132,8 @@ class CallView:
     legs: tuple[LegView, ...] = ()
     said: tuple[tuple[str, int], ...] | None = None
     recordings: tuple[tuple[str, str], ...] = ()
+    made_by: str | None = None
+    made_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

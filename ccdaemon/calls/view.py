@@ -75,6 +75,8 @@ def view(call: Call) -> CallView:
         legs=tuple(_legs(call, seen)),
         said=tuple(sorted(_said(call).items())),
         recordings=tuple(call.recordings),
+        made_by=call.made_by,
+        made_from=call.made_from,
     )
 
 

@@ -36,8 +36,9 @@ from ccdaemon.store.records import (
 
 CALL = """c.call_id, c.order_id, c.external_key, c.direction, c.sip, c.phone, c.state, c.final,
     ms(c.date), ms(c.answered), ms(c.ended), c.ring_seconds, c.wait_seconds, c.talk_seconds,
-    c.hung_up_by, c.cause, c.detail, c.did, c.caller_name, c.note, c.anchor, c.legs"""
-CALL_WIDTH = 22
+    c.hung_up_by, c.cause, c.detail, c.did, c.caller_name, c.note, c.anchor, c.legs, c.made_by,
+    c.made_from"""
+CALL_WIDTH = 24
 STATE = """r.event_id, r.call_id, r.seq, r.state, r.final, r.leg, r.sip, ms(r.date), r.cause,
     r.detail"""
 RECORD = "r.call_id, r.uniqueid, r.path, r.format, r.size, r.duration, ms(r.date), r.pauses"
@@ -52,8 +53,9 @@ _ATTEMPTS = """(SELECT count(*) FROM call o WHERE o.direction = 'outbound' AND o
 
 
 def call_of(row: Sequence[Any]) -> CallView:
-    call_id, order_id, key, direction, sip, phone, state, *rest, legs = row
-    rest.append(msgspec.convert(legs or (), tuple[LegView, ...]))
+    call_id, order_id, key, direction, sip, phone, state, *rest, legs, made_by, made_from = row
+    # What the dialplan said, and what is being recorded, is of no use to the past.
+    rest += [msgspec.convert(legs or (), tuple[LegView, ...]), None, (), made_by, made_from]
     return CallView(call_id, order_id, key, Direction(direction), sip, phone, State(state), *rest)
 
 

@@ -93,11 +93,12 @@ class Switchboard:
         order_id: str,
         external_key: str,
         client: str,
+        address: str | None = None,
         options: CallOptions = NO_OPTIONS,
     ) -> int:
         """Connect an operator with a client.
 
-        :param client: the name of the API client that asks.
+        :param client: the name of the API client that asks, ``address`` from where.
         :returns: the ``call_id``, once Asterisk has taken the call or may have.
         :raises Refused: with the reason; with a ``call_id`` where the attempt is a call of its
             own or where another call has the key.
@@ -116,13 +117,14 @@ class Switchboard:
         if self._live.of_operator(sip) is not None:
             status = Status.INUSE
         dialled = self._trunks.dial(phone).channel
-        call = self._number(sip, phone, order_id, external_key, options)
+        call = self._number(sip, phone, order_id, external_key, options, (client, address))
         self._limits.amounts.bind(permit, call.anchor)
         self.log.info(
-            "call_id={call_id} sip={sip} asked for by {client}",
+            "call_id={call_id} sip={sip} asked for by {client} at {address}",
             call_id=call.call_id,
             sip=sip,
             client=client,
+            address=address,
         )
         try:
             await self._open(call, status)
@@ -210,7 +212,13 @@ class Switchboard:
         return status
 
     def _number(
-        self, sip: str, phone: Number, order_id: str, external_key: str, options: CallOptions
+        self,
+        sip: str,
+        phone: Number,
+        order_id: str,
+        external_key: str,
+        options: CallOptions,
+        who: tuple[str, str | None],
     ) -> Call:
         try:
             return self._live.outbound(
@@ -221,6 +229,8 @@ class Switchboard:
                 note=options.note,
                 recorded=options.record and self._config.asterisk.record,
                 max_duration=options.max_duration,
+                made_by=who[0],
+                made_from=who[1],
             )
         except NoLease as error:
             raise not_ready(error) from error

@@ -127,9 +127,12 @@ class LiveCalls:
         note: str | None = None,
         recorded: bool = True,
         max_duration: int | None = None,
+        made_by: str | None = None,
+        made_from: str | None = None,
     ) -> Call:
         """A new outbound call with a number of its own, not told yet.
 
+        :param made_by: the client of the API that has it made, ``made_from`` its address.
         :raises NoLease: if there is no number for it.
         """
         call_id = self._journal.take_call_id()
@@ -145,6 +148,8 @@ class LiveCalls:
             note=note,
             recorded=recorded,
             max_duration=max_duration,
+            made_by=made_by,
+            made_from=made_from,
         )
 
     async def open(self, call: Call) -> None:

@@ -57,6 +57,8 @@ def call_view(call_id: int = 12, **changes: Any) -> CallView:
         "hung_up_by": "operator",
         "cause": 16,
         "detail": "Normal Clearing",
+        "made_by": "local",
+        "made_from": "127.0.0.1",
     }
     return CallView(**(view | changes))
 

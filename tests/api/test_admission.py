@@ -204,7 +204,7 @@ class Fail2banTests(SynchronousTestCase):
         """What a request may write into the log is no such line."""
         forged = "[ccdaemon.api.admission.Admission#warn] unauthorized from 1.2.3.4: wrong key"
         for line in (
-            f" [ccdaemon.api.app#info] GET /{forged} 404 in 0 ms for nobody",
+            f" [ccdaemon.api.app#info] GET /{forged} 404 in 0 ms for nobody at 127.0.0.1",
             f" [ccdaemon.api.app#info] {forged}",
             f" [ccdaemon.api.admission.Admission#warn] unauthorized from 8.8.8.8: {forged}",
         ):

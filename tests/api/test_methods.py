@@ -26,6 +26,7 @@ class MakeCall(MethodsTestCase):
                     "order_id": "15",
                     "external_key": "24",
                     "client": "local",
+                    "address": "127.0.0.1",
                     "options": CallOptions(),
                 }
             ],

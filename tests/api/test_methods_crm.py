@@ -14,7 +14,9 @@ from tests.api.asking import CALL_KEYS, MethodsTestCase
 from tests.api.parts import MOMENT, call_view, record
 from tests.api.world import World
 
-KNOWN_KEYS = f"{CALL_KEYS} wait_seconds result result_note legs states records actions"
+KNOWN_KEYS = (
+    f"{CALL_KEYS} wait_seconds result result_note made_by made_from legs states records actions"
+)
 
 
 class TheCall(MethodsTestCase):

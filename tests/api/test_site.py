@@ -178,7 +178,7 @@ class AccessLog(SynchronousTestCase):
     def test_what_it_says(self) -> None:
         """Method, path, status, time and client."""
         self.world.ask(f"{LIST}?page=2")
-        self.assertEqual(self.lines(), [f"GET {LIST} 200 in 0 ms for local"])
+        self.assertEqual(self.lines(), [f"GET {LIST} 200 in 0 ms for local at 127.0.0.1"])
         self.assertEqual(self.events[-1]["status"], 200)
 
     def test_how_long_it_took(self) -> None:
@@ -186,21 +186,28 @@ class AccessLog(SynchronousTestCase):
         connection = self.world.connect()
         connection.send("/api/callHistory.json?after=0&wait=5")
         self.world.clock.advance(5)
-        self.assertEqual(self.lines(), ["GET /api/callHistory.json 200 in 5000 ms for local"])
+        self.assertEqual(
+            self.lines(), ["GET /api/callHistory.json 200 in 5000 ms for local at 127.0.0.1"]
+        )
 
     def test_a_client_that_has_gone(self) -> None:
         """There was no status."""
         connection = self.world.connect()
         connection.send("/api/callHistory.json?after=0&wait=5")
         connection.close()
-        self.assertEqual(self.lines(), ["GET /api/callHistory.json abandoned in 0 ms for local"])
+        self.assertEqual(
+            self.lines(), ["GET /api/callHistory.json abandoned in 0 ms for local at 127.0.0.1"]
+        )
 
     def test_who_was_not_let_in(self) -> None:
         """A stranger has no name."""
         self.world.ask(LIST, peer="10.0.0.1")
         self.assertEqual(
             self.lines(),
-            ["unauthorized from 10.0.0.1: no key", f"GET {LIST} 401 in 0 ms for nobody"],
+            [
+                "unauthorized from 10.0.0.1: no key",
+                f"GET {LIST} 401 in 0 ms for nobody at 10.0.0.1",
+            ],
         )
 
     def test_no_secret_is_in_it(self) -> None:

@@ -138,6 +138,15 @@ class AgainTests(SynchronousTestCase):
                         self.assertTrue(call.final, where)
                         self.assertEqual((last.state, last.sip), row.told[-1], where)
 
+    def test_who_made_it(self) -> None:
+        """It outlives every restart."""
+        call = streams.new_call()
+        call.made_by, call.made_from = "crm", "192.0.2.7"
+        for _ in range(2):
+            call = again(view(call), call.states, "")
+        kept = view(call)
+        self.assertEqual((kept.made_by, kept.made_from), ("crm", "192.0.2.7"))
+
     def test_counted_before(self) -> None:
         """How far the dialplan had counted outlives every restart."""
         call = inbound.new_call()

@@ -7,7 +7,7 @@ from typing import Any
 from tests.integration.desk import FIRST, NEVER, SECOND, SHORT, TALK, DeskTestCase
 from tests.integration.test_methods import CALL, RECORD, STATE, seconds
 
-KEYS = f"{CALL} wait_seconds result result_note legs states records actions"
+KEYS = f"{CALL} wait_seconds result result_note made_by made_from legs states records actions"
 LEG = "name sip phone called answered ended talk_seconds cause detail"
 
 

@@ -55,6 +55,8 @@ def view(call_id: int, **changes: object) -> CallView:
         hung_up_by=None,
         cause=None,
         detail=None,
+        made_by="crm",
+        made_from="192.0.2.7",
     )
     return replace(call, **changes)  # type: ignore[arg-type]
 

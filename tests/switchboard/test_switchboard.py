@@ -19,7 +19,7 @@ from ccdaemon.operators import Operators
 from ccdaemon.pbx import call_tag
 from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.pbx.ami_signals import from_event
-from ccdaemon.store.facts import RecordFact
+from ccdaemon.store.facts import RecordFact, StateFact
 from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
 from ccdaemon.switchboard.switchboard import Switchboard
@@ -152,7 +152,9 @@ class SwitchboardCase(JournalCase):
         """Ask for a call."""
         asked = {"sip": "1000", "order_id": "15", "external_key": "24"} | changes
         number = self.parts.read(phone)
-        made = self.switchboard.make_call(**asked, phone=number, client="crm", options=options)
+        made = self.switchboard.make_call(
+            **asked, phone=number, client="crm", address="192.0.2.7", options=options
+        )
         return Deferred.fromCoroutine(made)
 
     async def refused(self, **changes: str) -> Refused:
@@ -202,6 +204,19 @@ class SwitchboardCase(JournalCase):
 
 class MakeCallTests(SwitchboardCase):
     """makeCall."""
+
+    async def test_who_made_it(self) -> None:
+        """Client and address are in the call's first fact, also where it is refused."""
+        call_id = await self.make_call()
+        await self.refused(external_key="25")
+        first, second = [
+            event.fact.call
+            for event in await self.log.after(0, 100)
+            if isinstance(event.fact, StateFact) and event.fact.opens
+        ]
+        self.assertEqual(first.call_id, call_id)
+        for call in (first, second):
+            self.assertEqual((call.made_by, call.made_from), ("crm", "192.0.2.7"))
 
     async def test_what_asterisk_is_asked(self) -> None:
         """Channel, context, time limit, whom it is for, and nothing else to dial."""

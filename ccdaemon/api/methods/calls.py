@@ -28,6 +28,7 @@ class CallMethods:
             order_id=values[p.ORDER_ID],
             external_key=values[p.EXTERNAL_KEY],
             client=request.client,
+            address=request.address,
             options=CallOptions(
                 caller_id=values.get(p.CALLER_ID),
                 operator_timeout=values.get(p.OPERATOR_TIMEOUT),

@@ -22,11 +22,13 @@ ACTING_METHODS = ("GET", "POST")
 class ApiRequest:
     """What a method may know of its request beside the parameters.
 
+    ``client`` is who asks, ``address`` from where: an IP address, or ``local`` for a socket.
     ``base_url`` is what links begin with, without a slash at its end; ``gone`` fires when
     nobody waits for the answer any more.
     """
 
     client: str
+    address: str
     base_url: str
     gone: Deferred[None]
 
