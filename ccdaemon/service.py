@@ -10,25 +10,17 @@ import atexit
 import os
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePosixPath
 from random import random
-from threading import Thread
 from typing import Any
 
 from twisted.application import strports
-from twisted.application.service import MultiService, Service
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
-from ccdaemon.ami.ami_client import AMIClient
-from ccdaemon.ami.ami_session import AMIProtocol
-from ccdaemon.ami.ami_settings import AMISettings
-from ccdaemon.ami.ami_wire import Message
 from ccdaemon.api.app import Api
 from ccdaemon.api.clients import Clients
 from ccdaemon.api.connections import Connections, room_for
@@ -67,11 +59,7 @@ from ccdaemon.limits.rates import DAY
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.log_masking import LogMasking
 from ccdaemon.numbers import Numbers
-from ccdaemon.operators import Operators
-from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
-from ccdaemon.pbx.ami_queries import Endpoints, has_channel, tells_of_bridges
-from ccdaemon.pbx.ami_signals import EVENTS
-from ccdaemon.pbx.dialplan import HEADERS
+from ccdaemon.pbx.ami_queries import has_channel
 from ccdaemon.recordings.mp3 import Mp3Cache
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.removal import RecordingFiles
@@ -98,25 +86,15 @@ from ccdaemon.switchboard.playback_log import PlaybackLog
 from ccdaemon.switchboard.recording_pause import RecordingPause
 from ccdaemon.switchboard.refer import ReferScript
 from ccdaemon.switchboard.switchboard import Switchboard
+from ccdaemon.threads import Threads
 from ccdaemon.tracking.call_watchdog import CallWatchdog, Longest
-from ccdaemon.tracking.calls import LiveCalls
-from ccdaemon.tracking.cel_reader import CelReader
-from ccdaemon.tracking.looking_anew import LookingAnew
-from ccdaemon.tracking.monitors import Monitors
-from ccdaemon.tracking.operator_pauses import OperatorPauses
-from ccdaemon.tracking.presence import Presence
-from ccdaemon.tracking.resync import Resync
+from ccdaemon.tracking.tracking import Tracking
 
 #: Seconds that one part may take to stop; then the next one stops all the same.
 STOP_WITHIN = 8.0
 #: Seconds for which Postgres is waited for: it may know more than a journal that has lost its end.
 #: Where it is away, the journal is believed.
 ASKED_WITHIN = 3.0
-#: Seconds in which a session may read Asterisk's own log, of a day if need be.
-UP_TIMEOUT = 600.0
-#: Threads that read recordings, as many that look up names, and as many for Asterisk's own log:
-#: where the one hangs, on a dead network file system, the others go on.
-THREADS = 4
 
 
 def make_service(config: Config, reactor: Any = None) -> Daemon:
@@ -131,30 +109,6 @@ def make_service(config: Config, reactor: Any = None) -> Daemon:
         return Daemon(config, reactor)
     except (OSError, ValueError) as error:
         raise SystemExit(f"ccdaemon cannot start: {error}") from error
-
-
-class Threads(Service):
-    """A few threads for what blocks.
-
-    They keep nobody: what hangs in one of them, on a dead name server or network file system, is
-    left to the end of the process.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self._pool = ThreadPool(0, THREADS, "ccdaemon")
-        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-        self.run = partial(deferToThreadPool, reactor, self._pool)
-
-    def startService(self) -> None:
-        """Take work."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._pool.start()
-
-    def stopService(self) -> None:
-        """Take no more work, and wait for none."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        # It joins the threads.
-        Thread(target=self._pool.stop, daemon=True).start()
 
 
 class Daemon(MultiService):
@@ -216,45 +170,10 @@ class Daemon(MultiService):
             recordings.forget,
             wall,
         )
-        endpoints = Endpoints(asterisk.operator_channel, asterisk.operator_pattern)
-        self._live = LiveCalls(
-            self._journal,
-            recordings,
-            wall,
-            endpoints.sip_of_channel,
-            asterisk.phone_pattern.matches,
-            numbers,
-            records=asterisk.record,
-            recordings_dir=PurePosixPath(asterisk.recordings_dir),
+        self._tracking = tracking = Tracking(
+            config, reactor, wall, self._journal, recordings, numbers, log_thread.run
         )
-        self._channel_log = CelReader(asterisk.cel_file, self._journal, log_thread.run, clock, wall)
-        self._catching_up = Resync(self._live, self._channel_log, clock, wall)
-        operators = Operators()
-        self._presence = Presence(
-            endpoints,
-            operators,
-            self._journal.append,
-            self._live.of_operator,
-            wall,
-        )
-        self._pauses = OperatorPauses(
-            operators, self._presence, self._journal, wall, config.operators.wrap_up
-        )
-        self._ami = AMIClient(
-            ami_endpoint(reactor, asterisk),
-            clock,
-            credentials(asterisk),
-            AMISettings(
-                ping_interval=asterisk.ping_interval,
-                up_timeout=UP_TIMEOUT,
-                user_events=HEADERS,
-            ),
-            on_up=self._session_up,
-            on_down=self._session_down,
-        )
-        self._looking_anew = LookingAnew(
-            (self._catching_up.look_anew, self._presence.look_anew), clock
-        )
+        tracking.ami.registerEvent("UserEvent", RecordingPause(tracking.ami).heard)
         limits = config.limits
         do_not_call = DoNotCall(
             limits.do_not_call, limits.do_not_call_file, threads.run, clock, numbers
@@ -263,20 +182,21 @@ class Daemon(MultiService):
         guard = DialLimits(limits, numbers, trunks, do_not_call, self._countries)
         self._switchboard = Switchboard(
             config,
-            self._ami,
+            tracking.ami,
             self._journal,
-            self._live,
-            self._presence,
+            tracking.live,
+            tracking.presence,
             guard,
             trunks,
             clock,
             wall,
         )
+        tracking.on_up, tracking.on_down = self._switchboard.up, self._switchboard.down
         actions = CallActions(
             config,
-            self._ami,
-            self._live,
-            self._presence,
+            tracking.ami,
+            tracking.live,
+            tracking.presence,
             self._switchboard,
             trunks,
             history.call,
@@ -288,14 +208,14 @@ class Daemon(MultiService):
             config,
             reactor,
             wall,
-            self._presence,
+            tracking.presence,
             history.last_operator,
-            self._live.of_operator,
+            tracking.live.of_operator,
             numbers,
         )
         incoming = AgiScripts(
             asterisk,
-            self._live,
+            tracking.live,
             routing,
             self._journal.append,
             self._switchboard.refuse_phone,
@@ -303,7 +223,7 @@ class Daemon(MultiService):
             trunks,
             numbers,
             wall,
-            partial(has_channel, self._ami),
+            partial(has_channel, tracking.ami),
         )
         agi_settings = replace(AGI_SETTINGS, secret=config.fastagi.secret)
         agi = FastAGIFactory(
@@ -314,19 +234,19 @@ class Daemon(MultiService):
             AGI_REFUSAL,
         )
         longest = Longest(config.limits.longest_ringing, config.limits.longest_talk)
-        overdue = CallWatchdog(self._live, longest, clock)
+        overdue = CallWatchdog(tracking.live, longest, clock)
         observing = Observing(
             config,
             Observed(
-                ami=self._ami,
-                in_doubt=lambda: self._looking_anew.in_doubt,
-                channel_log=self._channel_log,
+                ami=tracking.ami,
+                in_doubt=lambda: tracking.in_doubt,
+                channel_log=tracking.channel_log,
                 agi=agi,
                 journal=self._journal,
                 database=database,
                 shipper=shipper,
-                live=self._live,
-                presence=self._presence,
+                live=tracking.live,
+                presence=tracking.presence,
                 recordings=recordings,
                 webhooks=webhooks,
                 routing=routing.counters,
@@ -345,17 +265,17 @@ class Daemon(MultiService):
         )
         connections = Connections(clock, room_for(http.max_connections))
         signed, tickets = Links(http.link_secret), Tickets(http.link_secret)
-        entries = Annotations(self._journal, self._live, history, wall)
+        entries = Annotations(self._journal, tracking.live, history, wall)
         api = Api(
             families=(
                 CallMethods(self._switchboard),
                 HistoryMethods(history, waiters, clock),
-                OperatorMethods(self._presence, history),
+                OperatorMethods(tracking.presence, history),
                 ControlMethods(control, history),
                 LinkMethods(signed, history, wall),
                 StreamMethods(tickets, wall),
                 WebhookMethods(webhooks),
-                CrmMethods(entries, self._pauses, retention, history),
+                CrmMethods(entries, tracking.pauses, retention, history),
                 HealthMethods(observing.watch),
             ),
             streams=streams,
@@ -389,7 +309,7 @@ class Daemon(MultiService):
             database,
             shipper,
             renumbering,
-            self._pauses,
+            tracking.pauses,
             retention,
             webhooks,
             recordings,
@@ -400,25 +320,13 @@ class Daemon(MultiService):
             *links,
             strports.service(with_backlog(config.fastagi.listen), agi, reactor),
             overdue,
+            tracking,
             # Last: systemd is told when everything serves.
             Notify(self._journal.alive, clock),
         ]
         for part in parts:
             part.setServiceParent(self)
         tenancy.held.addCallback(self._held)
-        self._listen_to_asterisk()
-
-    def _listen_to_asterisk(self) -> None:
-        for name in EVENTS:
-            self._ami.registerEvent(name, self._catching_up.heard)
-        self._ami.registerEvent("UserEvent", RecordingPause(self._ami).heard)
-        self._ami.registerEvent(
-            "MixMonitorStart", Monitors(self._ami, self._live, self._wall).heard
-        )
-        self._ami.registerEvent("DeviceStateChange", self._device_changed)
-        self._ami.registerEvent("Reload", self._reloaded)
-        self._ami.on_forged = self._looking_anew.forged
-        self._catching_up.ends.on_forged = self._presence.on_forged = self._forged
 
     # Beginning
 
@@ -448,62 +356,15 @@ class Daemon(MultiService):
         await self._journal.when_begun()
         last_changes = await self._journal.last_operator_changes()
         open_calls = await self._journal.open_calls()
-        self._presence.remember(last_changes)
-        self._pauses.remember(last_changes, open_calls)
-        self._live.restore(open_calls)
         self._countries.begin()
         a_day_ago = self._wall.seconds() - DAY
         self._switchboard.remember(await self._journal.dialled_since(int(a_day_ago * 1000)))
         self._journal.subscribe(self._switchboard.heard)
-        await self._live.expect_recordings()
-        await self._channel_log.begin()
-        self._ami.setServiceParent(self)  # type: ignore[no-untyped-call]
+        await self._tracking.begin(open_calls, last_changes)
 
     def _cannot_begin(self, failure: Failure) -> None:
         if self.running:
             self._end(f"the journal cannot be read: {failure.value}")
-
-    # Asterisk
-
-    async def _session_up(self, session: AMIProtocol) -> None:
-        try:
-            await self._look_at_filters(session)
-            await self._catching_up.up(session, session.booted_at)
-            await self._presence.up(session)
-        except Exception as error:
-            # The client tells of the end of a session only if it was up.
-            self._session_down(error)
-            raise
-        self._switchboard.up()
-
-    async def _look_at_filters(self, session: AMIProtocol) -> None:
-        told = await tells_of_bridges(session, self._config.asterisk.username)
-        self._live.bridges = bool(told)
-        if not told:
-            self.log.warn(
-                "Asterisk does not tell of bridges: whoever is up is taken to talk, be it a bot."
-                " Take the new manager_ccdaemon.conf; 'ccdaemon check' says what is missing"
-            )
-
-    def _session_down(self, why: BaseException) -> None:
-        self._switchboard.down()
-        self._looking_anew.end()
-        self._catching_up.down()
-        if self.running:
-            self._presence.down(f"no session with Asterisk: {why}")
-        else:
-            self._presence.end()
-
-    def _forged(self, channel: str) -> None:
-        """An event that was spelled well was none."""
-        self._ami.counters.forged += 1
-        self._looking_anew.forged(channel)
-
-    def _device_changed(self, session: AMIProtocol, event: Message) -> None:
-        self._presence.device_changed(event)
-
-    def _reloaded(self, session: AMIProtocol, event: Message) -> None:
-        self._presence.reloaded(event)
 
     # Ending
 

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fastagi": set(),
     "reactor": set(),
     "sighup": set(),
+    "threads": set(),
     "log_masking": set(),
     "errors": set(),
     "clocks": set(),
@@ -54,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scaffold": {"pbx"},
     "service": BASE
     | {"ami", "api", "calls", "consumers", "fastagi", "health", "limits", "operators", "pbx"}
-    | {"recordings", "routing", "sighup", "store", "switchboard", "tracking"},
+    | {"recordings", "routing", "sighup", "store", "threads", "switchboard", "tracking"},
     "tap": {"config", "reactor", "service"},
     "cli": {"check", "config", "scaffold"},
 }

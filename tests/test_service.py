@@ -20,9 +20,11 @@ from ccdaemon.ami.ami_wire import Message
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config, parse
 from ccdaemon.consumers.shipper import Shipper
-from ccdaemon.service import Threads, make_service
+from ccdaemon.service import make_service
 from ccdaemon.store.asterisk_lock import HeldBy
 from ccdaemon.store.journal_file import StateDirLock
+from ccdaemon.threads import Threads
+from ccdaemon.tracking import tracking
 from ccdaemon.tracking.resync import TOLD_WITHIN
 from tests.fake_asterisk import FakeAsterisk
 
@@ -59,8 +61,8 @@ class ServiceCase(SynchronousTestCase):
         self.reactor: Any = FakeReactor()
         self.state_dir = Path(self.mktemp()).absolute()
         self.made: dict[str, Any] = {}
-        for name in ("AMIClient", "Api", "AsteriskLock"):
-            self.patch(service, name, self.keeping(name, getattr(service, name)))
+        for module, name in ((tracking, "AMIClient"), (service, "Api"), (service, "AsteriskLock")):
+            self.patch(module, name, self.keeping(name, getattr(module, name)))
 
     def keeping(self, name: str, part: Any) -> Any:
         """Make the part as it is made, and keep it with its keywords."""
@@ -187,11 +189,12 @@ class SessionTests(ServiceCase):
     def test_what_was_seen_of_it_is_nothing(self) -> None:
         """Channels were read, operators were not: nobody is shown, and nothing goes on."""
         daemon = make_service(self.config(), self.reactor)
-        daemon.running = 1
+        (following,) = (part for part in daemon if isinstance(part, tracking.Tracking))
+        following.running = 1
         coming = Deferred.fromCoroutine(self.made["AMIClient"].on_up(WithoutDevices()))
         self.reactor.advance(TOLD_WITHIN)
         self.failureResultOf(coming, ConnectionLost)
-        self.assertEqual(self.made["operators"].operators(), [])
+        self.assertEqual(following.presence.operators(), [])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
