@@ -13,12 +13,13 @@ from pathlib import Path
 
 from ccdaemon import __version__
 from ccdaemon.config import ConfigError, load
-from ccdaemon.scaffold import FilesExist, write_files
+from ccdaemon.questions import add_flags, answered
+from ccdaemon.scaffold import Answers, FilesExist, write_files
 
 _NEXT = """
 Next:
-  1. In {toml} set client_channel (how clients are dialled)
-     and the database's url; the rest has defaults.
+  1. Look at {toml}: client_channel (how clients are dialled),
+     the database's url, and what may be dialled ([limits]); the rest has defaults.
   2. Copy {folder}/asterisk/*.conf to /etc/asterisk, for the user asterisk, and include them:
        manager.conf      at the end                 #include "manager_ccdaemon.conf"
        extensions.conf   at the end                 #include "extensions_ccdaemon.conf"
@@ -41,19 +42,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "init", help="write a configuration and the files for an Asterisk, with a fresh secret"
     )
     init.add_argument("folder", type=Path, metavar="DIR")
+    add_flags(init)
     check = commands.add_parser(
         "check", help="say what is wrong with a configuration, and try what it names"
     )
     check.add_argument("file", type=Path, metavar="FILE")
     parsed = parser.parse_args(arguments)
     if parsed.command == "init":
-        return _init(parsed.folder)
+        try:
+            answers = answered(parsed, input if sys.stdin.isatty() else None)
+        except (EOFError, KeyboardInterrupt):
+            print("\nNothing was written.", file=sys.stderr)
+            return 1
+        return _init(parsed.folder, answers)
     return _check(parsed.file)
 
 
-def _init(folder: Path) -> int:
+def _init(folder: Path, answers: Answers) -> int:
     try:
-        written = write_files(folder)
+        written = write_files(folder, answers)
     except FilesExist as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
+import builtins
 import contextlib
 import io
 import re
 import stat
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon import __version__
+from ccdaemon.check.findings import Level
+from ccdaemon.check.limits import try_limits
 from ccdaemon.cli import main
-from ccdaemon.config import ConfigError, load
+from ccdaemon.config import Config, ConfigError, load
+from ccdaemon.questions import add_flags, answered
+from ccdaemon.scaffold import Answers
 
 
 class CommandTests(SynchronousTestCase):
@@ -21,6 +29,8 @@ class CommandTests(SynchronousTestCase):
     def run_command(self, *arguments: str) -> tuple[int, str, str]:
         """Give the exit status, and what went to stdout and stderr."""
         out, err = io.StringIO(), io.StringIO()
+        if not isinstance(sys.stdin, SimpleNamespace):
+            self.patch(sys, "stdin", io.StringIO())
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 status = main(arguments)
@@ -85,6 +95,93 @@ class InitTests(CommandTests):
         file.write_text("")
         status, _, err = self.run_command("init", str(file / "below"))
         self.assertEqual((status, err), (1, f"{file / 'below' / 'asterisk'}: Not a directory\n"))
+
+
+class AnswerTests(CommandTests):
+    """What an administrator says of their house, by flags and on a terminal."""
+
+    def configured(self, *flags: str) -> Config:
+        """The configuration that init writes."""
+        folder = Path(self.mktemp())
+        status, _, err = self.run_command("init", str(folder), *flags)
+        self.assertEqual((status, err), (0, ""))
+        return load(folder / "ccdaemon.toml")
+
+    def test_without_answers(self) -> None:
+        """Whom to call is open, for nobody can know it; how often and how long is not."""
+        config = self.configured()
+        self.assertEqual((config.numbers.country, config.limits.countries), (None, ()))
+        parts = [finding.what for finding in try_limits(config.limits, config.numbers)]
+        self.assertEqual(len(parts), 2, parts)
+        self.assertIn("set countries", parts[0])
+        self.assertIn("set [numbers] country", parts[1])
+
+    def test_flags(self) -> None:
+        """Each is in its place, and `check` has nothing to say against what may be dialled."""
+        config = self.configured(
+            *("--country", "UA", "--countries", "ua, pl", "--operators", "100"),
+            *("--chan-sip", "yes", "--trunk", "kyiv-1", "--database", "embedded"),
+        )
+        self.assertEqual((config.numbers.country, config.limits.countries), ("ua", ("ua", "pl")))
+        self.assertEqual(config.asterisk.client_channel, "SIP/{phone}@kyiv-1")
+        self.assertEqual(config.asterisk.operator_channel, "SIP/{sip}")
+        self.assertTrue(config.database.embedded)
+        self.assertEqual(config.limits.client_per_hour, 4000)
+        [finding] = try_limits(config.limits, config.numbers)
+        self.assertEqual(finding.level, Level.OK)
+
+    def test_home_alone(self) -> None:
+        """Who names no other country calls at home."""
+        self.assertEqual(self.configured("--country", "pl").limits.countries, ("pl",))
+
+    def test_nonsense(self) -> None:
+        """A flag that cannot be is refused, and nothing is written."""
+        for flag, value, words in (
+            ("--country", "zz", "zz is no country"),
+            ("--operators", "many", "many is no number"),
+            ("--trunk", 'a"b', "no quotes"),
+            ("--trunk", "a&b", "expected a dial string"),
+            ("--database", "mysql://x/y", "postgresql://"),
+        ):
+            folder = Path(self.mktemp())
+            status, _, err = self.run_command("init", str(folder), flag, value)
+            self.assertEqual(status, 2)
+            self.assertIn(words, err)
+            self.assertFalse(folder.exists())
+
+    def test_asked(self) -> None:
+        """What no flag says is asked; nonsense is asked again, Enter leaves it as it is."""
+        said, lines = [], iter(["zz", "de", "", "7", "", "two words", "berlin", ""])
+
+        def ask(words: str) -> str:
+            said.append(words)
+            return next(lines)
+
+        parser = argparse.ArgumentParser()
+        add_flags(parser)
+        self.assertEqual(
+            answered(parser.parse_args([]), ask),
+            Answers(country="de", countries=("de",), operators=7, trunk="berlin"),
+        )
+        self.assertEqual(len(said), 8)
+        self.assertIn("zz is no country", said[1])
+        self.assertIn("Enter: de", said[2])
+        flags = ["--country=ua", "--countries=ua", "--operators=1", "--trunk=t", "--chan-sip=no"]
+        lines = iter(["embedded"])
+        self.assertEqual(answered(parser.parse_args(flags), ask).database, "embedded")
+
+    def test_nobody_answers(self) -> None:
+        """A terminal that is closed writes nothing."""
+        self.patch(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+
+        def closed(_: str) -> str:
+            raise EOFError
+
+        self.patch(builtins, "input", closed)
+        folder = Path(self.mktemp())
+        status, _, err = self.run_command("init", str(folder))
+        self.assertEqual((status, err), (1, "\nNothing was written.\n"))
+        self.assertFalse(folder.exists())
 
 
 class CheckTests(CommandTests):

@@ -57,7 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"ami", "api", "calls", "consumers", "fastagi", "health", "limits", "operators", "pbx"}
     | {"recordings", "routing", "sighup", "store", "threads", "switchboard", "tracking"},
     "tap": {"config", "reactor", "service"},
-    "cli": {"check", "config", "scaffold"},
+    "questions": {"config", "numbers", "scaffold"},
+    "cli": {"check", "config", "questions", "scaffold"},
 }
 #: Decides, and reaches for nothing: no Twisted, no file, no clock.
 PURE = ("calls", "numbers", "operators")

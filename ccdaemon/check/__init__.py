@@ -18,6 +18,7 @@ from ccdaemon.check.crm import try_crm
 from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level
 from ccdaemon.check.http import try_clients, try_http
+from ccdaemon.check.limits import try_limits
 from ccdaemon.check.local import try_files
 from ccdaemon.check.webhooks import try_webhook
 from ccdaemon.config import Config
@@ -32,6 +33,7 @@ async def find(config: Config, file: Path, reactor: object) -> list[Finding]:
         *try_files(config, file, os.geteuid()),
         *await try_http(config.http, reactor),
         *try_clients(config.clients),
+        *try_limits(config.limits, config.numbers),
         try_database(config.database, config.state_dir),
         *await try_asterisk(config.asterisk, config.fastagi, reactor),
         *await try_crm(config, reactor),
