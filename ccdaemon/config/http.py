@@ -10,9 +10,10 @@ from ccdaemon.config import validators
 from ccdaemon.config.loader import key
 
 #: What a client may do unless the configuration says so, and what else it may be let do.
-_UNLESS_NAMED = ("call", "read", "webhooks")
+_UNLESS_NAMED = ("call", "read")
 _PERMISSIONS = (
     *_UNLESS_NAMED,
+    "webhooks",
     *("hangup", "transfer", "hold", "mute", "listen", "whisper", "barge", "record"),
     *("attach", "result", "pause", "forget", "audit"),
 )

@@ -26,6 +26,16 @@ NEW_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 #: A talk that the client ends after two seconds; and a client who is busy.
 TALK, BUSY = "380630000001", "380630000005"
 TALKED = ["CALL", "OPERATOR_CALLTO", "OPERATOR_PICKUP", "CLIENT_CALLTO", "CLIENT_PICKUP", "FINISH"]
+#: Whoever is here, and may have deliveries sent again.
+REDELIVERS: dict[str, Any] = {
+    "clients": [
+        {
+            "name": "crm",
+            "networks": ["127.0.0.0/8"],
+            "permissions": ["call", "read", "webhooks"],
+        }
+    ]
+}
 SOON = {"retry_first": 0.05, "retry_longest": 0.2}
 
 
@@ -199,6 +209,8 @@ class EveryState(WebhookTestCase):
 class Receivers(WebhookTestCase):
     """Receivers that fail in every way, and one beside them that does not."""
 
+    tables = REDELIVERS
+
     hooks = {
         "/well": {},
         "/fails": {},
@@ -365,6 +377,8 @@ class Receivers(WebhookTestCase):
 
 class Log(WebhookTestCase):
     """webhookLog, paged, by call; and redeliver."""
+
+    tables = REDELIVERS
 
     hooks = {"/crm": {}, "/wall": {"states": ["CALL"]}}
 
