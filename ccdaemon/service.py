@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import os
-from dataclasses import replace
 from functools import partial
 from random import random
 from typing import Any
@@ -47,24 +46,15 @@ from ccdaemon.config.validators import with_backlog
 from ccdaemon.consumers.shipper import Shipper
 from ccdaemon.consumers.webhooks.sender import sender
 from ccdaemon.consumers.webhooks.webhooks import Webhooks
-from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.health.collectors import of_connections, of_streams
 from ccdaemon.health.systemd import Notify
 from ccdaemon.health.wiring import Observed, Observing
-from ccdaemon.limits.countries import NAME as COUNTRIES_CALLED
-from ccdaemon.limits.countries import CountriesCalled
-from ccdaemon.limits.dialling import DialLimits
-from ccdaemon.limits.do_not_call import DoNotCall
-from ccdaemon.limits.rates import DAY
-from ccdaemon.limits.trunks import Trunks
 from ccdaemon.log_masking import LogMasking
 from ccdaemon.numbers import Numbers
-from ccdaemon.pbx.ami_queries import has_channel
 from ccdaemon.recordings.mp3 import Mp3Cache
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.recordings.removal import RecordingFiles
 from ccdaemon.recordings.retention import Retention
-from ccdaemon.routing.parts import make_routing
 from ccdaemon.sighup import Sighup
 from ccdaemon.store.asterisk_lock import AsteriskLock, HeldBy
 from ccdaemon.store.embedded import Embedded, EmbeddedPostgres
@@ -76,16 +66,9 @@ from ccdaemon.store.postgres import Database
 from ccdaemon.store.read_barrier import ReadBarrier
 from ccdaemon.store.removals import Removals
 from ccdaemon.store.renumbering import Renumbering
-from ccdaemon.switchboard.agi_scripts import REFUSAL as AGI_REFUSAL
-from ccdaemon.switchboard.agi_scripts import SETTINGS as AGI_SETTINGS
-from ccdaemon.switchboard.agi_scripts import AgiScripts
 from ccdaemon.switchboard.annotations import Annotations
-from ccdaemon.switchboard.call_actions import CallActions
-from ccdaemon.switchboard.call_control import CallControl
+from ccdaemon.switchboard.assembly import CallHandling
 from ccdaemon.switchboard.playback_log import PlaybackLog
-from ccdaemon.switchboard.recording_pause import RecordingPause
-from ccdaemon.switchboard.refer import ReferScript
-from ccdaemon.switchboard.switchboard import Switchboard
 from ccdaemon.threads import Threads
 from ccdaemon.tracking.call_watchdog import CallWatchdog, Longest
 from ccdaemon.tracking.tracking import Tracking
@@ -118,13 +101,11 @@ class Daemon(MultiService):
 
     def __init__(self, config: Config, reactor: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._config = config
         self._reactor = reactor
         clock: IReactorTime = reactor
-        self._wall = wall = WallClock(clock)
+        wall = WallClock(clock)
         asterisk = config.asterisk
         numbers = Numbers(config.numbers.country, config.numbers.internal.text)
-        trunks = Trunks(asterisk.client_channel, config.numbers, numbers)
 
         threads, names, log_thread = Threads(reactor), Threads(reactor), Threads(reactor)
         embedded = EmbeddedPostgres(config.state_dir) if config.database.embedded else None
@@ -173,65 +154,8 @@ class Daemon(MultiService):
         self._tracking = tracking = Tracking(
             config, reactor, wall, self._journal, recordings, numbers, log_thread.run
         )
-        tracking.ami.registerEvent("UserEvent", RecordingPause(tracking.ami).heard)
-        limits = config.limits
-        do_not_call = DoNotCall(
-            limits.do_not_call, limits.do_not_call_file, threads.run, clock, numbers
-        )
-        self._countries = CountriesCalled(config.state_dir / COUNTRIES_CALLED, threads.run)
-        guard = DialLimits(limits, numbers, trunks, do_not_call, self._countries)
-        self._switchboard = Switchboard(
-            config,
-            tracking.ami,
-            self._journal,
-            tracking.live,
-            tracking.presence,
-            guard,
-            trunks,
-            clock,
-            wall,
-        )
-        tracking.on_up, tracking.on_down = self._switchboard.up, self._switchboard.down
-        actions = CallActions(
-            config,
-            tracking.ami,
-            tracking.live,
-            tracking.presence,
-            self._switchboard,
-            trunks,
-            history.call,
-            wall,
-        )
-        control = CallControl(actions)
-        referring = ReferScript(numbers, actions)
-        routing, links = make_routing(
-            config,
-            reactor,
-            wall,
-            tracking.presence,
-            history.last_operator,
-            tracking.live.of_operator,
-            numbers,
-        )
-        incoming = AgiScripts(
-            asterisk,
-            tracking.live,
-            routing,
-            self._journal.append,
-            self._switchboard.refuse_phone,
-            guard,
-            trunks,
-            numbers,
-            wall,
-            partial(has_channel, tracking.ami),
-        )
-        agi_settings = replace(AGI_SETTINGS, secret=config.fastagi.secret)
-        agi = FastAGIFactory(
-            {**incoming.scripts, **referring.scripts},
-            clock,
-            agi_settings,
-            config.fastagi.admits,
-            AGI_REFUSAL,
+        self._handling = handling = CallHandling(
+            config, reactor, wall, self._journal, history, tracking, numbers, threads.run
         )
         longest = Longest(config.limits.longest_ringing, config.limits.longest_talk)
         overdue = CallWatchdog(tracking.live, longest, clock)
@@ -241,7 +165,7 @@ class Daemon(MultiService):
                 ami=tracking.ami,
                 in_doubt=lambda: tracking.in_doubt,
                 channel_log=tracking.channel_log,
-                agi=agi,
+                agi=handling.agi,
                 journal=self._journal,
                 database=database,
                 shipper=shipper,
@@ -249,8 +173,8 @@ class Daemon(MultiService):
                 presence=tracking.presence,
                 recordings=recordings,
                 webhooks=webhooks,
-                routing=routing.counters,
-                alarms=guard.alarms,
+                routing=handling.routing.counters,
+                alarms=handling.limits.alarms,
                 overdue=overdue,
                 retention=retention,
             ),
@@ -268,10 +192,10 @@ class Daemon(MultiService):
         entries = Annotations(self._journal, tracking.live, history, wall)
         api = Api(
             families=(
-                CallMethods(self._switchboard),
+                CallMethods(handling.switchboard),
                 HistoryMethods(history, waiters, clock),
                 OperatorMethods(tracking.presence, history),
-                ControlMethods(control, history),
+                ControlMethods(handling.control, history),
                 LinkMethods(signed, history, wall),
                 StreamMethods(tickets, wall),
                 WebhookMethods(webhooks),
@@ -316,9 +240,8 @@ class Daemon(MultiService):
             observing,
             api,
             strports.service(with_backlog(config.http.listen), api.site(), reactor),
-            do_not_call,
-            *links,
-            strports.service(with_backlog(config.fastagi.listen), agi, reactor),
+            handling,
+            strports.service(with_backlog(config.fastagi.listen), handling.agi, reactor),
             overdue,
             tracking,
             # Last: systemd is told when everything serves.
@@ -356,10 +279,7 @@ class Daemon(MultiService):
         await self._journal.when_begun()
         last_changes = await self._journal.last_operator_changes()
         open_calls = await self._journal.open_calls()
-        self._countries.begin()
-        a_day_ago = self._wall.seconds() - DAY
-        self._switchboard.remember(await self._journal.dialled_since(int(a_day_ago * 1000)))
-        self._journal.subscribe(self._switchboard.heard)
+        await self._handling.begin()
         await self._tracking.begin(open_calls, last_changes)
 
     def _cannot_begin(self, failure: Failure) -> None:
@@ -379,7 +299,7 @@ class Daemon(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """Take no more calls, then end the parts one after the other, each within a time limit."""
-        self._switchboard.down()
+        self._handling.switchboard.down()
         self.running = 0
         return Deferred.fromCoroutine(self._stop_in_turn())
 
