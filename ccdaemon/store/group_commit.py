@@ -33,11 +33,12 @@ Work = Callable[[sqlite3.Connection], Any]
 
 
 class _Job:
-    __slots__ = ("deferred", "keep", "result", "work")
+    __slots__ = ("deferred", "keep", "result", "scrub", "work")
 
-    def __init__(self, work: Work, keep: bool) -> None:
+    def __init__(self, work: Work, keep: bool, scrub: bool) -> None:
         self.work = work
         self.keep = keep
+        self.scrub = scrub
         self.deferred: Deferred[Any] = Deferred()
         self.result: object = None
 
@@ -79,21 +80,23 @@ class GroupCommit:
         # What follows belongs to the thread.
         self._held: list[_Job] = []
         self._reason: str | None = None
+        self._is_to_scrub = False
         self._db: sqlite3.Connection | None = None
 
     def start(self) -> None:
         """Start the thread."""
         threading.Thread(target=self._run, name="journal-writer", daemon=True).start()
 
-    def submit(self, work: Work, *, keep: bool = False) -> Deferred[Any]:
+    def submit(self, work: Work, *, keep: bool = False, scrub: bool = False) -> Deferred[Any]:
         """Have some work done in the next transaction; work is done in the order submitted.
 
         :param work: what to do; if it raises, what it did is undone and the rest goes on.
         :param keep: on an unwritable disk, wait for it rather than fail.
+        :param scrub: leave nothing in SQLite's log of what was there before.
         :return: fires with the result once that is committed; fails with what the work
             raised, or with :class:`JournalBroken`.
         """
-        job = _Job(work, keep)
+        job = _Job(work, keep, scrub)
         self._queue.put(job)
         return job.deferred
 
@@ -186,6 +189,9 @@ class GroupCommit:
         else:
             self._held = []
             self._say(None)
+            self._is_to_scrub = self._is_to_scrub or any(job.scrub for job in done)
+            if self._is_to_scrub:
+                self._is_to_scrub = not _scrubbed(db)
             self._settle(done)
 
     def _opened(self, inode: int) -> sqlite3.Connection:
@@ -224,6 +230,15 @@ class GroupCommit:
         for job in jobs:
             job.deferred.callback(job.result)
         self._settled()
+
+
+def _scrubbed(db: sqlite3.Connection) -> bool:
+    """Empty SQLite's log; false where a reader is in the way, then it is tried after the next."""
+    try:
+        (is_busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error:
+        return False
+    return not is_busy
 
 
 def _do(db: sqlite3.Connection, job: _Job) -> _Job:

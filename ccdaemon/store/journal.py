@@ -229,16 +229,23 @@ class Journal(JournalReading, JournalFounding, Service):
         is_of_call = any(fact.call_id is not None for fact in facts)
         return self._limit if is_of_call else self._limit // 2
 
-    def forget_calls(self, facts: Sequence[Fact]) -> Deferred[list[int]]:
+    def forget_calls(
+        self, facts: Sequence[Fact], anchors: Sequence[writes.Forgotten] = ()
+    ) -> Deferred[list[int]]:
         """Remove all that is held of calls, and write one fact for each of them instead.
 
+        Nothing of it can be read in the file any more.
+
+        :param anchors: the channels with which the calls began.
         :return: fires with the facts' event ids; fails as :meth:`append` does.
         """
         if not self.running or self._broken is not None:
             return self._refuse(JournalBroken(self.not_ready or "the journal is not open"))
         entries = [writes.Entry.of(fact) for fact in facts]
         self._waiting += len(facts)
-        written = self._sqlite.write(lambda db: writes.forget_calls(db, entries))
+        written = self._sqlite.write(
+            lambda db: writes.forget_calls(db, entries, anchors), scrub=True
+        )
         return written.addBoth(self._appended, entries, self._clock.seconds())
 
     def settled(self) -> Deferred[None]:

@@ -73,6 +73,8 @@ _UPGRADES = (
     " CREATE INDEX dead_letter_of_event ON dead_letter (event_id);"
     " INSERT OR REPLACE INTO dead_letter (reader, event_id, reason, kept)"
     " SELECT 'postgres', event_id, reason, 1 FROM aside; DROP TABLE aside;",
+    "CREATE TABLE forgotten (anchor TEXT PRIMARY KEY, call_id INTEGER NOT NULL,"
+    " date INTEGER NOT NULL) WITHOUT ROWID;",
 )
 _VERSION = 1 + len(_UPGRADES)
 
@@ -102,6 +104,14 @@ CREATE TABLE call (
 CREATE UNIQUE INDEX call_of_anchor ON call (anchor) WHERE anchor IS NOT NULL;
 CREATE INDEX call_open ON call (call_id) WHERE ended IS NULL;
 CREATE INDEX call_ended ON call (ended) WHERE ended IS NOT NULL;
+
+-- The channels with which calls began that were forgotten: what is read of them again, in the log
+-- of channel events, opens no second call. Nothing of a person is in it.
+CREATE TABLE forgotten (
+    anchor  TEXT PRIMARY KEY,
+    call_id INTEGER NOT NULL,
+    date    INTEGER NOT NULL
+) WITHOUT ROWID;
 
 -- Every external key ever used, also those of calls that are long gone from here.
 CREATE TABLE external_key (

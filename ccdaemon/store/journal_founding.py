@@ -79,6 +79,10 @@ class JournalFounding:
         """Add external keys that calls in Postgres have, with their calls."""
         await self._sqlite.write(lambda db: writes.load_keys(db, keys))
 
+    async def load_forgotten(self, calls: Sequence[writes.Forgotten]) -> None:
+        """Add calls that were forgotten, which Postgres still knows of."""
+        await self._sqlite.write(lambda db: writes.load_forgotten(db, calls))
+
     async def take_over(self, node: str) -> None:
         """Go on as a node whose journal is gone; nothing has been appended yet."""
         await self._sqlite.write(lambda db: writes.take_over(db, node))

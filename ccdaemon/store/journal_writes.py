@@ -28,6 +28,10 @@ _PRUNE_CALLS = 200
 _HEAD = "SELECT max(floor, base, coalesce((SELECT max(event_id) FROM event), 0)) FROM journal"
 #: The place that is a moment: from then on everything outside is to be read again.
 SINCE = "since"
+#: A call that was forgotten: the channel with which it began, its number, and when it was (ms).
+Forgotten = tuple[str, int, int]
+#: Ms for which it is kept: longer than any log of Asterisk's is read again.
+FORGOTTEN_KEPT = 30 * 24 * 3600 * 1000
 _operator_encoder = msgspec.json.Encoder()
 
 
@@ -78,7 +82,11 @@ def _open_call(db: sqlite3.Connection, event_id: int, fact: StateFact) -> None:
     call = fact.call
     if call.external_key is not None:
         _take_key(db, call.external_key, call.call_id)
-    known = db.execute("SELECT call_id FROM call WHERE anchor = ?", (call.anchor,)).fetchone()
+    known = db.execute(
+        "SELECT call_id FROM call WHERE anchor = ?1"
+        " UNION ALL SELECT call_id FROM forgotten WHERE anchor = ?1",
+        (call.anchor,),
+    ).fetchone()
     if known is not None:
         raise CallKnown(*known)
     ended = fact.state.date if fact.state.final else None
@@ -130,14 +138,17 @@ def _go_on(
     return True
 
 
-def forget_calls(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
+def forget_calls(
+    db: sqlite3.Connection, entries: Sequence[Entry], anchors: Iterable[Forgotten]
+) -> list[int]:
     """Remove all that is held of calls, and append what is left to say of each.
 
     Appended first: the newest event must not be removed, or its id would be given once more.
+
+    :param anchors: the channels with which they began: what is read of those again opens no call.
     """
     ids = append(db, entries)
-    # What is removed must not stay readable in the file.
-    db.execute("PRAGMA secure_delete = ON")
+    load_forgotten(db, anchors)
     calls = [(entry.fact.call_id,) for entry in entries]
     db.executemany("UPDATE event SET call_id = NULL WHERE event_id = ?", [(id_,) for id_ in ids])
     db.executemany(
@@ -146,8 +157,12 @@ def forget_calls(db: sqlite3.Connection, entries: Sequence[Entry]) -> list[int]:
     )
     db.executemany("DELETE FROM event WHERE call_id = ?", calls)
     db.executemany("DELETE FROM call WHERE call_id = ?", calls)
-    db.execute("PRAGMA secure_delete = OFF")
     return ids
+
+
+def load_forgotten(db: sqlite3.Connection, anchors: Iterable[Forgotten]) -> None:
+    """Keep of calls that were forgotten the channels with which they began."""
+    db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?, ?, ?)", anchors)
 
 
 def _keep_operator(db: sqlite3.Connection, change: OperatorChange) -> None:
@@ -297,5 +312,6 @@ def prune(db: sqlite3.Connection, before: int) -> tuple[int, bool]:
     db.executemany("DELETE FROM event WHERE event_id = ?", loose)
     db.execute("DELETE FROM dead_letter WHERE event_id NOT IN (SELECT event_id FROM event)")
     floor = max([floor, *(last for _, last in calls), *(last for (last,) in loose)])
+    db.execute("DELETE FROM forgotten WHERE date < ?", (before - FORGOTTEN_KEPT,))
     db.execute("UPDATE journal SET floor = ?", (floor,))
     return floor, _PRUNE_CALLS in (len(calls), len(loose))

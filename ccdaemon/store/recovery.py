@@ -40,6 +40,7 @@ UNION SELECT call_id FROM state WHERE node = %(node)s AND final AND date >= mome
 UNION SELECT call_id FROM call WHERE node = %(node)s AND call_id = ANY (%(held)s)
 ORDER BY call_id
 """
+_FORGOTTEN = "SELECT anchor, call_id, ms(date) FROM forgotten WHERE node = %s"
 _OF = "WHERE r.node = %s AND r.call_id = ANY (%s)"
 
 
@@ -190,6 +191,12 @@ async def _restore_calls(journal: Journal, database: Database, above: int, now: 
     for start in range(0, len(wanted), CALLS):
         some = await events_of_calls(database, journal.node, wanted[start : start + CALLS])
         await journal.restore_calls(some, above)
+    await journal.load_forgotten(
+        [
+            (anchor, call_id, date)
+            for anchor, call_id, date in await database.query(_FORGOTTEN, (journal.node,))
+        ]
+    )
     await journal.lose_offsets(since)
     return len(wanted)
 

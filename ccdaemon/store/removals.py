@@ -27,6 +27,9 @@ WHERE date < moment(%s) AND path <> ALL (%s::text[]) ORDER BY date, event_id LIM
 """
 _OF_CALLS = "SELECT call_id, uniqueid, path FROM record WHERE call_id = ANY (%s)"
 _VIEWS = f"SELECT {CALL} FROM call c WHERE call_id = ANY (%s)"
+_ANCHORS = """
+SELECT anchor, call_id FROM call WHERE call_id = ANY (%s) AND node = %s AND anchor IS NOT NULL
+"""
 _CALLS = """
 SELECT c.call_id FROM state s JOIN call c USING (call_id)
 WHERE s.date < moment(%s) AND s.seq = 1 AND c.final AND c.ended < moment(%s)
@@ -109,8 +112,11 @@ class Removals:
         The journal first: what it does not hold cannot be shipped once more.
         """
         actions = [ActionFact(Action(call_id, date, FORGET_ORDER, by)) for call_id in calls]
-        await self._journal.forget_calls(actions)
-        await self.remove_calls(calls)
+        begun = await self._database.query(_ANCHORS, (list(calls), self._journal.node))
+        await self._journal.forget_calls(
+            actions, [(anchor, call_id, date) for anchor, call_id in begun]
+        )
+        await self._run("SELECT forget_calls(%s)", (list(calls),))
 
     async def remove_operator_changes(self, before: int, most: int) -> int:
         """Remove rows of the operators' log, but for the last of each; how many there were."""

@@ -41,6 +41,8 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     connection.execute("PRAGMA mmap_size = 0")
     connection.execute("PRAGMA synchronous = FULL")
+    # What is removed is overwritten: whoever is to be forgotten later may be among it.
+    connection.execute("PRAGMA secure_delete = ON")
     return connection
 
 
@@ -146,9 +148,9 @@ class SqliteFile:
         await deferToThreadPool(self._reactor, self._reader, self._close)
         self._reader.stop()
 
-    def write(self, work: Work, *, keep: bool = False) -> Deferred[Any]:
+    def write(self, work: Work, *, keep: bool = False, scrub: bool = False) -> Deferred[Any]:
         """Have some work done in the next transaction; as :meth:`GroupCommit.submit` has it."""
-        return self._writer.submit(work, keep=keep)
+        return self._writer.submit(work, keep=keep, scrub=scrub)
 
     def read(
         self,

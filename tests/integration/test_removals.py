@@ -42,7 +42,7 @@ class ForgetOrder(DeskTestCase):
             self.assertEqual((await self.request(f"/api/{path}"))[0], 404)
         self.daemon.stop()
         for file in self.daemon.state_dir.rglob("*"):
-            if file.is_file() and "journal" in file.name:
+            if file.is_file() and ".sqlite" in file.name:
                 self.assertNotIn(order.encode(), file.read_bytes(), file)
         self.daemon.start()
         await self.refused(404, "call_unknown", "call", call_id=gone)
@@ -53,6 +53,13 @@ class ForgetOrder(DeskTestCase):
         self.assertEqual((error["status_code"], error["error"]["call_id"]), (409, gone))
         again = await self.both("forgetOrder", order_id=order)
         self.assertEqual(again, {"calls": 0, "recordings": 0})
+        # Asterisk's log still has it, and is read again where the journal is gone.
+        self.daemon.stop()
+        for file in self.daemon.state_dir.glob("journal.sqlite*"):
+            file.unlink()
+        self.daemon.start()
+        self.assertEqual(len((await self.ask("callHistory", call_id=stays))[0]["states"]), 6)
+        self.assertEqual(await self.ask("callHistory", phone=phone), [])
 
     async def test_while_a_call_goes_on(self) -> None:
         """It is refused until the call is over."""

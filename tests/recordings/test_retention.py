@@ -14,7 +14,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.calls.model import Action, Direction, Record, State
+from ccdaemon.calls.model import Action, CallView, Direction, Record, State
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.retention import RetentionSettings as Days
 from ccdaemon.errors import Code, Refused
@@ -24,7 +24,8 @@ from ccdaemon.recordings.recordings import relative_path
 from ccdaemon.recordings.removal import RecordingFiles
 from ccdaemon.recordings.retention import DAY, EVERY, FIRST, LastTime, Removed, Retention
 from ccdaemon.store.facts import ActionFact, RecordFact
-from ccdaemon.store.failures import JournalFull
+from ccdaemon.store.failures import CallKnown, JournalFull
+from ccdaemon.store.journal import Journal
 from ccdaemon.store.journal_file import NAME
 from ccdaemon.store.postgres import DatabaseDown
 from ccdaemon.store.records import Filter
@@ -306,6 +307,74 @@ class ForgetTests(RetentionCase):
         db.close()
         again = await self.retention.forget_order("secret-order", "crm")
         self.assertEqual((0, 0), (again.calls, again.recordings))
+
+    async def forgotten(self) -> CallView:
+        """A call that began on a channel, and was forgotten."""
+        await self.start()
+        await self.add(1, 1, order_id="15", external_key=None, anchor="1796000000.12")
+        await self.retention.forget_order("15", "crm")
+        return view(2, date=NOW, order_id=None, external_key=None, anchor="1796000000.12")
+
+    async def comes_back(self, journal: Journal, call: CallView) -> bool:
+        """Read its channel out of the log once more: whether that opens a call."""
+        try:
+            await journal.append(chain(call)[:1])
+        except CallKnown as error:
+            self.assertEqual(1, error.call_id)
+            return False
+        return True
+
+    async def test_it_does_not_come_back(self) -> None:
+        """What is read of it again opens no call, after a restart and without the journal, too."""
+        call = await self.forgotten()
+        self.assertFalse(await self.comes_back(self.daemon_.journal, call))
+        await self.daemon_.shipped()
+        await self.daemon_.stop()
+        again = await self.ready()
+        self.assertFalse(await self.comes_back(again.journal, call))
+        await again.stop()
+        anew = await self.ready(self.folder())
+        await anew.barrier.when_asked()
+        self.assertFalse(await self.comes_back(anew.journal, call))
+        other = replace(call, call_id=3, anchor="1796000000.13")
+        self.assertTrue(await self.comes_back(anew.journal, other))
+
+    async def test_who_listened_stays(self) -> None:
+        """When, and to which call, but nothing of the person; nothing else that was done stays."""
+        await self.start()
+        await self.add(1, 1, order_id="15")
+        played = Action(1, NOW, "playRecord", "crm", detail="380639920000-1.2")
+        spied = Action(1, NOW + 1, "listen", "crm", sip="1001", phone="380639920000")
+        said = Action(1, NOW + 2, "setResult", "crm", result="rude", note="Olena")
+        await self.daemon_.journal.append([ActionFact(one) for one in (played, spied, said)])
+        await self.retention.forget_order("15", "crm")
+        await self.daemon_.shipped()
+        rows = [row.action for row in (await self.history.listened_page(1, 10, ALL)).rows]
+        self.assertEqual(
+            [replace(spied, phone=None), replace(played, detail=None)],
+            rows,
+        )
+        self.assertEqual(
+            [("forgetOrder",), ("listen",), ("playRecord",)],
+            self.sql("SELECT action FROM action WHERE call_id = 1 ORDER BY action"),
+        )
+
+    async def test_in_no_file(self) -> None:
+        """Not in the journal's log either, while it is open, nor of what was forgotten before."""
+        await self.start()
+        await self.add(1, 1, order_id="15", phone="380631112233")
+        await self.add(2, 1, order_id="16", phone="380634445566")
+        self.assertTrue(self.written("380631112233"))
+        # As much as the writer's log keeps of one that went by itself before.
+        await forget(self.daemon_)
+        await self.retention.forget_order("15", "crm")
+        self.assertEqual([], self.written("380631112233"))
+        self.assertEqual([], self.written("380634445566"))
+
+    def written(self, text: str) -> list[str]:
+        """The files of the daemon that hold a text."""
+        files = [file for file in self.state_dir.rglob("*") if file.is_file()]
+        return [file.name for file in files if text.encode() in file.read_bytes()]
 
     async def test_event_ids_are_not_given_again(self) -> None:
         """Although the newest events were removed, what comes is numbered above them."""

@@ -80,6 +80,7 @@ class FullDiskTests(JournalCase):
 
 def as_before_dead_letters(db: sqlite3.Connection) -> None:
     """Make it a journal of format 4: what Postgres had refused had a table of its own."""
+    db.execute("DROP TABLE forgotten")
     db.execute("DROP TABLE dead_letter")
     db.execute(
         "CREATE TABLE dead_letter (reader TEXT NOT NULL, event_id INTEGER NOT NULL,"

@@ -101,6 +101,15 @@ class DeliveryFile:
         """
         return self._sqlite.write(lambda db: function(db, *args, **kwargs), keep=True)
 
+    def erase(
+        self,
+        function: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred[T]:
+        """Run a function that removes what may not be readable in the file any more."""
+        return self._sqlite.write(lambda db: function(db, *args, **kwargs), keep=True, scrub=True)
+
     def read(
         self,
         function: Callable[Concatenate[sqlite3.Connection, P], T],

@@ -223,7 +223,7 @@ class Webhooks(Service):
 
     async def forget(self, call_ids: Collection[int]) -> None:
         """Forget calls, with everything that was sent or is to be sent of them."""
-        await self._file.write(deliveries.forget, call_ids)
+        await self._file.erase(deliveries.forget, call_ids)
 
     async def redeliver(self, filter: LogFilter) -> Sequence[DeliveryRow]:
         """Have deliveries sent once more, each in its turn; at once, if they wait anyhow.

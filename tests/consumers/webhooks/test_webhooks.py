@@ -416,6 +416,27 @@ class Restarts(WebhooksCase):
         self.assertEqual(await journal.checkpoint(READER), journal.high_watermark)
 
 
+class Erasing(WebhooksCase):
+    """What was sent of calls is to be forgotten."""
+
+    async def test_in_no_file(self) -> None:
+        """Neither in the table's file nor in its log, while both are open."""
+        journal = await self.begun()
+        webhooks = self.webhooks(journal, "crm")
+        for call_id in (1, 2):
+            await self.tell(journal, call_id)
+        await self.until(self.arrived(12))
+        await self.until(lambda: self.written("order-1") and self.written("order-2"))
+        await webhooks.forget([1])
+        self.assertEqual([], self.written("order-1"))
+        self.assertNotEqual([], self.written("order-2"))
+
+    def written(self, text: str) -> list[str]:
+        """The files of the deliveries that hold a text."""
+        files = self.state_dir.glob("webhooks*")
+        return [file.name for file in files if text.encode() in file.read_bytes()]
+
+
 class Disk(WebhooksCase):
     """The file cannot be written."""
 
