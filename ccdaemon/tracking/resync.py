@@ -30,7 +30,7 @@ from ccdaemon.pbx.ami_queries import query_channels
 from ccdaemon.pbx.ami_signals import from_event, moment
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
-from ccdaemon.tracking.confirmed_ends import ConfirmedEnds
+from ccdaemon.tracking.doubt import ConfirmedEnds
 
 #: Seconds after which the log is read once more: Asterisk writes it a little later than it tells.
 WRITTEN_WITHIN = 1.0

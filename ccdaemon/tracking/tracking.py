@@ -30,7 +30,7 @@ from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Chain
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
-from ccdaemon.tracking.looking_anew import LookingAnew
+from ccdaemon.tracking.doubt import LookingAnew
 from ccdaemon.tracking.monitors import Monitors
 from ccdaemon.tracking.operator_pauses import OperatorPauses
 from ccdaemon.tracking.presence import Presence

@@ -1,4 +1,4 @@
-"""Ends that nothing bears out: asked about, and told only if they are so."""
+"""Ends that nothing bears out are asked about; after what was forged Asterisk is looked at."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from ccdaemon.ami.ami_errors import ActionTimeout
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.calls import signals
 from ccdaemon.calls.signals import Signal
-from ccdaemon.tracking.confirmed_ends import ASK_AGAIN, MOST_ASKED, TRIES, ConfirmedEnds
+from ccdaemon.tracking.doubt import (
+    ASK_AGAIN,
+    EVERY,
+    MOST_ASKED,
+    REMEMBERED,
+    SOON,
+    TRIES,
+    ConfirmedEnds,
+    LookingAnew,
+)
 from tests.fake_asterisk import FakeAsterisk
 
 ENDED = signals.Ended("17.1", "17.1", 1000, 16, "")
@@ -85,3 +94,46 @@ class ConfirmedEndsTests(SynchronousTestCase):
             self.ends.hear(self.asterisk, end)
         self.assertEqual(self.told, ends[-1:])
         self.ends.down()
+
+
+class LookingAnewTests(SynchronousTestCase):
+    """When it is looked."""
+
+    def setUp(self) -> None:
+        """Have somebody who looks."""
+        self.clock = Clock()
+        self.looks: list[float] = []
+        self.anew = LookingAnew((lambda: self.looks.append(self.clock.seconds()),), self.clock)
+
+    def test_soon(self) -> None:
+        """A moment after something was forged, once."""
+        self.anew.forged("SIP/t-1")
+        self.anew.forged("SIP/t-2")
+        self.clock.advance(SOON)
+        self.assertEqual(self.looks, [SOON])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_flood(self) -> None:
+        """However much is forged, it is looked no more often than that, and not later either."""
+        for _ in range(600):
+            self.anew.forged("SIP/t-1")
+            self.clock.advance(0.1)
+        self.assertEqual(len(self.looks), 6)
+        gaps = [two - one for one, two in zip(self.looks, self.looks[1:], strict=False)]
+        for gap in gaps:
+            self.assertApproximates(gap, EVERY, 0.2)
+
+    def test_health(self) -> None:
+        """It is in doubt for a while."""
+        self.assertFalse(self.anew.in_doubt)
+        self.anew.forged("SIP/t-1")
+        self.assertTrue(self.anew.in_doubt)
+        self.clock.advance(REMEMBERED)
+        self.assertFalse(self.anew.in_doubt)
+
+    def test_end(self) -> None:
+        """Nobody looks when the session is over."""
+        self.anew.end()
+        self.anew.forged("SIP/t-1")
+        self.anew.end()
+        self.assertEqual((self.clock.getDelayedCalls(), self.looks), ([], []))
