@@ -31,6 +31,7 @@ class Code(str, Enum):
     WRONG_STATE = "wrong_state"
     TOO_MANY_ACTIONS = "too_many_actions"
     RECORD_UNKNOWN = "record_unknown"
+    LINK_UNKNOWN = "link_unknown"
     DELIVERY_UNKNOWN = "delivery_unknown"
     BAD_RANGE = "bad_range"
     TOO_MANY_CALLS = "too_many_calls"

@@ -196,7 +196,7 @@ class Daemon(MultiService):
                 HistoryMethods(history, waiters, clock),
                 OperatorMethods(tracking.presence, history),
                 ControlMethods(handling.control, history),
-                LinkMethods(signed, history, wall),
+                LinkMethods(signed, entries, history, wall),
                 StreamMethods(tickets, wall),
                 WebhookMethods(webhooks),
                 CrmMethods(entries, tracking.pauses, retention, history),

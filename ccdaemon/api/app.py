@@ -304,6 +304,7 @@ class Api(Service):
             uniqueid=named.get("uniqueid"),
             format=named["format"],
             listener=None if exchange.http_method == "HEAD" else exchange.client,
+            link=self._links.link_of(exchange.query) if is_opened else None,
         )
 
     def _admit(self, exchange: Exchange, permission: Permission, *, acts: bool = False) -> Pairs:

@@ -35,6 +35,7 @@ STATUS: Mapping[Code, int] = {
     Code.WRONG_STATE: 409,
     Code.TOO_MANY_ACTIONS: 409,
     Code.RECORD_UNKNOWN: 404,
+    Code.LINK_UNKNOWN: 404,
     Code.DELIVERY_UNKNOWN: 404,
     Code.BAD_RANGE: 416,
     Code.TOO_MANY_CALLS: 429,

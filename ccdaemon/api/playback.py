@@ -6,6 +6,7 @@ from ccdaemon.api.files import SentFile
 from ccdaemon.errors import Code, Refused
 from ccdaemon.recordings.recordings import Recordings, call_id_of
 from ccdaemon.schema import by_date
+from ccdaemon.store.facts import REVOKE_LINK
 from ccdaemon.store.history import History
 from ccdaemon.store.records import Chain
 from ccdaemon.switchboard.playback_log import PlaybackLog
@@ -20,7 +21,13 @@ class Playback:
         self._recordings = recordings
 
     async def file(
-        self, *, call_id: int | None, uniqueid: str | None, format: str, listener: str | None
+        self,
+        *,
+        call_id: int | None,
+        uniqueid: str | None,
+        format: str,
+        listener: str | None,
+        link: str | None = None,
     ) -> SentFile:
         """Give the recording of a call or of a channel.
 
@@ -28,12 +35,17 @@ class Playback:
         :param uniqueid: the channel.
         :param format: ``mp3`` or ``wav``.
         :param listener: the client that is sent it; None: nobody is.
-        :raises Refused: with ``record_unknown``; where it cannot be sent now.
+        :param link: by which link, if by one.
+        :raises Refused: with ``record_unknown``; with ``forbidden`` where the link was taken back;
+            where it cannot be sent now.
         """
         if uniqueid is not None:
             chain = await self._recorded(uniqueid)
         else:
             chain = None if call_id is None else await self._history.call(call_id)
+        actions = [row.action for row in chain.actions] if chain and link else []
+        if any(done.action == REVOKE_LINK and done.note == link for done in actions):
+            raise Refused(Code.FORBIDDEN, "this link was taken back")
         records = by_date(chain.records) if chain else []
         wanted = [record for record in records if uniqueid in (None, record.uniqueid)]
         if not wanted:
@@ -43,7 +55,7 @@ class Playback:
         else:
             sent = SentFile(await self._recordings.mp3(wanted[0]), "audio/mpeg")
         if listener is not None:
-            self._listening.played(wanted[0].call_id, wanted[0].uniqueid, listener)
+            self._listening.played(wanted[0].call_id, wanted[0].uniqueid, listener, link)
         return sent
 
     async def _recorded(self, uniqueid: str) -> Chain | None:

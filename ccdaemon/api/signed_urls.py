@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from urllib.parse import parse_qsl, urlencode
 
+#: What tells a link from others.
+LINK_PATTERN = "[0-9a-f]{12}"
+_LINK = re.compile(LINK_PATTERN)
 _EXPIRES = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
 
 
@@ -29,13 +32,15 @@ class Links:
         """Whether there is a secret to sign with."""
         return self._key is not None
 
-    def make(self, path: str, expires: int) -> str:
+    def make(self, path: str, expires: int, link: str) -> str:
         """Sign a path.
 
         :param expires: the second since 1970 after which it opens nothing.
+        :param link: by what it is told from others.
         :return: the path with its query string.
         """
-        query = {"expires": str(expires), "signature": self._sign(path, str(expires))}
+        signature = self._sign(path, str(expires), link)
+        query = {"expires": str(expires), "link": link, "signature": signature}
         return f"{path}?{urlencode(query)}"
 
     def opens(self, path: str, query: bytes, now: float) -> bool | None:
@@ -43,18 +48,30 @@ class Links:
 
         :param now: seconds since 1970.
         """
-        given: Mapping[str, str] = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        given = _given(query)
         if "signature" not in given:
             return None
-        expires = given.get("expires", "")
+        expires, link = given.get("expires", ""), given.get("link")
         if self._key is None or _EXPIRES.fullmatch(expires) is None:
+            return False
+        if link is not None and _LINK.fullmatch(link) is None:
             return False
         # Compared as a whole: the time taken tells nothing about where they differ.
         same = hmac.compare_digest(
-            self._sign(path, expires).encode(), given["signature"].encode("utf-8", "replace")
+            self._sign(path, expires, link).encode(), given["signature"].encode("utf-8", "replace")
         )
         return same and now <= int(expires)
 
-    def _sign(self, path: str, expires: str) -> str:
+    @staticmethod
+    def link_of(query: bytes) -> str | None:
+        """Which link it is; None of one that was made before they were told apart."""
+        return _given(query).get("link")
+
+    def _sign(self, path: str, expires: str, link: str | None) -> str:
         assert self._key is not None
-        return hmac.new(self._key, f"{path}\n{expires}".encode(), sha256).hexdigest()
+        signed = "\n".join([path, expires] if link is None else [path, expires, link])
+        return hmac.new(self._key, signed.encode(), sha256).hexdigest()
+
+
+def _given(query: bytes) -> Mapping[str, str]:
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))

@@ -77,6 +77,8 @@ class RecordFact:
 ATTACH_ORDER, SET_RESULT = "attachOrder", "setResult"
 #: What is left of a call that was removed, and a recording that was listened to.
 FORGET_ORDER, PLAY_RECORD = "forgetOrder", "playRecord"
+#: A link to a recording was given, and taken back; its ``note`` says which.
+RECORD_LINK, REVOKE_LINK = "recordLink", "revokeLink"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ MOST_ACTIONS = 500
 MOST_WITH_ENDINGS = 600
 ENDINGS = frozenset(
     {"unhold", "unmute", "transferComplete", "transferCancel", "recordPause", "recordResume"}
+    | {"revokeLink"}
 )
 
 

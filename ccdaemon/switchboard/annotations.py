@@ -1,4 +1,5 @@
-"""What a CRM enters on a call, while it goes on or long after: its order, its result.
+"""What a CRM enters on a call, while it goes on or long after: its order, its result, who has a
+link to its recording.
 
 An entry is a fact of its own in the journal, so everything that was told before stays as it was
 told, and is shown under the new order all the same. Knows no HTTP.
@@ -18,7 +19,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Action
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, not_ready
-from ccdaemon.store.facts import ATTACH_ORDER, SET_RESULT, ActionFact
+from ccdaemon.store.facts import ATTACH_ORDER, RECORD_LINK, REVOKE_LINK, SET_RESULT, ActionFact
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Chain
@@ -135,6 +136,43 @@ class Annotations:
             "call_id={call_id} result {result!r} set by {client}",
             call_id=call_id,
             result=result,
+            client=client,
+        )
+
+    async def link_given(self, *, call_id: int, uniqueid: str, link: str, client: str) -> None:
+        """Note that somebody was given a link to a recording.
+
+        :param uniqueid: the recording's, ``link`` tells the link from others.
+        :raises Refused: with ``call_unknown``, ``too_many_actions``, or where it cannot be kept.
+        """
+        async with self._one_at_a_time(call_id) as chain:
+            check_actions(call_id, RECORD_LINK, len(chain.actions))
+            now = self._now()
+            await self._keep(Action(call_id, now, RECORD_LINK, client, note=link, detail=uniqueid))
+        self._say_link("given to", call_id, link, client)
+
+    async def revoke_link(self, *, call_id: int, link: str, client: str) -> None:
+        """Take a link back; once more is as if it had not been asked.
+
+        :raises Refused: with ``link_unknown`` where the call has none of this name; else as
+            ``link_given`` does.
+        """
+        async with self._one_at_a_time(call_id) as chain:
+            done = {(row.action.action, row.action.note) for row in chain.actions}
+            if (RECORD_LINK, link) not in done:
+                raise Refused(Code.LINK_UNKNOWN, f"call {call_id} has no such link", field="link")
+            if (REVOKE_LINK, link) in done:
+                return
+            check_actions(call_id, REVOKE_LINK, len(chain.actions))
+            await self._keep(Action(call_id, self._now(), REVOKE_LINK, client, note=link))
+        self._say_link("taken back by", call_id, link, client)
+
+    def _say_link(self, what: str, call_id: int, link: str, client: str) -> None:
+        self.log.info(
+            "call_id={call_id} link {link} {what} {client}",
+            call_id=call_id,
+            link=link,
+            what=what,
             client=client,
         )
 

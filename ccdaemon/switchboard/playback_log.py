@@ -41,9 +41,12 @@ class PlaybackLog:
         self._wall = wall
         self._noted: dict[tuple[str, str], float] = {}
 
-    def played(self, call_id: int, uniqueid: str, client: str) -> None:
-        """A client was sent a recording, or a part of it."""
-        now, key = self._clock.seconds(), (client, uniqueid)
+    def played(self, call_id: int, uniqueid: str, client: str, link: str | None = None) -> None:
+        """A client was sent a recording, or a part of it.
+
+        :param link: by which link, if by one.
+        """
+        now, key = self._clock.seconds(), (link or client, uniqueid)
         before = self._noted.pop(key, None)
         if before is not None and now - before < SAME:
             self._noted[key] = before
@@ -52,7 +55,7 @@ class PlaybackLog:
         while len(self._noted) > MOST:
             del self._noted[next(iter(self._noted))]
         date = int(self._wall.seconds() * 1000)
-        action = Action(call_id, date, PLAY_RECORD, client, detail=uniqueid)
+        action = Action(call_id, date, PLAY_RECORD, client, note=link, detail=uniqueid)
         self._append([ActionFact(action)]).addErrback(self._not_kept, call_id, client)
 
     def _not_kept(self, failure: Failure, call_id: int, client: str) -> None:

@@ -177,6 +177,14 @@ class Entries:
         """Keep it."""
         self._keep(asked)
 
+    async def link_given(self, **asked: object) -> None:
+        """Keep it."""
+        self._keep(asked)
+
+    async def revoke_link(self, **asked: object) -> None:
+        """Keep it."""
+        self._keep(asked)
+
     def _keep(self, asked: Mapping[str, object]) -> None:
         self.asked.append(asked)
         if self.refusal is not None:
@@ -204,9 +212,10 @@ class Listening:
     def __init__(self) -> None:
         self.noted: list[tuple[int, str, str]] = []
 
-    def played(self, call_id: int, uniqueid: str, client: str) -> None:
-        """Keep it."""
-        self.noted.append((call_id, uniqueid, client))
+    def played(self, call_id: int, uniqueid: str, client: str, link: str | None = None) -> None:
+        """Keep it, and by which link."""
+        whose = client if link is None else f"{client} {link}"
+        self.noted.append((call_id, uniqueid, whose))
 
 
 class Pauses:

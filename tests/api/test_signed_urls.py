@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ccdaemon.api.signed_urls import Links
-from ccdaemon.calls.model import State
+from ccdaemon.calls.model import Action, State
 from ccdaemon.config import LOCAL, Client
+from ccdaemon.errors import Code, Refused
+from ccdaemon.store.records import ActionRow
 from tests.api.parts import call_view, record
-from tests.api.world import Reply, World
+from tests.api.world import LINK, Reply, World
 from tests.clocks import HOUR
 from tests.sound import tone, wav
 
@@ -32,7 +37,7 @@ class LinksTests(SynchronousTestCase):
 
     def test_until_it_expires(self) -> None:
         """To the second."""
-        path, _, query = self.links.make(PATH, 1000).partition("?")
+        path, _, query = self.links.make(PATH, 1000, LINK).partition("?")
         self.assertEqual(path, PATH)
         for now, opened in ((0, True), (1000, True), (1000.5, False), (2000, False)):
             self.assertIs(self.links.opens(PATH, query.encode(), now), opened)
@@ -44,7 +49,7 @@ class LinksTests(SynchronousTestCase):
 
     def test_only_what_it_names(self) -> None:
         """Neither another path, nor a later second, nor with another secret, nor without one."""
-        query = self.links.make(PATH, 1000).partition("?")[2]
+        query = self.links.make(PATH, 1000, LINK).partition("?")[2]
         later = query.replace("1000", "2000")
         for links, path, given_query in (
             (self.links, PATH.replace("12", "13"), query),
@@ -52,10 +57,21 @@ class LinksTests(SynchronousTestCase):
             (self.links, PATH, later),
             (self.links, PATH, query[:-1]),
             (self.links, PATH, query.replace("expires=", "expires=0")),
+            (self.links, PATH, query.replace(LINK, LINK[::-1])),
+            (self.links, PATH, query.replace(f"link={LINK}&", "")),
+            (self.links, PATH, query.replace(LINK, "%0A" + LINK)),
             (Links(SECRET + "!"), PATH, query),
             (Links(None), PATH, query),
         ):
             self.assertIs(links.opens(path, given_query.encode(), 0), False, given_query)
+
+    def test_one_from_before(self) -> None:
+        """A link that was made before they were told apart opens until it expires."""
+        signed = hmac.new(SECRET.encode(), f"{PATH}\n1000".encode(), sha256).hexdigest()
+        query = f"expires=1000&signature={signed}".encode()
+        self.assertIs(self.links.opens(PATH, query, 1000), True)
+        self.assertIsNone(self.links.link_of(query))
+        self.assertIs(self.links.opens(PATH, query, 1001), False)
 
     @given(st.binary(max_size=100))
     def test_no_bytes_open_anything(self, query: bytes) -> None:
@@ -103,6 +119,45 @@ class RecordLinkTests(SynchronousTestCase):
         self.assertEqual(self.fetch(world, link[:-1]).status, 403)
         world.clock.advance(61)
         self.assertEqual(self.fetch(world, link).status, 403)
+
+    def test_it_leaves_a_trace(self) -> None:
+        """Who was given which link to what, and which one was played."""
+        world = self.world(link_secret=SECRET)
+        reply = world.ask("/api/recordLink.json?call_id=12").json["response"]
+        self.assertEqual((list(reply), reply["link"]), (["url", "expires", "link"], LINK))
+        uniqueid = record(12).uniqueid
+        self.assertEqual(
+            world.entries.asked,
+            [{"call_id": 12, "uniqueid": uniqueid, "link": LINK, "client": "crm"}],
+        )
+        link = reply["url"].removeprefix("http://localhost:8080")
+        world.connect(STRANGER).send(link)
+        self.assertEqual(world.listening.noted, [(12, uniqueid, f"link {LINK}")])
+
+    def test_no_trace_no_link(self) -> None:
+        """Where it cannot be kept that there is one, there is none."""
+        world = self.world(link_secret=SECRET)
+        world.entries.refusal = Refused(Code.NOT_READY, "the disk is full")
+        reply = world.ask("/api/recordLink.json?call_id=12")
+        self.assertEqual((reply.status, reply.json["response"]), (503, None))
+
+    def test_taken_back(self) -> None:
+        """It opens nothing any more; another one does."""
+        world = self.world(link_secret=SECRET)
+        link = self.link(world)
+        other = Links(SECRET).make(PATH, 3600, LINK[::-1])
+        reply = world.ask(f"/api/revokeLink.json?call_id=12&link={LINK}")
+        self.assertEqual((reply.status, reply.json["response"]), (200, {"call_id": 12}))
+        self.assertEqual(world.entries.asked[-1], {"call_id": 12, "link": LINK, "client": "crm"})
+        done = ActionRow(9, Action(12, 0, "revokeLink", "crm", note=LINK))
+        world.history.chains = [replace(one, actions=[done]) for one in world.history.chains]
+        opened = world.ask(link, peer=STRANGER)
+        self.assertEqual((opened.status, opened.json["error"]["code"]), (403, "forbidden"))
+        self.assertEqual(self.fetch(world, link).status, 403)
+        self.assertEqual(self.fetch(world, other).status, 200)
+        for name in ("", LINK.upper(), LINK[1:]):
+            reply = world.ask(f"/api/revokeLink.json?call_id=12&link={name}")
+            self.assertEqual(reply.status, 400)
 
     def test_it_goes_by_the_wall(self) -> None:
         """It says a date, so it ends at that date."""

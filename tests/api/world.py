@@ -58,6 +58,10 @@ ANYBODY = attrs.evolve(LOCAL, permissions=[permission.value for permission in Pe
 PATTERNS = Patterns(sip=Pattern("[0-9]{3,6}"), phone=Pattern("[0-9]{3,15}"))
 
 
+#: By what every link is told from others here.
+LINK = "5f1d0c3a9b7e"
+
+
 class Reply:
     """What came back on a connection: one answer, parsed."""
 
@@ -115,7 +119,7 @@ class World:
                 HistoryMethods(history, self.waiters, clock),
                 OperatorMethods(cast(Any, self.operators), history),
                 ControlMethods(cast(Any, self.control), history),
-                LinkMethods(links, history, self.wall),
+                LinkMethods(links, cast(Any, self.entries), history, self.wall, lambda: LINK),
                 StreamMethods(tickets, self.wall),
                 WebhookMethods(cast(Any, self.webhooks)),
                 CrmMethods(

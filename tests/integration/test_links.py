@@ -96,6 +96,17 @@ class LinkTests(LiveTestCase):
         self.assertIn(status, (401, 403))
         listened = (await self.ask("listenLog", call_id=record["call_id"]))["data"]
         self.assertIn("link", {one["by"] for one in listened}, listened)
+        named = dict(pair.split("=") for pair in query.split("&"))["link"]
+        self.assertIn(named, {one["note"] for one in listened}, listened)
+        again, again_query = await self.link(record)
+        await self.ask("revokeLink", call_id=record["call_id"], link=named)
+        self.assertEqual(await self.opens(path, query), 403)
+        self.assertEqual(await self.opens(again, again_query), 200)
+        actions = (await self.ask("call", call_id=record["call_id"]))["actions"]
+        done = [(one["action"], one["by"]) for one in actions if one["note"] == named]
+        self.assertEqual(
+            done, [("recordLink", "crm"), ("playRecord", "link"), ("revokeLink", "crm")]
+        )
 
     async def test_expires(self) -> None:
         """It opens for its seconds and no longer."""

@@ -287,6 +287,43 @@ class SlowTests(JournalCase):
         await second
 
 
+class LinkTests(EntriesCase):
+    """Who was given a link to a recording."""
+
+    async def test_given_and_taken_back(self) -> None:
+        """Both stand with the call, once each, in the journal and in Postgres."""
+        await self.start()
+        await self.journal_.append(chain(view(1)))
+        await self.entries.link_given(call_id=1, uniqueid="17.1", link="a1", client="crm")
+        for _ in range(2):
+            await self.entries.revoke_link(call_id=1, link="a1", client="boss")
+        for _ in range(2):
+            held = await self.history.call(1)
+            assert held is not None
+            self.assertEqual(
+                [("recordLink", "crm", "a1", "17.1"), ("revokeLink", "boss", "a1", None)],
+                [
+                    (done.action, done.by, done.note, done.detail)
+                    for done in (row.action for row in held.actions)
+                ],
+            )
+            await forget(self.daemon_)
+
+    async def test_one_that_nobody_has(self) -> None:
+        """It cannot be taken back; nor can one of another call."""
+        await self.start()
+        await self.journal_.append([*chain(view(1)), *chain(view(2))])
+        await self.entries.link_given(call_id=1, uniqueid="17.1", link="a1", client="crm")
+        for call_id, link, code in (
+            (1, "a2", Code.LINK_UNKNOWN),
+            (2, "a1", Code.LINK_UNKNOWN),
+            (3, "a1", Code.CALL_UNKNOWN),
+        ):
+            asked = self.entries.revoke_link(call_id=call_id, link=link, client="crm")
+            error = await self.fails(asked, Refused)
+            self.assertEqual(code, error.code)
+
+
 class ResultTests(EntriesCase):
     """What came of a call."""
 

@@ -1,9 +1,10 @@
-"""The method that gives a recording's link to whoever has no key."""
+"""The methods that give a recording's link to whoever has no key, and take it back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
+from secrets import token_hex
 
 import msgspec
 
@@ -14,12 +15,13 @@ from ccdaemon.api.methods.method import ApiRequest, Method
 from ccdaemon.api.param_types import OneOf, Text, Whole
 from ccdaemon.api.parameters import Parameter, Values
 from ccdaemon.api.rendering import Answer
-from ccdaemon.api.signed_urls import Links
+from ccdaemon.api.signed_urls import LINK_PATTERN, Links
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused
 from ccdaemon.recordings.recordings import NAME
 from ccdaemon.schema import by_date, iso
 from ccdaemon.store.history import History
+from ccdaemon.switchboard.annotations import Annotations
 
 
 class Format(str, Enum):
@@ -31,20 +33,42 @@ class Format(str, Enum):
 
 SECONDS = Parameter("seconds", Whole(1, 604_800), "for how long the link opens it", 3600)
 FORMAT = Parameter("format", OneOf(Format), "wav or mp3", Format.WAV)
+LINK = Parameter("link", Text(LINK_PATTERN, "a link's name, as recordLink gave it"), "which link")
 UNIQUEID = Parameter("uniqueid", Text(NAME, "a record's uniqueid"), "which recording")
 
 
+_OF_CALL = (
+    Code.CALL_UNKNOWN,
+    Code.TOO_MANY_ACTIONS,
+    Code.NOT_READY,
+    Code.HISTORY_UNAVAILABLE,
+)
+
+
 class LinkObject(msgspec.Struct, frozen=True):
-    """A link to a recording, and when it expires."""
+    """A link to a recording, and when it expires; ``link`` tells it from others."""
 
     url: str
     expires: str
+    link: str
 
 
 class LinkMethods:
-    """Gives links."""
+    """Gives links, and takes them back.
 
-    def __init__(self, links: Links, history: History, wall: WallClock) -> None:
+    :param name: makes what tells a link from others.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        annotations: Annotations,
+        history: History,
+        wall: WallClock,
+        name: Callable[[], str] = lambda: token_hex(6),
+    ) -> None:
+        self._annotations = annotations
+        self._name = name
         self._links = links
         self._history = history
         self._wall = wall
@@ -60,8 +84,23 @@ class LinkMethods:
             raise Refused(Code.RECORD_UNKNOWN, "there is no such recording")
         expires = int(self._wall.seconds()) + values[SECONDS]
         path = f"/api/record/{wanted[0].uniqueid}.{values[FORMAT].value}"
-        url = f"{request.base_url}{self._links.make(path, expires)}"
-        return Answer(LinkObject(url, iso(expires * 1000)))
+        link = self._name()
+        await self._annotations.link_given(
+            call_id=wanted[0].call_id,
+            uniqueid=wanted[0].uniqueid,
+            link=link,
+            client=request.client,
+        )
+        url = f"{request.base_url}{self._links.make(path, expires, link)}"
+        return Answer(LinkObject(url, iso(expires * 1000), link))
+
+    async def _revoke_link(self, values: Values, request: ApiRequest) -> Answer:
+        """Take a link to a recording back."""
+        call_id = values[p.CALL_ID]
+        await self._annotations.revoke_link(
+            call_id=call_id, link=values[LINK], client=request.client
+        )
+        return Answer({"call_id": call_id})
 
     def methods(self) -> Sequence[Method]:
         """Give the table."""
@@ -74,6 +113,15 @@ class LinkMethods:
                 answers=LinkObject,
                 required=(p.CALL_ID,),
                 optional=(UNIQUEID, SECONDS, FORMAT),
-                refusals=(Code.CALL_UNKNOWN, Code.RECORD_UNKNOWN, Code.HISTORY_UNAVAILABLE),
+                refusals=(*_OF_CALL, Code.RECORD_UNKNOWN),
+            ),
+            Method(
+                "revokeLink",
+                Permission.READ,
+                self._revoke_link,
+                rows=(),
+                acts=True,
+                required=(p.CALL_ID, LINK),
+                refusals=(*_OF_CALL, Code.LINK_UNKNOWN),
             ),
         )
