@@ -49,6 +49,7 @@ from ccdaemon.consumers.webhooks.webhooks import Webhooks
 from ccdaemon.health.collectors import of_connections, of_streams
 from ccdaemon.health.systemd import Notify
 from ccdaemon.health.wiring import Observed, Observing
+from ccdaemon.log_lines import LogLines
 from ccdaemon.log_masking import LogMasking
 from ccdaemon.numbers import Numbers
 from ccdaemon.recordings.mp3 import Mp3Cache
@@ -223,6 +224,7 @@ class Daemon(MultiService):
         observing.metrics.add(of_connections(connections))
         parts = [
             *([LogMasking()] if config.log.mask_phones else []),
+            LogLines(),
             Sighup(reactor),
             threads,
             names,

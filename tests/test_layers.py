@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sighup": set(),
     "threads": set(),
     "log_masking": set(),
+    "log_lines": set(),
     "errors": set(),
     "clocks": set(),
     "numbers": set(),
@@ -54,7 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"ami", "calls", "consumers", "limits", "operators", "pbx", "recordings", "routing", "store"},
     "scaffold": {"pbx"},
     "service": BASE
-    | {"ami", "api", "calls", "consumers", "fastagi", "health", "limits", "operators", "pbx"}
+    | {"ami", "api", "calls", "consumers", "fastagi", "health", "limits", "log_lines"}
+    | {"operators", "pbx"}
     | {"recordings", "routing", "sighup", "store", "threads", "switchboard", "tracking"},
     "tap": {"config", "reactor", "service"},
     "questions": {"config", "numbers", "scaffold"},
