@@ -60,11 +60,11 @@ class LogLines(Service):
         for observer in self._publisher._observers:
             if isinstance(observer, FileLogObserver):
                 self._before[observer] = observer.formatEvent
-                observer.formatEvent = cheap(observer.formatEvent)  # type: ignore[method-assign]
+                observer.formatEvent = cheap(observer.formatEvent)
 
     def stopService(self) -> None:
         """Leave it to Twisted again."""
         super().stopService()  # type: ignore[no-untyped-call]
         while self._before:
             observer, format = self._before.popitem()
-            observer.formatEvent = format  # type: ignore[method-assign]
+            observer.formatEvent = format

@@ -133,7 +133,7 @@ class Daemon(MultiService):
         files = RecordingFiles(asterisk.recordings_mount, threads.run, mp3)
         recordings = Recordings(
             asterisk.recordings_mount,
-            self._journal.append,
+            partial(self._journal.append, may_wait=True),
             self._journal.chain,
             clock,
             wall,

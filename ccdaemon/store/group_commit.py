@@ -1,7 +1,8 @@
 """One thread that writes to one SQLite file, with one commit for all that waits.
 
 Work waits for ``WINDOW`` so that others can come along: a commit that the disk has confirmed
-costs ten times the CPU of a row. When the disk does not take it, work that was
+costs ten times the CPU of a row. Work that nobody waits for rides along with the next that
+somebody does, or goes after ``LINGER``. When the disk does not take it, work that was
 submitted with ``keep`` waits and is tried again, in its order, and the rest fails. Knows
 nothing of what is written.
 """
@@ -19,13 +20,15 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
 from ccdaemon.store.failures import JournalBroken
 
 #: Seconds from the first piece of work to the commit that carries it.
 WINDOW = 0.010
+#: Seconds for which work that may wait does.
+LINGER = 0.050
 #: Seconds between two tries while the disk does not take anything.
 RETRY = 1.0
 
@@ -52,6 +55,7 @@ class GroupCommit:
     :param writability_changed: called in the reactor thread with a reason when writing begins to
         fail, and with None when it succeeds again.
     :param settled: called in the reactor thread when the Deferreds of a commit have fired.
+    :param clock: for what may wait; without one nothing does.
     :param window: seconds that work waits for others.
     """
 
@@ -64,6 +68,7 @@ class GroupCommit:
         writability_changed: Callable[[str | None], None],
         settled: Callable[[], None],
         *,
+        clock: IReactorTime | None = None,
         window: float = WINDOW,
         retry: float = RETRY,
     ) -> None:
@@ -75,6 +80,9 @@ class GroupCommit:
         self._settled = settled
         self._window = window
         self._retry = retry
+        self._clock = clock
+        self._may_wait: list[_Job] = []
+        self._linger: IDelayedCall | None = None
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._finished: Deferred[None] = Deferred()
         # What follows belongs to the thread.
@@ -87,24 +95,43 @@ class GroupCommit:
         """Start the thread."""
         threading.Thread(target=self._run, name="journal-writer", daemon=True).start()
 
-    def submit(self, work: Work, *, keep: bool = False, scrub: bool = False) -> Deferred[Any]:
+    def submit(
+        self, work: Work, *, keep: bool = False, scrub: bool = False, may_wait: bool = False
+    ) -> Deferred[Any]:
         """Have some work done in the next transaction; work is done in the order submitted.
 
         :param work: what to do; if it raises, what it did is undone and the rest goes on.
         :param keep: on an unwritable disk, wait for it rather than fail.
         :param scrub: leave nothing in SQLite's log of what was there before.
+        :param may_wait: nobody waits for it: it need not go before something else does.
         :return: fires with the result once that is committed; fails with what the work
             raised, or with :class:`JournalBroken`.
         """
         job = _Job(work, keep, scrub)
-        self._queue.put(job)
+        if may_wait and self._clock is not None:
+            self._may_wait.append(job)
+            if self._linger is None:
+                self._linger = self._clock.callLater(LINGER, self._go)
+        else:
+            self._go()
+            self._queue.put(job)
         return job.deferred
+
+    def _go(self) -> None:
+        """Let go what has waited."""
+        linger, self._linger = self._linger, None
+        if linger is not None and linger.active():
+            linger.cancel()
+        for job in self._may_wait:
+            self._queue.put(job)
+        self._may_wait.clear()
 
     def stop(self) -> Deferred[None]:
         """Write what waits and end the thread; what cannot be written fails.
 
         :return: fires when the thread has let go of the file.
         """
+        self._go()
         self._queue.put(None)
         return self._finished
 

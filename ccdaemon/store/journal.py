@@ -105,6 +105,7 @@ class Journal(JournalReading, JournalFounding, Service):
             probe=writes.probe,
             writability_changed=self._writability_changed,
             settled=self._notify,
+            clock=clock,
             window=window,
             retry=retry,
         )
@@ -193,7 +194,7 @@ class Journal(JournalReading, JournalFounding, Service):
 
     # Writing
 
-    def append(self, facts: Sequence[Fact]) -> Deferred[list[int]]:
+    def append(self, facts: Sequence[Fact], *, may_wait: bool = False) -> Deferred[list[int]]:
         """Write facts, all or none, in the order of the calls of this method.
 
         An append that opens a call fails at once when the disk does not take it. Any other
@@ -201,6 +202,7 @@ class Journal(JournalReading, JournalFounding, Service):
         happened to a call must not be missing in its middle. So the states of a call that is
         open are taken however much waits.
 
+        :param may_wait: nobody waits for them: they ride along with the next commit.
         :return: fires with the event ids, once they are committed; fails with
             :class:`KeyTaken`, :class:`CallKnown`, :class:`JournalFull` or :class:`JournalBroken`.
         """
@@ -214,7 +216,9 @@ class Journal(JournalReading, JournalFounding, Service):
         self._waiting += len(facts)
         began = self._clock.seconds()
         if self._is_begun:
-            written = self._sqlite.write(lambda db: writes.append(db, entries), keep=keep)
+            written = self._sqlite.write(
+                lambda db: writes.append(db, entries), keep=keep, may_wait=may_wait
+            )
         else:
             written = self._postpone(lambda db: writes.append(db, entries))
         return written.addBoth(self._appended, entries, began)
@@ -341,11 +345,13 @@ class Journal(JournalReading, JournalFounding, Service):
 
     async def set_checkpoint(self, reader: str, event_id: int) -> None:
         """Note that a reader has everything up to ``event_id``: it may be forgotten then."""
-        await self._sqlite.write(lambda db: writes.set_checkpoint(db, reader, event_id))
+        await self._sqlite.write(
+            lambda db: writes.set_checkpoint(db, reader, event_id), may_wait=True
+        )
 
     async def set_offset(self, name: str, body: bytes) -> None:
         """Note how far something outside was read; after all that was appended before."""
-        await self._sqlite.write(lambda db: writes.set_offset(db, name, body))
+        await self._sqlite.write(lambda db: writes.set_offset(db, name, body), may_wait=True)
 
     async def forget_reader(self, reader: str) -> None:
         """Forget a reader's place: nothing is held back for it any more."""

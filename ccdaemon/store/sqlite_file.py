@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -100,6 +100,7 @@ class SqliteFile:
     :param writability_changed: called with a reason when writing begins to fail, and with None
         when it succeeds again.
     :param settled: called when the Deferreds of a commit have fired.
+    :param clock: for what may wait; without one nothing does.
     :param window: seconds that work waits for others.
     :param retry: seconds between two tries while the disk takes nothing.
     :ivar broken: why it cannot be written just now; None if it can.
@@ -114,6 +115,7 @@ class SqliteFile:
         probe: Work,
         writability_changed: Callable[[str | None], None],
         settled: Callable[[], None] = lambda: None,
+        clock: IReactorTime | None = None,
         window: float = WINDOW,
         retry: float = RETRY,
     ) -> None:
@@ -121,7 +123,15 @@ class SqliteFile:
         self.path = path
         self._writability_changed = writability_changed
         self._writer = GroupCommit(
-            reactor, path, connect, probe, self._changed, settled, window=window, retry=retry
+            reactor,
+            path,
+            connect,
+            probe,
+            self._changed,
+            settled,
+            clock=clock,
+            window=window,
+            retry=retry,
         )
         self._reader = ThreadPool(1, 1, f"{name}-reader")
         self._is_reading = False
@@ -148,9 +158,11 @@ class SqliteFile:
         await deferToThreadPool(self._reactor, self._reader, self._close)
         self._reader.stop()
 
-    def write(self, work: Work, *, keep: bool = False, scrub: bool = False) -> Deferred[Any]:
+    def write(
+        self, work: Work, *, keep: bool = False, scrub: bool = False, may_wait: bool = False
+    ) -> Deferred[Any]:
         """Have some work done in the next transaction; as :meth:`GroupCommit.submit` has it."""
-        return self._writer.submit(work, keep=keep, scrub=scrub)
+        return self._writer.submit(work, keep=keep, scrub=scrub, may_wait=may_wait)
 
     def read(
         self,

@@ -7,6 +7,7 @@ they know themselves; what becomes of calls is told to the journal.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -78,7 +79,9 @@ class Tracking(MultiService):
         self.channel_log = CelReader(asterisk.cel_file, journal, run, reactor, wall)
         self._resync = Resync(self.live, self.channel_log, reactor, wall)
         operators = Operators()
-        self.presence = Presence(endpoints, operators, journal.append, self.live.of_operator, wall)
+        # Nobody waits until it is told what an operator's phone does.
+        unhurried = partial(journal.append, may_wait=True)
+        self.presence = Presence(endpoints, operators, unhurried, self.live.of_operator, wall)
         self.pauses = OperatorPauses(
             operators, self.presence, journal, wall, config.operators.wrap_up
         )

@@ -10,11 +10,12 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.task import Clock
 
 from ccdaemon.store.failures import JournalBroken
-from ccdaemon.store.group_commit import GroupCommit
-from tests.store.parts import JournalCase
+from ccdaemon.store.group_commit import LINGER, GroupCommit
+from tests.store.parts import JournalCase, turn
 
 
 class FailingDisk(sqlite3.Connection):
@@ -68,6 +69,7 @@ class GroupCommitTests(JournalCase):
         window: float = 0.0,
         retry: float = 0.01,
         connect: Callable[[Path], sqlite3.Connection] | None = None,
+        clock: IReactorTime | None = None,
     ) -> GroupCommit:
         """Start a writer on that file."""
         made = GroupCommit(
@@ -77,6 +79,7 @@ class GroupCommitTests(JournalCase):
             lambda db: db.execute("UPDATE probe SET n = n + 1"),
             self.hear,
             lambda: None,
+            clock=clock,
             window=window,
             retry=retry,
         )
@@ -98,6 +101,30 @@ class GroupCommitTests(JournalCase):
         rows = db.execute("SELECT n FROM number ORDER BY rowid").fetchall()
         db.close()
         return [n for (n,) in rows]
+
+    async def test_what_may_wait_rides_along(self) -> None:
+        """It is committed in its order with the next that somebody waits for; told is committed."""
+        clock = Clock()
+        writer = self.writer(clock=clock)
+        riding = writer.submit(write(1), may_wait=True)
+        await turn()
+        self.assertNoResult(riding)
+        self.assertEqual(2, await writer.submit(write(2)))
+        self.assertEqual(1, await riding)
+        self.assertEqual([1, 2], self.numbers())
+        self.assertEqual((1, []), (self.disk.commits, clock.getDelayedCalls()))
+
+    async def test_what_may_wait_does_not_for_long(self) -> None:
+        """Where nothing else is to be written it goes by itself, and at the end."""
+        clock = Clock()
+        writer = self.writer(clock=clock)
+        riding = writer.submit(write(1), may_wait=True)
+        clock.advance(LINGER)
+        self.assertEqual(1, await riding)
+        last = writer.submit(write(2), may_wait=True)
+        await writer.stop()
+        self.assertEqual(2, await last)
+        self.assertEqual([], clock.getDelayedCalls())
 
     async def test_many_wait_for_one_commit(self) -> None:
         """What is submitted within the window is committed together."""
