@@ -31,6 +31,7 @@ from ccdaemon.store.group_commit import RETRY, WINDOW
 from ccdaemon.store.journal_file import NAME, Contents, StateDirLock, prepare
 from ccdaemon.store.journal_founding import JournalFounding
 from ccdaemon.store.journal_reading import JournalReading
+from ccdaemon.store.records import Chain
 from ccdaemon.store.sqlite_file import SqliteFile, quarantine_file
 
 Listener = Callable[[Sequence[Event]], None]
@@ -302,6 +303,14 @@ class Journal(JournalReading, JournalFounding, Service):
             if recent is not None:
                 return succeed(recent)
         return self._sqlite.read(reads.after, checkpoint, limit)
+
+    def chain(self, call_id: int) -> Deferred[Chain | None]:
+        """A call's whole chain, out of memory if it is young; None if it is not held as a whole."""
+        if self._recent.newest >= self.high_watermark:
+            events = self._recent.chain(call_id)
+            if events and events[0].event_id > self.low_watermark:
+                return succeed(reads.chain_of(events, None))
+        return super().chain(call_id)
 
     def newest_view(self, call_id: int) -> CallView | None:
         """A call as it was told last, out of memory; None if that is too far back."""

@@ -86,20 +86,29 @@ def open_calls(db: sqlite3.Connection) -> list[Chain]:
 
 def _chain(rows: Sequence[tuple[int, str, bytes, str | None]]) -> Chain | None:
     """A chain of what can be read of it; None if that is nothing."""
+    order_id = rows[0][3] if rows else None
+    return chain_of([Event(row[0], readable(row[1], row[2])) for row in rows], order_id)
+
+
+def chain_of(events: Sequence[Event], order_id: str | None) -> Chain | None:
+    """A chain from the events of a call; None if there is no state among them.
+
+    :param order_id: the order that it has now; None: the one that its last state says.
+    """
     states: list[tuple[int, StateFact]] = []
     records: list[Record] = []
     actions: list[ActionRow] = []
-    for event_id, kind, body, _ in rows:
-        match readable(kind, body):
+    for event in events:
+        match event.fact:
             case StateFact() as fact:
-                states.append((event_id, fact))
+                states.append((event.event_id, fact))
             case RecordFact(record):
                 records.append(record)
             case ActionFact(action):
-                actions.append(ActionRow(event_id, action))
+                actions.append(ActionRow(event.event_id, action))
     if not states:
         return None
-    call = _under(rows[0][3], states[-1][1].call)
+    call = _under(order_id, states[-1][1].call)
     told = [
         StateRow(event_id, fact.state, call.order_id, call.external_key, call.note)
         for event_id, fact in states

@@ -24,7 +24,7 @@ class RecentEvents:
     def __init__(self, held: int = HELD) -> None:
         self._held = held
         self._events: deque[Event] = deque()
-        self._views: dict[int, CallView] = {}
+        self._of_call: dict[int, deque[Event]] = {}
         # Everything after it is held; None: nothing has been heard yet.
         self._low_watermark: int | None = None
         self.newest = 0
@@ -39,8 +39,8 @@ class RecentEvents:
                 # It may change what is shown of a call's past, as another order does.
                 self.forget()
                 continue
-            if isinstance(event.fact, StateFact):
-                self._views[event.fact.call.call_id] = event.fact.call
+            if event.fact.call_id is not None:
+                self._of_call.setdefault(event.fact.call_id, deque()).append(event)
             self._events.append(event)
             while len(self._events) > self._held:
                 self._drop()
@@ -48,9 +48,11 @@ class RecentEvents:
     def _drop(self) -> None:
         event = self._events.popleft()
         self._low_watermark = event.event_id
-        fact = event.fact
-        if isinstance(fact, StateFact) and self._views.get(fact.call.call_id) is fact.call:
-            del self._views[fact.call.call_id]
+        if event.fact.call_id is not None:
+            of_call = self._of_call[event.fact.call_id]
+            of_call.popleft()
+            if not of_call:
+                del self._of_call[event.fact.call_id]
 
     def after(self, checkpoint: int, limit: int) -> list[Event] | None:
         """At most ``limit`` events after a position, oldest first; None if it is too far back."""
@@ -66,9 +68,20 @@ class RecentEvents:
     def forget(self) -> None:
         """Hold nothing of what was told so far."""
         self._events.clear()
-        self._views.clear()
+        self._of_call.clear()
         self._low_watermark = self.newest if self._low_watermark is not None else None
+
+    def chain(self, call_id: int) -> list[Event]:
+        """All events of a call from its first on; empty if that is too far back.
+
+        What was done to a call is not among them: where something was, nothing older is held.
+        """
+        events = list(self._of_call.get(call_id, ()))
+        return events if events and events[0].fact.opens else []
 
     def view(self, call_id: int) -> CallView | None:
         """A call as it was told last; None if that is too far back."""
-        return self._views.get(call_id)
+        for event in reversed(self._of_call.get(call_id, ())):
+            if isinstance(event.fact, StateFact):
+                return event.fact.call
+        return None

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
-from ccdaemon.calls.model import State
+from ccdaemon.calls.model import Action, State
 from ccdaemon.operators import Status
 from ccdaemon.store import journal_writes
-from ccdaemon.store.facts import Fact
+from ccdaemon.store.facts import ATTACH_ORDER, ActionFact, Fact
 from ccdaemon.store.failures import (
     BelowLowWatermark,
     JournalBroken,
@@ -23,6 +23,7 @@ from ccdaemon.store.failures import (
 )
 from ccdaemon.store.journal import KEPT
 from ccdaemon.store.journal_file import NAME
+from ccdaemon.store.journal_reading import JournalReading
 from tests.store.parts import NOON, JournalCase, chain, change, recording, turn, view
 
 
@@ -158,6 +159,22 @@ class AppendTests(JournalCase):
         self.assertEqual({"15"}, {row.order_id for row in told.states})
         orders = {event.fact.call.order_id for event in await journal.held(0, 9)}  # type: ignore[union-attr]
         self.assertEqual({"15"}, orders)
+
+    async def test_a_young_call(self) -> None:
+        """Its chain comes out of memory as it would from the file, also after an order's action."""
+        journal = await self.begun()
+        facts = chain(view(1, order_id=None))
+        later = [replace(f, call=replace(f.call, order_id="15")) for f in facts[2:]]
+        await journal.append([*facts[:2], change("1"), *later, recording(1), *chain(view(2))[:2]])
+        await turn()
+        for _ in range(2):
+            for call_id in (1, 2, 3):
+                young = await journal.chain(call_id)
+                self.assertEqual(await JournalReading.chain(journal, call_id), young)
+                self.assertEqual(call_id == 3, young is None)
+            action = Action(2, NOON, ATTACH_ORDER, "crm", order_id="16")
+            await journal.append([ActionFact(action)])
+            await turn()
 
     async def test_while_it_begins_anew(self) -> None:
         """What happens to a call that is open waits, in its order; no other is opened."""
