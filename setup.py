@@ -68,7 +68,7 @@ setup(
     py_modules=["twisted.plugins.ccdaemon_plugin"],
     # ccdaemon/conf is a link to conf/.
     package_data={
-        "ccdaemon": ["py.typed", "conf/*", "conf/asterisk/*", "conf/fail2ban/*"],
+        "ccdaemon": ["py.typed", "conf/*", "conf/asterisk/*", "conf/fail2ban/*", "conf/grafana/*"],
         "ccdaemon.store": ["migrations/*.sql"],
     },
     entry_points={"console_scripts": ["ccdaemon = ccdaemon.cli:main"]},

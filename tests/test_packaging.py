@@ -97,6 +97,8 @@ class PackageTests(SynchronousTestCase):
             "changes/README.md",
             "ccdaemon/conf/asterisk/extensions_ccdaemon.conf",
             "conf/ccdaemon.toml",
+            "conf/grafana/alerts.yml",
+            "conf/grafana/ccdaemon.json",
             "constraints.txt",
             "lab/__init__.py",
             "tests/test_packaging.py",
