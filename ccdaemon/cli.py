@@ -1,4 +1,4 @@
-"""The command ``ccdaemon``: ``init`` for the beginning, ``check`` before every start.
+"""The command ``ccdaemon``: ``init``, ``check`` before every start, ``backup`` and ``restore``.
 
 Knows the words of the command line and what is printed; ``ccdaemon.scaffold`` and
 ``ccdaemon.check`` do the work.
@@ -47,6 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check", help="say what is wrong with a configuration, and try what it names"
     )
     check.add_argument("file", type=Path, metavar="FILE")
+    for name, words in (
+        ("backup", "write journal, deliveries, Postgres and a list of the recordings to a file"),
+        ("restore", "bring back what backup has written, where there is nothing yet"),
+    ):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("config", type=Path, metavar="CONFIG")
+        command.add_argument("file", type=Path, metavar="FILE")
     parsed = parser.parse_args(arguments)
     if parsed.command == "init":
         try:
@@ -55,7 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\nNothing was written.", file=sys.stderr)
             return 1
         return _init(parsed.folder, answers)
+    if parsed.command in ("backup", "restore"):
+        return _kept(parsed.command, parsed.config, parsed.file)
     return _check(parsed.file)
+
+
+def _kept(command: str, file: Path, archive: Path) -> int:
+    from ccdaemon.backup import BackupFailed, back_up, restore
+    from ccdaemon.store.embedded import NoPostgres
+
+    try:
+        said = {"backup": back_up, "restore": restore}[command](load(file), archive)
+    except (ConfigError, BackupFailed, NoPostgres) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(said))
+    return 0
 
 
 def _init(folder: Path, answers: Answers) -> int:

@@ -60,7 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"recordings", "routing", "sighup", "store", "threads", "switchboard", "tracking"},
     "tap": {"config", "reactor", "service"},
     "questions": {"config", "numbers", "scaffold"},
-    "cli": {"check", "config", "questions", "scaffold"},
+    "backup": {"config", "limits", "store"},
+    "cli": {"backup", "check", "config", "questions", "scaffold", "store"},
 }
 #: Decides, and reaches for nothing: no Twisted, no file, no clock.
 PURE = ("calls", "numbers", "operators")

@@ -239,6 +239,18 @@ def _find_programs(version: str | None, user: str | None) -> Path:
     return max(fitting, key=lambda one: int(one[0]))[1]
 
 
+def find_programs(version: int) -> Path:
+    """The folder of Postgres' programs for a server of a major version, else of the next newer one.
+
+    :raise NoPostgres: if there are none.
+    """
+    found = {int(have): folder for have, folder in _candidates(wheel=True)}
+    fitting = sorted(have for have in found if have >= version)
+    if not fitting:
+        raise _none_here(str(version), None)
+    return found[fitting[0]]
+
+
 def _candidates(wheel: bool) -> list[tuple[str, Path]]:
     """Major versions and their folders."""
     found = [(one.parent.name, one) for one in _DEBIAN.glob("[0-9]*/bin")]
