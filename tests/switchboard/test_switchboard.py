@@ -161,6 +161,10 @@ class SwitchboardCase(JournalCase):
         """Ask for a call that must be refused."""
         return await self.fails(self.make_call(NO_OPTIONS, **changes), Refused)
 
+    def last_variables(self) -> str:
+        """The variables of the last call that Asterisk was asked for."""
+        return " ".join(self.asterisk.originated()[-1]["Variable"])  # type: ignore[arg-type]
+
     def hear(self, name: str, **headers: str) -> None:
         """An event comes from Asterisk."""
         heard = from_event(event(name, **headers), int(self.wall.seconds() * 1000))
@@ -379,6 +383,48 @@ class MakeCallTests(SwitchboardCase):
         await self.make_call()
         error = await self.refused(sip="1003", external_key="25")
         self.assertEqual((error.code, error.retry_after), (Code.TOO_MANY_CALLS, 5))
+
+    async def test_how_long_is_told_and_given_back(self) -> None:
+        """Asterisk ends the talk in time; what a dear call did not talk is free once it is over."""
+        keys = "max_calls = 9\nextra_minutes_per_day = 10\nmax_duration = 500"
+        home = '[numbers]\ncountry = "ua"\n[limits]'
+        config = CONFIG.replace("max_calls = 3", keys).replace("[limits]", home)
+        await self.start(self.log, parse(config))
+        self.log.subscribe(self.switchboard.heard)
+        dear = "48221234567"
+        call_id = await self.make_call(phone=dear)
+        self.assertIn("__CC_LONGEST=500", self.last_variables())
+        asked = CallOptions(max_duration=20)
+        await self.make_call(asked, phone=dear, sip="1003", external_key="25")
+        self.assertIn("__CC_LONGEST=20", self.last_variables())
+        amounts = self.parts.limits.amounts
+        self.assertEqual(amounts._budget.left(self.clock.seconds()), 80)
+        await self.talk(call_id)
+        await self.turns()
+        self.assertEqual(amounts._budget.left(self.clock.seconds()), 580)
+
+    async def test_a_call_that_never_was_reserves_nothing(self) -> None:
+        """Asterisk refuses it, or its operator is not there."""
+        home = '[numbers]\ncountry = "ua"\n[limits]\nextra_minutes_per_day = 10'
+        await self.start(self.log, parse(CONFIG.replace("[limits]", home)))
+        self.asterisk.answer = ActionRefused("Extension does not exist.", response())
+        for sip in ("1000", "1001"):
+            made = self.make_call(phone="48221234567", sip=sip, external_key=sip)
+            await self.fails(made, Refused)
+            left = self.parts.limits.amounts._budget.left(self.clock.seconds())
+            self.assertEqual(left, 600, sip)
+
+    async def test_the_day_before_a_restart(self) -> None:
+        """What was dialled then counts as long as it is not a day ago."""
+        await self.talk(await self.make_call())
+        await self.turns()
+        config = parse(CONFIG.replace("max_calls = 3", "operator_per_day = 1"))
+        await self.start(self.log, config)
+        self.switchboard.remember(await self.log.dialled_since(0))
+        error = await self.refused(external_key="25")
+        self.assertEqual(error.code, Code.TOO_MANY_CALLS)
+        self.clock.advance(86_400)
+        await self.make_call(external_key="26")
 
     async def test_without_a_session(self) -> None:
         """No session: refused, no call, no key used."""
