@@ -71,7 +71,6 @@ from ccdaemon.switchboard.annotations import Annotations
 from ccdaemon.switchboard.assembly import CallHandling
 from ccdaemon.switchboard.playback_log import PlaybackLog
 from ccdaemon.threads import Threads
-from ccdaemon.tracking.call_watchdog import CallWatchdog, Longest
 from ccdaemon.tracking.tracking import Tracking
 
 #: Seconds that one part may take to stop; then the next one stops all the same.
@@ -158,8 +157,6 @@ class Daemon(MultiService):
         self._handling = handling = CallHandling(
             config, reactor, wall, self._journal, history, tracking, numbers, threads.run
         )
-        longest = Longest(config.limits.longest_ringing, config.limits.longest_talk)
-        overdue = CallWatchdog(tracking.live, longest, clock)
         observing = Observing(
             config,
             Observed(
@@ -176,7 +173,7 @@ class Daemon(MultiService):
                 webhooks=webhooks,
                 routing=handling.routing.counters,
                 alarms=handling.limits.alarms,
-                overdue=overdue,
+                overdue=tracking.watchdog,
                 retention=retention,
             ),
             clock,
@@ -244,7 +241,6 @@ class Daemon(MultiService):
             strports.service(with_backlog(config.http.listen), api.site(), reactor),
             handling,
             strports.service(with_backlog(config.fastagi.listen), handling.agi, reactor),
-            overdue,
             tracking,
             # Last: systemd is told when everything serves.
             Notify(self._journal.alive, clock),

@@ -29,6 +29,7 @@ from ccdaemon.pbx.dialplan import HEADERS
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Chain
+from ccdaemon.tracking.call_watchdog import CallWatchdog, Longest
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.cel_reader import CelReader
 from ccdaemon.tracking.doubt import LookingAnew
@@ -95,6 +96,9 @@ class Tracking(MultiService):
             on_up=self._up,
             on_down=self._down,
         )
+        longest = Longest(config.limits.longest_ringing, config.limits.longest_talk)
+        self.watchdog = CallWatchdog(self.live, longest, reactor)
+        self.watchdog.setServiceParent(self)  # type: ignore[no-untyped-call]
         self._doubt = LookingAnew((self._resync.look_anew, self.presence.look_anew), reactor)
         self._listen(Monitors(self.ami, self.live, wall))
 
