@@ -15,7 +15,8 @@ class Status(str, Enum):
     """What an operator can do for a caller right now.
 
     ``PAUSED`` is an operator who is registered and idle, and wants no calls from clients.
-    ``UNKNOWN`` stands only in the history: from then on nobody could ask Asterisk.
+    ``UNKNOWN`` is one whose phone is registered with another server than Asterisk; in the history
+    it also says that from then on nobody could ask Asterisk.
     """
 
     OFFLINE = "offline"
@@ -36,6 +37,8 @@ STATUS: dict[str, Status] = {
     "UNAVAILABLE": Status.OFFLINE,
     "INVALID": Status.OFFLINE,
     "UNKNOWN": Status.OFFLINE,
+    # Not Asterisk's own word: only another server knows whether the phone is registered.
+    "ELSEWHERE": Status.UNKNOWN,
 }
 
 
@@ -44,6 +47,8 @@ UNSEEN = "found so at the daemon's start; when it changed was not seen"
 
 #: The reason of a pause that a talk has left behind, and that ends by itself.
 WRAP_UP = "wrap-up"
+#: The reason of a pause that an operator has begun at their own phone.
+UNDISTURBED = "do not disturb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,20 @@ class Operators:
         """Let clients' calls reach ``sip`` again, who is known."""
         return self._set_paused(sip, (False, None), date, detail, call_id)
 
+    def disturb(
+        self, sip: str, undisturbed: bool, date: int, call_id: int | None = None
+    ) -> list[OperatorChange]:
+        """Do-not-disturb is switched on or off at the phone of ``sip``, who is known.
+
+        It pauses; a pause that was asked for by somebody else stays as it is.
+        """
+        view = self._known[sip]
+        if undisturbed and not view.paused:
+            return self.pause(sip, UNDISTURBED, date, "do-not-disturb is on", call_id)
+        if not undisturbed and view.paused and view.pause_reason == UNDISTURBED:
+            return self.resume(sip, date, "do-not-disturb is off", call_id)
+        return []
+
     def not_kept(self, sip: str) -> None:
         """What was said last of ``sip`` could not be kept: it is to be told again."""
         self._last.pop(sip, None)
@@ -243,7 +262,7 @@ class Operators:
 def _visible(device_state: str, paused: bool) -> Status:
     """What is seen of an operator: in use and offline win over paused."""
     status = STATUS.get(device_state, Status.OFFLINE)
-    return Status.PAUSED if paused and status is Status.ONLINE else status
+    return Status.PAUSED if paused and status in (Status.ONLINE, Status.UNKNOWN) else status
 
 
 def _shown(change: OperatorChange) -> tuple[object, ...]:

@@ -28,6 +28,8 @@ class FakeAsterisk(AMIActions):
     """Has endpoints, device states, channels; each may be changed by a test.
 
     :ivar endpoints: configured PJSIP endpoints.
+    :ivar extensions: of the dialplan, as DIALPLAN_EXISTS is asked for them.
+    :ivar contacts: what PJSIP_DIAL_CONTACTS tells, by endpoint; else one phone is registered.
     :ivar devices: the cache that DeviceStateList tells, by device.
     :ivar peers: what SIPpeers tells.
     :ivar channels: what CoreShowChannels tells.
@@ -42,6 +44,8 @@ class FakeAsterisk(AMIActions):
 
     def __init__(self) -> None:
         self.endpoints: set[str] = set()
+        self.extensions: set[str] = set()
+        self.contacts: dict[str, str] = {}
         self.devices: dict[str, str] = {}
         self.peers: set[str] = set()
         self.channels: list[Message] = []
@@ -98,6 +102,10 @@ class FakeAsterisk(AMIActions):
     def _value(self, variable: str) -> str:
         function, _, rest = variable.partition("(")
         name = rest.rstrip(")")
+        if function == "DIALPLAN_EXISTS":
+            return str(int(name in self.extensions))
+        if function == "PJSIP_DIAL_CONTACTS":
+            return self.contacts.get(name, f"PJSIP/{name}/sip:{name}@127.0.0.1:5060")
         if function == "DEVICE_STATE":
             known = name.partition("/")[2] in self.endpoints | self.peers
             return self.devices.get(name) or ("UNAVAILABLE" if known else "INVALID")

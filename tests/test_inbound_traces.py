@@ -14,7 +14,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
 from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
-from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.pbx.endpoints import Endpoints
 from tests.derived import derive_begun
 from tests.integration.inbound_rows import Row
 from tests.test_traces import FOLDER, in_bytes, signals_of
@@ -46,7 +46,7 @@ class Trace:
     def call(self, stream: list[Signal], *, bridges: bool) -> Call:
         """The call that a stream tells."""
         technology = "PJSIP" if self.version == "22-pjsip" else "SIP"
-        endpoints = Endpoints(technology + "/{sip}", Pattern("[0-9]{4}"))
+        endpoints = Endpoints([technology + "/{sip}"], Pattern("[0-9]{4}"))
         return derive_begun(stream, endpoints.sip_of_channel, bridges=bridges)[CALLER]
 
     def _path(self, kind: str) -> Path:

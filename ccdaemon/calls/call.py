@@ -155,7 +155,9 @@ class Call:
 
     def leg_of(self, channel: str) -> Leg | None:
         """The leg whose channel it is; the anchor is one even before it was seen."""
-        return next((leg for leg in self.legs if leg.channel == channel), None)
+        return next(
+            (leg for leg in self.legs if leg.channel == channel or channel in leg.phones), None
+        )
 
 
 def who(call: Call, source: str) -> str | None:
@@ -166,7 +168,7 @@ def who(call: Call, source: str) -> str | None:
     if source.startswith("manager/"):
         return "api"
     for leg in call.legs:
-        if leg.channel_name == source:
+        if source in (leg.channel_name, *leg.phones.values()):
             return leg.role.value
     return "asterisk"
 

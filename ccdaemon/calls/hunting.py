@@ -21,13 +21,43 @@ NO_PHONE_ASKED = "no phone was asked: Asterisk could not reach the operator"
 
 def started(call: Call, signal: signals.Started) -> list[StateChange]:
     """A phone is rung; whoever was asked before it was not the last."""
+    sip = signal.sip or _whose(call)
+    if sip is not None and (same := _ringing_for(call, sip)) is not None:
+        same.phones[signal.channel] = signal.name
+        return []
     changes = _settle_before(call)
-    leg = _add(call, signal.sip, _outside(call) if signal.sip is None else None)
+    leg = _add(call, sip, _outside(call) if sip is None else None)
     leg.channel, leg.channel_name = signal.channel, signal.name
-    leg.direct = _is_named(call, signal.sip)
+    leg.direct = _is_named(call, sip)
     if len(call.operators) <= MOST_LEGS:
         changes += _climb(call, leg, State.OPERATOR_CALLTO, signal.date)
     return changes
+
+
+def _whose(call: Call) -> str | None:
+    """Of those who are asked the one whose phone it may be that no template knows.
+
+    A phone that another server knows has the name of that server's endpoint: those are born in the
+    order in which they are dialled. By way of a Local channel it is known where one alone is asked.
+    """
+    if call.attempt is None or call.attempt.phones:
+        return None
+    sips = call.attempt.sips
+    if len(sips) == 1:
+        return sips[0]
+    if call.local_turn == call.round:
+        return None
+    here = {leg.sip for leg in call.operators if leg.round == call.round}
+    return next((sip for sip in sips if sip not in here), None)
+
+
+def _ringing_for(call: Call, sip: str) -> Leg | None:
+    """The leg of an operator of whom one phone rings already."""
+    for leg in call.operators:
+        rings = leg.channel is not None and leg.up is None and not leg.over and not leg.judged
+        if leg.sip == sip and leg.round == call.round and rings and leg is not call.legs[0]:
+            return leg
+    return None
 
 
 def _is_named(call: Call, sip: str | None) -> bool:
@@ -61,6 +91,8 @@ def joined(call: Call, signal: signals.Joined) -> list[StateChange]:
         leg.channel, leg.channel_name = signal.channel, signal.name
     if leg.over:
         return []
+    if signal.channel in leg.phones:
+        leg.take(signal.channel)
     leg.join(signal.date)
     leg.up = signal.date if leg.up is None else leg.up
     update_operator(call)

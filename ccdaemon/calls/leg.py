@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ccdaemon.calls import causes, signals
 from ccdaemon.calls.model import Role, State
+from ccdaemon.calls.tables import HALVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class Leg:
     ``round`` counts how often somebody was asked before: those of one turn ring together. ``over``:
     its channel is gone; ``ended`` is None then if nobody saw when. ``verdict`` waits to be told,
     ``judged``: it was. ``direct``: it was rung by name, and not by way of somebody else's dialplan.
-    ``spans``: when it shared a bridge with the client.
+    ``spans``: when it shared a bridge with the client. ``phones`` are further channels that ring
+    for the same operator, with their names: the leg is about the one that is picked up.
+    ``phone_end`` is how the last of them ended.
     """
 
     name: str
@@ -67,7 +70,40 @@ class Leg:
     judged: bool = False
     direct: bool = False
     spans: list[Span] = field(default_factory=list)
+    phones: dict[str, str] = field(default_factory=dict)
+    phone_end: signals.Ended | None = None
     states: set[State] = field(default_factory=set)
+
+    def take(self, channel: str) -> None:
+        """It is about this one of its phones from now on."""
+        if self.channel is not None:
+            self.phones[self.channel] = self.channel_name
+        self.channel, self.channel_name = channel, self.phones.pop(channel)
+
+    def others(self, channel: str) -> list[str]:
+        """Which of its phones are there beside this one; half a Local channel is none."""
+        known = {**self.phones, **({self.channel: self.channel_name} if self.channel else {})}
+        return [
+            one for one, name in known.items() if one != channel and not name.startswith(HALVES)
+        ]
+
+    def goes_on_without(self, end: signals.Ended) -> bool:
+        """Whether the end of a channel is not the leg's, for another one is there in its stead."""
+        if end.channel in self.phones:
+            del self.phones[end.channel]
+            if self.answered is None and self.up is None:
+                self.phone_end = end
+            return True
+        if self.answered is not None or self.up is not None or not self.others(end.channel):
+            return False
+        self.take(self.others(end.channel)[0])
+        del self.phones[end.channel]
+        return True
+
+    def told_by(self, end: signals.Ended) -> signals.Ended:
+        """The end that tells why: behind half a Local channel it is the phone's."""
+        is_half = self.channel_name.startswith(HALVES)
+        return self.phone_end or end if is_half else end
 
     def join(self, date: int) -> None:
         """It shares a bridge with the client from ``date`` on; what was known before is no news."""

@@ -107,7 +107,8 @@ def _round(call: Call, seen: LegView) -> int:
 def _started(call: Call, signal: signals.Started) -> list[StateChange]:
     leg = call.leg_of(signal.channel)
     if leg is not None:
-        leg.channel_name = leg.channel_name or signal.name
+        if signal.channel == leg.channel:
+            leg.channel_name = leg.channel_name or signal.name
         asked = ASKED.get((call.direction, leg.role)) if leg is call.legs[0] else None
         return _lift(call, asked, signal.date) if asked and not leg.over else []
     if signal.channel in call.known:
@@ -135,6 +136,11 @@ def _is_client_asked(call: Call) -> bool:
 def _may_be_client(call: Call, signal: signals.Started) -> None:
     # A channel beside the anchor is the client only after the dialplan said that it asks them.
     if not reached(call, State.CLIENT_CALLTO):
+        # Behind half a Local channel it is one of the operator's phones, who may have several.
+        first = call.legs[0]
+        is_behind = first.channel_name.startswith(HALVES) and first.answered is None
+        if is_behind and not signal.name.startswith(NO_PHONE):
+            first.phones[signal.channel] = signal.name
         return
     if call.bridges and signal.name.startswith(NO_PHONE):
         call.by_local = call.by_local or signal.name.startswith(HALVES)
@@ -160,6 +166,13 @@ def _answered(call: Call, signal: signals.Answered) -> list[StateChange]:
         leg = call.client
     if leg is None or leg.over:
         return []
+    if signal.channel in leg.phones:
+        if leg.answered is not None or leg.up is not None:
+            return []
+        leg.take(signal.channel)
+    elif leg is not call.client and leg.channel_name.startswith(HALVES):
+        # Half a Local channel is up with whatever answers behind it: the phone tells.
+        return []
     if leg is call.client and call.by_local:
         # Whoever dialled it may answer by themselves, to say that there is no such number.
         return []
@@ -171,6 +184,8 @@ def _answered(call: Call, signal: signals.Answered) -> list[StateChange]:
 
 def _joined(call: Call, signal: signals.Joined) -> list[StateChange]:
     first = call.legs[0]
+    if signal.channel in first.phones:
+        first.take(signal.channel)
     if call.direction is Direction.INBOUND or signal.channel != first.channel:
         # Before the client is there somebody else may speak with the operator alone.
         return hunting.joined(call, signal) if _has_client(call) else []
@@ -227,6 +242,9 @@ def _hung_up(call: Call, signal: signals.HungUp) -> list[StateChange]:
     leg = call.leg_of(signal.channel)
     if leg is None or leg.over:
         return []
+    if leg.answered is None and leg.up is None and leg.others(signal.channel):
+        # They have other phones, which ring on.
+        return []
     leg.hung_up = True
     if leg.role is OPERATOR and any(one.is_joined for one in call.operators if one is not leg):
         # They leave a conference in which the client talks with others.
@@ -242,10 +260,12 @@ def _ended(call: Call, signal: signals.Ended) -> list[StateChange]:
     is_ours = signal.channel in call.channels
     call.channels.discard(signal.channel)
     leg = call.leg_of(signal.channel)
+    if leg is not None and leg.goes_on_without(signal):
+        leg = None
     changes: list[StateChange] = []
     # One that has joined from elsewhere is none of the call's own, and ends all the same.
     if leg is not None and not leg.over and (is_ours or leg.answered is not None):
-        leg.over, leg.end = True, signal
+        leg.over, leg.end = True, leg.told_by(signal)
         leg.ended = max(filter(None, (signal.date, leg.called, leg.answered)))
         for one in call.operators if leg is call.client else [leg]:
             one.part(leg.ended)

@@ -35,7 +35,7 @@ async def find(config: Config, file: Path, reactor: object) -> list[Finding]:
         *try_clients(config.clients),
         *try_limits(config.limits, config.numbers),
         try_database(config.database, config.state_dir),
-        *await try_asterisk(config.asterisk, config.fastagi, reactor),
+        *await try_asterisk(config, reactor),
         *await try_crm(config, reactor),
         *[await try_webhook(webhook, reactor) for webhook in config.webhooks],
     ]

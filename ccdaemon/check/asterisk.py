@@ -19,16 +19,17 @@ from ccdaemon.ami.ami_errors import ActionRefused, AMIError
 from ccdaemon.ami.ami_session import AMIProtocol
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.check.findings import Finding, fail, ok, warn
-from ccdaemon.config import Asterisk, FastAgi
+from ccdaemon.config import Asterisk, Config, FastAgi
 from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
 from ccdaemon.pbx.ami_queries import (
-    Endpoints,
+    Devices,
     config_values,
     event_filters,
     passes,
     query_operators,
 )
 from ccdaemon.pbx.dialplan import Global
+from ccdaemon.pbx.endpoints import UNREACHABLE, Endpoints, Kind, Template, endpoints_of
 from ccdaemon.recordings.recordings import recording_name
 
 #: Seconds until a host counts as silent.
@@ -55,8 +56,9 @@ _STEP = re.compile(r"^(?:exten => [^,]+,1| same => n(?:\([a-z]+\))?),(\w+)\((.*)
 _DIALPLAN = Path(ccdaemon.__file__).parent / "conf" / "asterisk" / "extensions_ccdaemon.conf"
 
 
-async def try_asterisk(settings: Asterisk, fastagi: FastAgi, reactor: Any) -> list[Finding]:
+async def try_asterisk(config: Config, reactor: Any) -> list[Finding]:
     """Log in and look around."""
+    settings, fastagi = config.asterisk, config.fastagi
     part = f"Asterisk {settings.host}:{settings.port}"
     factory = Factory.forProtocol(lambda: AMIProtocol(reactor))
     factory.noisy = False
@@ -69,6 +71,7 @@ async def try_asterisk(settings: Asterisk, fastagi: FastAgi, reactor: Any) -> li
     try:
         await session.login(credentials(settings))
         found = await _look_around(session, settings, part)
+        found += await _operators(session, config)
         return [*found, await _inbound(session, fastagi)]
     except Exception as error:
         return [fail(part, f"{settings.username}: {error}")]
@@ -82,7 +85,7 @@ async def _look_around(session: AMIProtocol, settings: Asterisk, part: str) -> l
     if not await session.booted():
         found.append(warn(part, "did not say FullyBooted: read class system is missing"))
     found += _rights(commands)
-    for look in (_dialplan, events, channel_log, system_name, _operators, _trunk):
+    for look in (_dialplan, events, channel_log, system_name, _trunk):
         try:
             found.append(await look(session, settings))
         except AMIError as error:
@@ -196,7 +199,7 @@ def _contexts(text: str) -> Iterator[tuple[str, Counter[tuple[str, str]]]]:
     for block in re.split(r"^(?=\[)", text, flags=re.MULTILINE)[1:]:
         name = block[1 : block.index("]")]
         if name.startswith("ccdaemon-"):
-            yield name, Counter(_STEP.findall(block))
+            yield name, Counter(_STEP.findall(block.replace("\\;", ";")))
 
 
 async def _inbound(session: AMIProtocol, fastagi: FastAgi) -> Finding:
@@ -222,14 +225,55 @@ async def _inbound(session: AMIProtocol, fastagi: FastAgi) -> Finding:
     return ok(part, f"asked at {asked}; while the daemon is silent Asterisk {silent}")
 
 
-async def _operators(session: AMIProtocol, settings: Asterisk) -> Finding:
-    part = f"operators {settings.operator_channel}"
-    endpoints = Endpoints(settings.operator_channel, settings.operator_pattern)
-    states = await query_operators(session, endpoints, (), search=False)
+async def _operators(session: AMIProtocol, config: Config) -> list[Finding]:
+    """What each template finds, and what is taken for an operator and may be none."""
+    endpoints = endpoints_of(config)
+    try:
+        look = await query_operators(session, endpoints, (), search=False)
+        return [
+            *[_template(endpoints, template, look.devices) for template in endpoints.templates],
+            *await _trunks_of_digits(session, endpoints, look.devices),
+        ]
+    except AMIError as error:
+        return [fail("operators", f"cannot be asked about: {error}")]
+
+
+def _template(endpoints: Endpoints, template: Template, devices: Devices) -> Finding:
+    part = f"operators {template.text}"
+    states = [
+        each[device] for sip, each in devices.items() if (device := template.device(sip)) in each
+    ]
+    if template.kind is Kind.ELSEWHERE:
+        words = "only the other server knows who is registered: they are unknown, and are dialled"
+        return ok(part, f"{len(states)} named in routing.operators; {words}")
     if not states:
-        return warn(part, f"Asterisk has no endpoint that matches {settings.operator_pattern.text}")
-    absent = sum(state in ("UNAVAILABLE", "INVALID") for state in states.values())
-    return ok(part, f"{len(states)} seen, {len(states) - absent} of them registered")
+        words = f"Asterisk has nobody whose number matches {endpoints.pattern.text}"
+        if template.kind is Kind.LOCAL:
+            words = "no operator that is known has an extension there"
+            return warn(part, f"{words}; name them in routing.operators")
+        return warn(part, words)
+    absent = sum(state in UNREACHABLE for state in states)
+    kind = "an extension" if template.kind is Kind.LOCAL else "registered"
+    return ok(part, f"{len(states)} seen, {len(states) - absent} of them {kind}")
+
+
+async def _trunks_of_digits(
+    session: AMIProtocol, endpoints: Endpoints, devices: Devices
+) -> list[Finding]:
+    """Warn of endpoints that log in elsewhere: a trunk whose name is a number is no operator."""
+    found = []
+    for sip, each in sorted(devices.items()):
+        for template in endpoints.templates:
+            device = template.device(sip)
+            if template.kind is not Kind.PJSIP or device not in each:
+                continue
+            name = device.partition("/")[2]
+            if await session.getVar(None, f"PJSIP_ENDPOINT({name},outbound_auth)"):
+                found.append(device)
+    if not found:
+        return []
+    words = "logs in elsewhere, as a trunk does, and is taken for an operator"
+    return [warn("operators", f"{', '.join(found)} {words}: narrow operator_pattern")]
 
 
 async def _trunk(session: AMIProtocol, settings: Asterisk) -> Finding:

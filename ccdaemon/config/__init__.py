@@ -69,6 +69,23 @@ class Asterisk:
     operator_channel: str = attrs.field(
         default="PJSIP/{sip}", metadata=key(validators.channel("sip"))
     )
+    operator_channels: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=key(
+            validators.several(
+                validators.channel("sip"), 'dial strings such as ["PJSIP/{sip}", "PJSIP/{sip}-WS"]'
+            )
+        ),
+    )
+    dnd_device: str = attrs.field(
+        default="Custom:DND{sip}",
+        metadata=key(
+            validators.text(
+                'a device with {sip} in it, such as "Custom:DND{sip}", or nothing',
+                r"[A-Za-z0-9_:/.@-]*\{sip\}[A-Za-z0-9_:/.@-]*|",
+            )
+        ),
+    )
     client_channel: str = attrs.field(metadata=key(validators.channel("phone")))
     operator_pattern: validators.Pattern = attrs.field(
         default=validators.Pattern("[0-9]{3,6}"), metadata=key(validators.number_pattern)
@@ -115,10 +132,19 @@ class Asterisk:
     def _same_as_asterisk(self) -> Path:
         return self.recordings_dir
 
+    @property
+    def operator_templates(self) -> tuple[str, ...]:
+        """How an operator is dialled: one dial string for each phone that they may have."""
+        return self.operator_channels or (self.operator_channel,)
+
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Name the keys that do not go together, each with what to do."""
         if self.tls_ca is not None and not self.tls:
             yield "tls_ca", "does nothing without tls = true"
+        if len(set(self.operator_channels)) < len(self.operator_channels):
+            yield "operator_channels", "has one of them twice"
+        if self.operator_channels and self.operator_channel != "PJSIP/{sip}":
+            yield "operator_channel", "does nothing beside operator_channels; put it in there"
         if self.auth == "plain" and not self.tls and not validators.is_this_machine(self.host):
             yield "auth", "would send the secret in the clear; take md5, or tls = true"
 

@@ -8,7 +8,7 @@ for calls and operators is decided elsewhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import FirstError, gatherResults
@@ -20,15 +20,15 @@ from ccdaemon.calls import signals
 from ccdaemon.calls.model import Role
 from ccdaemon.calls.signals import Signal
 from ccdaemon.calls.tables import NO_PHONE
-from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import call_tag
 from ccdaemon.pbx.ami_signals import UP
 from ccdaemon.pbx.dialplan import Context, Own
+from ccdaemon.pbx.endpoints import ELSEWHERE, Endpoints, Kind, Template
 
-#: How far from a known number a new endpoint is looked for after a reload.
-REACH = 50
 #: Numbers that are looked for after a reload; where there would be more, none is.
 MOST_SEARCHED = 5000
+#: Device states of a do-not-disturb that is on.
+QUIET = frozenset({"INUSE", "BUSY"})
 #: Applications of a channel that asks others.
 ASKS = frozenset({"Dial", "Queue"})
 #: Applications of a channel that waits in a bridge in which nobody hears another.
@@ -45,93 +45,92 @@ CALL_WAITS = 0.5
 AT_ONCE = 100
 
 
-@dataclass(frozen=True)
-class Endpoints:
-    """Which of Asterisk's devices are operators.
+#: An operator's devices that there are, and their states (AMI's spelling), by sip.
+Devices = dict[str, dict[str, str]]
 
-    :param channel: how an operator is dialled, with ``{sip}`` where their number stands; without
-        anything behind the number this is also the name of their device.
-    :param pattern: what an operator's number may be.
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of the operators: their devices, and who is not to be disturbed.
+
+    ``undisturbed`` has everybody of whom something is said, whether so or not.
     """
 
-    channel: str
-    pattern: Pattern
-
-    @property
-    def technology(self) -> str:
-        """``PJSIP``, ``SIP``…"""
-        return self.channel.partition("/")[0]
-
-    def device(self, sip: str) -> str:
-        """The device of operator ``sip``."""
-        return self.channel.replace("{sip}", sip)
-
-    def sip(self, device: str) -> str | None:
-        """The operator whose device this is, None if it is nobody's."""
-        before, _, after = self.channel.partition("{sip}")
-        number = device[len(before) : len(device) - len(after)]
-        ours = device == before + number + after and self.pattern.matches(number)
-        return number if ours else None
-
-    def sip_of_channel(self, name: str) -> str | None:
-        """The operator whose channel is called this, e.g. ``PJSIP/1000-0000002a``."""
-        return self.sip(name.rpartition("-")[0])
-
-    def near(self, known: Iterable[str]) -> set[str]:
-        """Numbers beside the known ones, of the same length: where new operators turn up."""
-        found: set[str] = set()
-        for sip in known:
-            if sip.isdigit():
-                near = range(max(0, int(sip) - REACH), int(sip) + REACH + 1)
-                found.update(f"{number:0{len(sip)}d}" for number in near)
-        return {sip for sip in found if self.pattern.matches(sip)}
+    devices: Devices
+    undisturbed: dict[str, bool]
 
 
 async def query_operators(
-    ami: AMIActions, endpoints: Endpoints, known: Iterable[str], *, search: bool
-) -> dict[str, str]:
-    """Who is there, and in what device state (AMI's spelling), by sip.
+    ami: AMIActions,
+    endpoints: Endpoints,
+    known: Iterable[str],
+    *,
+    search: bool,
+    absent: dict[str, str] | None = None,
+) -> Look:
+    """Who is there, and in what device states.
 
     DeviceStateList is a cache: it names what was there at boot or was used since, so what it
     names is asked for again where the technology can be, and what else is ``known`` is added.
     No action open to our rights lists the PJSIP endpoints; with ``search`` the numbers near the
     known ones are asked for, too.
 
+    :param absent: devices that the cache has and Asterisk has not, with their states: they are not
+        asked for again as long as those stay, for each such question is a line in Asterisk's log.
     :raises AMIError: as the actions do.
     """
-    states: dict[str, str] = {}
-    for entry in await ami.sendList("DeviceStateList"):
-        sip = endpoints.sip(entry.get("Device"))
-        if sip is not None:
-            states[sip] = entry.get("State")
-    names = states.keys() | set(known)
-    if search and endpoints.technology == "PJSIP":
-        near = endpoints.near(names)
-        names |= near if len(near) <= MOST_SEARCHED else set()
-    there = await _existing(ami, endpoints, names)
-    missing = sorted(there - states.keys())
-    asked = await _ask_all(ami, [f"DEVICE_STATE({endpoints.device(sip)})" for sip in missing])
-    states.update(zip(missing, asked, strict=True))
-    return {sip: states[sip] for sip in there}
+    listed = {
+        entry.get("Device"): entry.get("State") for entry in await ami.sendList("DeviceStateList")
+    }
+    owners = {device: owner for device in listed if (owner := endpoints.owner(device))}
+    names = {sip for sip, _ in owners.values()} | set(known) | endpoints.named
+    near = endpoints.near(names) - names if search else set()
+    guessed = near if len(near) <= MOST_SEARCHED else set()
+    found: Devices = {}
+    for template in endpoints.templates:
+        sips = names | guessed if template.kind is Kind.PJSIP else names
+        sips = {sip for sip in sips if endpoints.is_device(template, sip)}
+        there = await _existing(
+            ami, endpoints, template, sips, listed, absent if absent is not None else {}
+        )
+        for sip, state in there.items():
+            found.setdefault(sip, {})[template.device(sip)] = state
+    quiet = {endpoints.undisturbed(device): state in QUIET for device, state in listed.items()}
+    return Look(found, {sip: is_so for sip, is_so in quiet.items() if sip is not None})
 
 
-async def query_operator(ami: AMIActions, endpoints: Endpoints, sip: str) -> str | None:
-    """The device state of an operator nobody has heard of yet; None if there is no such one.
+async def query_operator(ami: AMIActions, endpoints: Endpoints, sip: str) -> dict[str, str]:
+    """The devices of an operator nobody has heard of yet; empty if there is no such one.
 
     :raises AMIError: as the actions do.
     """
-    if sip not in await _existing(ami, endpoints, {sip}, SOMEBODY_WAITS):
-        return None
-    state = await query_device(ami, endpoints, sip)
-    return None if state == "INVALID" else state
+    found = {}
+    for template in endpoints.templates:
+        if endpoints.is_device(template, sip):
+            there = await _existing(ami, endpoints, template, {sip}, {}, {}, SOMEBODY_WAITS)
+            found.update({template.device(sip): state for state in there.values()})
+    return found
 
 
-async def query_device(ami: AMIActions, endpoints: Endpoints, sip: str) -> str:
-    """The device state of an operator, whoever has told what of them.
+async def has_several_contacts(ami: AMIActions, channel: str) -> bool:
+    """Whether several phones are registered on the endpoint that is dialled so.
 
     :raises AMIError: as the action does.
     """
-    return await ami.getVar(None, f"DEVICE_STATE({endpoints.device(sip)})")
+    template = Template(channel)
+    if template.kind is not Kind.PJSIP:
+        return False
+    # What they have registered is the phones' own word, and only counted here.
+    name = channel.partition("/")[2]
+    return "&" in await ami.getVar(None, f"PJSIP_DIAL_CONTACTS({name})")
+
+
+async def query_device(ami: AMIActions, device: str) -> str:
+    """The state of a device, whoever has told what of it.
+
+    :raises AMIError: as the action does.
+    """
+    return await ami.getVar(None, f"DEVICE_STATE({device})")
 
 
 async def has_channel(ami: AMIActions, channel: str, name: str) -> bool:
@@ -164,22 +163,50 @@ async def _name_of(ami: AMIActions, channel: str) -> str | None:
 
 
 async def _existing(
-    ami: AMIActions, endpoints: Endpoints, names: set[str], timeout: float | None = None
-) -> set[str]:
-    """Which of ``names`` are configured in Asterisk now, whatever its cache says.
+    ami: AMIActions,
+    endpoints: Endpoints,
+    template: Template,
+    sips: set[str],
+    listed: Mapping[str, str],
+    absent: dict[str, str],
+    timeout: float | None = None,
+) -> dict[str, str]:
+    """Which of the operators have the phone of a template now, whatever Asterisk's cache says.
 
+    :param listed: what the cache says, by device.
     :param timeout: seconds to the end of a list, the session's own if None.
     """
-    if endpoints.technology == "SIP":
+    if template.kind is Kind.ELSEWHERE:
+        return dict.fromkeys(sips, ELSEWHERE)
+    if template.kind is Kind.SIP:
         peers = await ami.sendList("SIPpeers", timeout=timeout)
-        devices = (f"SIP/{peer.get('ObjectName')}" for peer in peers)
-        return {sip for sip in map(endpoints.sip, devices) if sip is not None}
-    if endpoints.technology == "PJSIP":
-        asked = sorted(names)
-        # Every endpoint has a context, so an empty one means that there is none.
-        contexts = await _ask_all(ami, [f"PJSIP_ENDPOINT({sip},context)" for sip in asked])
-        return {sip for sip, context in zip(asked, contexts, strict=True) if context}
-    return set(names)
+        owners = (endpoints.owner(f"SIP/{peer.get('ObjectName')}") for peer in peers)
+        sips = {owner[0] for owner in owners if owner and owner[1] == template}
+    if template.kind is Kind.LOCAL:
+        asked = sorted(sips)
+        places = [",".join((*template.extension(sip), "1")) for sip in asked]
+        said = await _ask_all(ami, [f"DIALPLAN_EXISTS({place})" for place in places])
+        sips = {sip for sip, there in zip(asked, said, strict=True) if there == "1"}
+    device = template.device
+    sips = {sip for sip in sips if absent.get(device(sip), "") != listed.get(device(sip))}
+    missing = sorted(sip for sip in sips if device(sip) not in listed)
+    asked_for = await _ask_all(ami, [f"DEVICE_STATE({device(sip)})" for sip in missing])
+    states = {sip: listed[device(sip)] for sip in sips if device(sip) in listed}
+    states |= {
+        sip: state
+        for sip, state in zip(missing, asked_for, strict=True)
+        if state != "INVALID" or template.kind is not Kind.PJSIP
+    }
+    if template.kind is not Kind.PJSIP:
+        return states
+    # Every endpoint has a context, so an empty one means that there is none. Of one that never was
+    # the device state says so, without a line in Asterisk's log.
+    maybe = sorted(states)
+    names = [device(sip).partition("/")[2] for sip in maybe]
+    contexts = await _ask_all(ami, [f"PJSIP_ENDPOINT({name},context)" for name in names])
+    there = {sip for sip, context in zip(maybe, contexts, strict=True) if context}
+    absent.update({device(sip): states[sip] for sip in states.keys() - there})
+    return {sip: states[sip] for sip in there}
 
 
 async def _ask_all(ami: AMIActions, variables: list[str]) -> list[str]:

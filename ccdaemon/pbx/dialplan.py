@@ -52,6 +52,8 @@ class Context(StrEnum):
 
     #: The operator of an outbound call has picked up.
     OUTBOUND = "ccdaemon-outbound", DAEMON | DIALPLAN
+    #: Several phones of an operator are rung.
+    RING = "ccdaemon-ring", DAEMON | DIALPLAN
     #: An operator dials by hand.
     DIALOUT = "ccdaemon-dialout", ADMIN
     DIALLING = "ccdaemon-dialling", DIALPLAN
@@ -74,6 +76,7 @@ class Context(StrEnum):
     NOWHERE = "ccdaemon-nowhere", DAEMON | DIALPLAN
     #: Subroutines.
     ANSWERED = "ccdaemon-answered", DIALPLAN
+    PHONES = "ccdaemon-phones", DIALPLAN
     HEARD = "ccdaemon-heard", DIALPLAN
     MIX = "ccdaemon-mix", DIALPLAN
     PLAIN = "ccdaemon-plain", DIALPLAN | ADMIN
@@ -107,6 +110,11 @@ class Variable(StrEnum):
         """How it is set so that every channel that this one asks has it, too."""
         return f"__{self.value}"
 
+    @property
+    def handed_on(self) -> str:
+        """How it is set so that those whom this channel asks have it, and nobody further."""
+        return f"_{self.value}"
+
     def of_round(self, number: int) -> str:
         """The one of a round, where each round has its own; the first is 1."""
         return f"{self.value}{number}"
@@ -115,6 +123,9 @@ class Variable(StrEnum):
     DIAL = "CC_DIAL", DAEMON | DIALPLAN, DIALPLAN
     TIMEOUT = "CC_TIMEOUT", DAEMON | DIALPLAN, DIALPLAN
     CALLERID = "CC_CALLERID", DAEMON, DIALPLAN
+    PHONES = "CC_PHONES", DAEMON, DIALPLAN
+    AFTER = "CC_AFTER", DAEMON, DIALPLAN
+    AUTO_ANSWER = "CC_AUTO_ANSWER", DAEMON, DIALPLAN
     RECORDING = "CC_RECORDING", DAEMON | DIALPLAN, DIALPLAN
     STEREO = "CC_STEREO", DAEMON, DIALPLAN
     ANNOUNCE = "CC_ANNOUNCE", DAEMON | DIALPLAN, DIALPLAN
@@ -146,6 +157,7 @@ class Variable(StrEnum):
     SPY = "CC_SPY", DAEMON, DIALPLAN
     SPY_HOW = "CC_SPY_HOW", DAEMON, DIALPLAN
     # The dialplan's own
+    BEFORE = "CC_BEFORE", DIALPLAN, DIALPLAN
     CLIENT = "CC_CLIENT", DIALPLAN, DIALPLAN
     DID = "CC_DID", DIALPLAN, DIALPLAN
     KEYS = "CC_KEYS", DIALPLAN, DIALPLAN

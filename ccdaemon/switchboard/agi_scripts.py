@@ -27,7 +27,6 @@ from ccdaemon.fastagi.agi_server import AGISettings, FastAGIProtocol, Script
 from ccdaemon.limits.dialling import DialLimits
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number, Numbers
-from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.pbx.ami_signals import believed
 from ccdaemon.pbx.dialplan import AgiScript, Own, Variable
 from ccdaemon.recordings.recordings import day_folder, relative_path
@@ -99,6 +98,8 @@ class AgiScripts:
     :param clock: says what time it is.
     :param is_there: says, within a bounded time, whether Asterisk has a channel of this uniqueid
         and name; true where it cannot be asked.
+    :param sip_of: the operator whose channel has a name, None if it is nobody's.
+    :param operator_dialled: what is dialled to ring an operator, a string for each of their phones.
     """
 
     log = Logger()
@@ -115,6 +116,8 @@ class AgiScripts:
         numbers: Numbers,
         clock: WallClock,
         is_there: Callable[[str, str], Awaitable[bool]],
+        sip_of: Callable[[str], str | None],
+        operator_dialled: Callable[[str], Sequence[str]],
     ) -> None:
         self._is_there = is_there
         self._asterisk = asterisk
@@ -125,9 +128,8 @@ class AgiScripts:
         self._limits = limits
         self._trunks = trunks
         self._numbers = numbers
-        self._sip_of = Endpoints(
-            asterisk.operator_channel, asterisk.operator_pattern
-        ).sip_of_channel
+        self._sip_of = sip_of
+        self._operator_dialled = operator_dialled
         self._clock = clock
         self.scripts: Mapping[str, Script] = {
             AgiScript.INCOMING: self._incoming,
@@ -184,7 +186,7 @@ class AgiScripts:
         yield from self._stereo()
         yield Variable.ANNOUNCE, self._asterisk.announce
         for number, operators in enumerate(route.operators, 1):
-            dialled = (self._asterisk.operator_channel.replace("{sip}", sip) for sip in operators)
+            dialled = [each for sip in operators for each in self._operator_dialled(sip)]
             yield Variable.DIAL_OF_ROUND.of_round(number), "&".join(dialled)
             yield Variable.SIP_OF_ROUND.of_round(number), "&".join(operators)
         yield Variable.TIMEOUT, str(route.ring_timeout)

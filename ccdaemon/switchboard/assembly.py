@@ -88,6 +88,8 @@ class CallHandling(MultiService):
             numbers,
             wall,
             partial(has_channel, ami),
+            tracking.endpoints.sip_of_channel,
+            tracking.presence.dialled,
         )
         self.agi = FastAGIFactory(
             {**incoming.scripts, **ReferScript(numbers, actions).scripts},

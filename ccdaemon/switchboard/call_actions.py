@@ -25,11 +25,12 @@ from ccdaemon.errors import RETRY_AFTER, Code, Refused, no_session, operator_unk
 from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
-from ccdaemon.pbx.dialplan import Variable
+from ccdaemon.pbx.dialplan import Context, Variable
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.records import Chain
 from ccdaemon.switchboard.action_limit import check_actions
 from ccdaemon.switchboard.call_phase import CallPhase, Phase, is_gone, phase_of, wrong_state
+from ccdaemon.switchboard.ring import Ring
 from ccdaemon.switchboard.switchboard import UNABLE, shown_name
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.presence import Presence
@@ -67,6 +68,10 @@ class RefusesPhones(Protocol):
         """Refuse a number that may not be dialled; count one that may, for so many seconds."""
         ...
 
+    async def ring(self, sip: str, context: Context) -> Ring:
+        """How an operator is rung."""
+        ...
+
 
 class Gone(Exception):
     """A channel is not there any more."""
@@ -102,6 +107,16 @@ class CallActions:
         self._past = past
         self.clock = clock
         self._locks: dict[int, DeferredLock] = {}
+
+    async def ring(self, sip: str, context: Context) -> Ring:
+        """How an operator is rung; the phone goes on in a context.
+
+        :raises Refused: with ``asterisk_unavailable``.
+        """
+        try:
+            return await self._switchboard.ring(sip, context)
+        except AMIError as error:
+            raise no_session() from error
 
     @asynccontextmanager
     async def one_at_a_time(self, call_id: int, action: str) -> Any:
@@ -191,7 +206,7 @@ class CallActions:
         asterisk = self.config.asterisk
         if target.sip is not None:
             return {
-                Variable.TO: asterisk.operator_channel.replace("{sip}", target.sip),
+                Variable.TO: "&".join(self.presence.dialled(target.sip)),
                 Variable.TO_SIP: target.sip,
                 Variable.TO_PHONE: "",
                 Variable.TO_TIMEOUT: str(asterisk.operator_timeout),

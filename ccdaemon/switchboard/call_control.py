@@ -243,19 +243,20 @@ class CallControl:
         async with self._actions.one_at_a_time(call_id, method) as call:
             _, operator = await self._actions.with_operator(call, TALK, "listened to")
             await self._actions.allowed_target(Target(sip, None))
-            asterisk = self._actions.config.asterisk
+            ring = await self._actions.ring(sip, Context.SPY)
             await self._actions.ask(
                 self._actions.ami.originate(
-                    channel=asterisk.operator_channel.replace("{sip}", sip),
-                    context=Context.SPY,
-                    exten="s",
+                    channel=ring.channel,
+                    context=ring.context,
+                    exten=ring.exten,
                     priority=1,
-                    timeout=asterisk.operator_timeout,
+                    timeout=self._actions.config.asterisk.operator_timeout,
                     callerid=f'"{method} {operator.sip or ""}" <{call.phone}>',
                     variable={
                         **GOES_NOWHERE,
-                        Variable.SPY: operator.channel_name,
-                        Variable.SPY_HOW: SPYING[method],
+                        ring.own(Variable.SPY): operator.channel_name,
+                        ring.own(Variable.SPY_HOW): SPYING[method],
+                        **ring.variables,
                     },
                 )
             )

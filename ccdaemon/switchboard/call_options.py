@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ccdaemon.config import Config
 from ccdaemon.errors import Code, Refused
 from ccdaemon.pbx.dialplan import Variable
+from ccdaemon.switchboard.ring import Ring
 
 #: What makes an operator's phone pick up by itself: makers of phones follow the one or the other.
 AUTO_ANSWER = {
@@ -47,20 +48,26 @@ class CallOptions:
                 field="caller_id",
             )
 
-    def variables(self, config: Config) -> Mapping[str, str]:
-        """The channel variables that say so; set before the operator's phone rings."""
+    def variables(self, config: Config, ring: Ring) -> Mapping[str, str]:
+        """The channel variables that say so; set before the operator's phone rings.
+
+        :param ring: how it is rung.
+        """
         asterisk = config.asterisk
         shown = asterisk.caller_id if self.caller_id is None else self.caller_id
         return {
-            Variable.TIMEOUT: str(self.client_timeout or asterisk.client_timeout),
-            Variable.CALLERID: shown,
+            ring.own(Variable.TIMEOUT): str(self.client_timeout or asterisk.client_timeout),
+            ring.own(Variable.CALLERID): shown,
             Variable.LONGEST.inherited: str(self.max_duration or ""),
             Variable.ANNOUNCE.inherited: asterisk.announce,
-            **(self._headers(asterisk.operator_channel) if self.auto_answer else {}),
+            **(self._headers(ring) if self.auto_answer else {}),
         }
 
-    def _headers(self, channel: str) -> Mapping[str, str]:
-        if channel.startswith("PJSIP/"):
+    def _headers(self, ring: Ring) -> Mapping[str, str]:
+        if ring.together:
+            # Each phone gets them from the dialplan that rings it.
+            return {ring.own(Variable.AUTO_ANSWER): "1"}
+        if ring.channel.startswith("PJSIP/"):
             return {f"PJSIP_HEADER(add,{name})": value for name, value in AUTO_ANSWER.items()}
         named = enumerate(AUTO_ANSWER.items(), 1)
         return {f"SIPADDHEADER{number:02}": f"{name}: {value}" for number, (name, value) in named}

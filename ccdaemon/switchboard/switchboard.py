@@ -28,12 +28,14 @@ from ccdaemon.limits.trunks import Trunks
 from ccdaemon.numbers import Number
 from ccdaemon.operators import Status
 from ccdaemon.pbx import call_tag
+from ccdaemon.pbx.ami_queries import has_several_contacts
 from ccdaemon.pbx.dialplan import GOES_NOWHERE, Context, Own, Variable
 from ccdaemon.recordings.recordings import relative_path
 from ccdaemon.store.facts import Event, StateFact
 from ccdaemon.store.failures import JournalBroken, JournalFull, KeyTaken, NoLease
 from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
+from ccdaemon.switchboard.ring import Ring
 from ccdaemon.tracking.calls import LiveCalls
 from ccdaemon.tracking.presence import Presence
 
@@ -254,10 +256,11 @@ class Switchboard:
         asterisk = self._config.asterisk
         sip, phone = call.sip or "", call.phone
         try:
+            ring = await self.ring(sip, Context.OUTBOUND)
             await self._ami.originate(
-                channel=asterisk.operator_channel.replace("{sip}", sip),
-                context=Context.OUTBOUND,
-                exten="s",
+                channel=ring.channel,
+                context=ring.context,
+                exten=ring.exten,
                 priority=1,
                 timeout=options.operator_timeout or asterisk.operator_timeout,
                 callerid=f'"{shown_name(self._config, call)}" <{phone}>',
@@ -266,9 +269,10 @@ class Switchboard:
                     **GOES_NOWHERE,
                     Variable.RECORDING.inherited: self._recording(call),
                     **({Variable.STEREO.inherited: "1"} if asterisk.stereo else {}),
-                    Variable.DIAL: dialled,
+                    ring.own(Variable.DIAL): dialled,
                     Own.TAG: call_tag.write(phone, call.order_id or "", call.external_key or ""),
-                    **options.variables(self._config),
+                    **options.variables(self._config, ring),
+                    **ring.variables,
                 },
             )
         except ActionRefused as error:
@@ -284,6 +288,16 @@ class Switchboard:
                 raise no_session(call_id=call.call_id) from error
             # Asterisk may have acted: never sent again, the next look decides by our own id.
             self.log.warn("call_id={call_id}: {error}", call_id=call.call_id, error=error)
+
+    async def ring(self, sip: str, context: Context) -> Ring:
+        """How an operator is rung: their phone, or all of them where they have several.
+
+        :param context: where the one that is picked up goes on, at ``s``.
+        :raises AMIError: if Asterisk cannot be asked.
+        """
+        phones = tuple(self._presence.dialled(sip))
+        several = len(phones) > 1 or await has_several_contacts(self._ami, phones[0])
+        return Ring(phones, context, together=several)
 
     def _recording(self, call: Call) -> str:
         if not call.recorded:

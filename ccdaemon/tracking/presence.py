@@ -19,7 +19,14 @@ from ccdaemon.ami.ami_errors import AMIError
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.clocks import WallClock
 from ccdaemon.operators import STATUS, OperatorChange, Operators, OperatorView, Status
-from ccdaemon.pbx.ami_queries import Endpoints, query_device, query_operator, query_operators
+from ccdaemon.pbx.ami_queries import (
+    QUIET,
+    Devices,
+    query_device,
+    query_operator,
+    query_operators,
+)
+from ccdaemon.pbx.endpoints import Endpoints, summed
 from ccdaemon.store.facts import Fact, OperatorFact
 
 #: Seconds between two looks when nothing happens.
@@ -59,8 +66,11 @@ class Presence:
         self._session: AMIActions | None = None
         self._next: IDelayedCall | None = None
         self._looking: Deferred[None] | None = None
-        self._heard: dict[str, str] = {}
-        # Who is said to have gone offline, while Asterisk is asked.
+        # Of each operator's devices the state that was told last, and what was told during a look.
+        self._devices: Devices = {}
+        self._heard: dict[str, tuple[str, str]] = {}
+        self._absent: dict[str, str] = {}
+        # The devices by which somebody is said to have gone offline, while Asterisk is asked.
         self._asking: dict[str, Deferred[None]] = {}
         self.on_forged: Callable[[str], object] = lambda device: None
 
@@ -87,6 +97,10 @@ class Presence:
         """Whether Asterisk can be asked."""
         return self._session is not None
 
+    def dialled(self, sip: str) -> tuple[str, ...]:
+        """What is dialled to ring an operator: one string for each of their phones."""
+        return self._endpoints.dialled(sip, self._devices.get(sip, {}))
+
     def call_of(self, sip: str) -> int | None:
         """The call an operator is on, if it is one of ours."""
         return self._call_of(sip)
@@ -98,12 +112,16 @@ class Presence:
         :raises AMIError: if Asterisk would have to be asked and cannot be.
         """
         known = self._operators.status(sip)
-        if known is not None or self._session is None:
-            return known
-        state = await query_operator(self._session, self._endpoints, sip)
-        if state is not None:
-            self._changed(self._operators.seen(sip, state, self._now()))
-        return self._operators.status(sip)
+        if known is None and self._session is not None:
+            devices = await query_operator(self._session, self._endpoints, sip)
+            if devices:
+                self._devices[sip] = devices
+                self._changed(self._operators.seen(sip, summed(devices.values()), self._now()))
+            known = self._operators.status(sip)
+        if known is Status.UNKNOWN and self._call_of(sip) is not None:
+            # Where their phone is nobody tells us; that they are on it we know.
+            return Status.INUSE
+        return known
 
     async def up(self, session: AMIActions) -> None:
         """A session has begun: look at everything, then follow.
@@ -132,45 +150,53 @@ class Presence:
 
     def device_changed(self, event: Message) -> None:
         """A DeviceStateChange was heard."""
-        sip = self._endpoints.sip(event.get("Device"))
-        if sip is None:
+        device, state = event.get("Device"), event.get("State")
+        undisturbed = self._endpoints.undisturbed(device)
+        if undisturbed is not None and undisturbed in self._operators:
+            self._disturb(undisturbed, state in QUIET)
+        owner = self._endpoints.owner(device)
+        if owner is None:
             return
-        state = event.get("State")
-        asking = self._asking.pop(sip, None)
+        sip = owner[0]
+        asking = self._asking.pop(device, None)
         if asking is not None:
             asking.cancel()
+        together = summed({**self._devices.get(sip, {}), device: state}.values())
         known = self._operators.status(sip)
-        goes = known not in (None, Status.OFFLINE) and STATUS.get(state) is Status.OFFLINE
+        goes = known not in (None, Status.OFFLINE) and STATUS.get(together) is Status.OFFLINE
         if goes and self._session is not None and len(self._asking) < MOST_ASKED:
-            asking = Deferred.fromCoroutine(self._confirm(self._session, sip, state))
+            asking = Deferred.fromCoroutine(self._confirm(self._session, sip, device, state))
             if not asking.called:
-                self._asking[sip] = asking
+                self._asking[device] = asking
             asking.addErrback(lambda failure: failure.trap(CancelledError))
         else:
-            self._take(sip, state)
+            self._take(sip, device, state)
 
-    def _take(self, sip: str, state: str) -> None:
-        self._heard[sip] = state
+    def _take(self, sip: str, device: str, state: str) -> None:
+        self._heard[device] = sip, state
         # Asking for a device that is not there makes Asterisk tell that it is INVALID.
-        if sip in self._operators or state != "INVALID":
-            self._changed(self._operators.seen(sip, state, self._now(), self._call_of(sip)))
+        if device in self._devices.get(sip, {}) or state != "INVALID":
+            self._devices.setdefault(sip, {})[device] = state
+            together = summed(self._devices[sip].values())
+            self._changed(self._operators.seen(sip, together, self._now(), self._call_of(sip)))
 
-    async def _confirm(self, session: AMIActions, sip: str, state: str) -> None:
+    async def _confirm(self, session: AMIActions, sip: str, device: str, state: str) -> None:
         """Ask whether an operator has gone offline: one event alone takes nobody's calls away."""
         try:
-            now = await query_device(session, self._endpoints, sip)
+            now = await query_device(session, device)
         except AMIError:
             now = state
-        self._asking.pop(sip, None)
-        self._take(sip, now)
+        self._asking.pop(device, None)
+        self._take(sip, device, now)
         if STATUS.get(now) is not Status.OFFLINE:
             words = "{sip} was told to be {state}, and is {now}"
             self.log.warn(words, sip=sip, state=state, now=now)
-            self.on_forged(self._endpoints.device(sip))
+            self.on_forged(device)
 
     def reloaded(self, event: Message) -> None:
         """Asterisk has read its configuration anew."""
         if self._session is not None:
+            self._absent.clear()
             self._plan(AFTER_RELOAD, search=True)
 
     def look_anew(self) -> None:
@@ -207,13 +233,26 @@ class Presence:
     async def _look(self, session: AMIActions, *, search: bool) -> None:
         self._heard = {}
         asked = self._operators.names()
-        states = await query_operators(session, self._endpoints, asked, search=search)
+        look = await query_operators(
+            session, self._endpoints, asked, search=search, absent=self._absent
+        )
+        devices = look.devices
         # What was told while we asked is younger than the answer.
-        states.update({sip: state for sip, state in self._heard.items() if sip in states})
+        for device, (sip, state) in self._heard.items():
+            if device in devices.get(sip, {}):
+                devices[sip][device] = state
         # So is whoever appeared meanwhile: nobody asked for them.
-        appeared = self._operators.names() - asked - states.keys()
-        states.update(self._operators.device_states(appeared))
+        for sip in self._operators.names() - asked - devices.keys():
+            devices[sip] = self._devices.get(sip, {})
+        self._devices = devices
+        states = {sip: summed(each.values()) for sip, each in devices.items() if each}
         self._changed(self._operators.looked(states, self._now(), self._call_of))
+        for sip, is_so in look.undisturbed.items():
+            if sip in self._operators:
+                self._disturb(sip, is_so)
+
+    def _disturb(self, sip: str, undisturbed: bool) -> None:
+        self._changed(self._operators.disturb(sip, undisturbed, self._now(), self._call_of(sip)))
 
     def record(self, changes: Iterable[OperatorChange]) -> Deferred[list[int]]:
         """Write changes to the operators' log.

@@ -23,9 +23,10 @@ from ccdaemon.config import Config
 from ccdaemon.numbers import Numbers
 from ccdaemon.operators import OperatorChange, Operators
 from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
-from ccdaemon.pbx.ami_queries import Endpoints, tells_of_bridges
+from ccdaemon.pbx.ami_queries import tells_of_bridges
 from ccdaemon.pbx.ami_signals import EVENTS
 from ccdaemon.pbx.dialplan import HEADERS
+from ccdaemon.pbx.endpoints import endpoints_of
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Chain
@@ -66,7 +67,7 @@ class Tracking(MultiService):
         self._username = asterisk.username
         self.on_up: Callable[[], object] = lambda: None
         self.on_down: Callable[[], object] = lambda: None
-        endpoints = Endpoints(asterisk.operator_channel, asterisk.operator_pattern)
+        self.endpoints = endpoints = endpoints_of(config)
         self.live = LiveCalls(
             journal,
             recordings,

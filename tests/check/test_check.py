@@ -31,7 +31,7 @@ from ccdaemon.check.findings import Finding, Level, fail, ok, warn
 from ccdaemon.check.http import try_clients, try_http
 from ccdaemon.check.local import try_files
 from ccdaemon.check.unit import lets_write, unit_that_shuts
-from ccdaemon.config import Asterisk, Client, Config, Database, FastAgi, Http, LimitSettings
+from ccdaemon.config import Asterisk, Client, Config, Database, Http, LimitSettings
 from ccdaemon.config.retention import RetentionSettings
 from ccdaemon.config.validators import network
 from ccdaemon.pbx.cel_signals import COLUMNS
@@ -368,7 +368,8 @@ class ReachingTests(TestCase):
     async def tried(self, port: int, **settings: Any) -> Finding:
         """Try, and give the only finding."""
         asterisk = Asterisk(port=port, secret="s3cret", client_channel="SIP/{phone}", **settings)
-        [found] = await try_asterisk(asterisk, FastAgi(), reactor)
+        config = Config(asterisk=asterisk, database=Database(url="embedded"))
+        [found] = await try_asterisk(config, reactor)
         self.assertEqual(found.level, Level.FAIL)
         self.assertNotIn("s3cret", str(found))
         return found

@@ -10,7 +10,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
-from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.pbx.endpoints import Endpoints
 from tests.derived import derive_told, without_answers
 from tests.faults.history import History
 from tests.faults.marks import Wrong
@@ -35,7 +35,7 @@ def derived(files: Iterable[Path], history: History, node: str) -> list[Wrong]:
     ]
     # Each client has a number of their own.
     begun = {call["phone"]: n for n, call in told.items() if call["direction"] == "inbound"}
-    endpoints = Endpoints("PJSIP/{sip}", Pattern("[0-9]{3,6}"))
+    endpoints = Endpoints(["PJSIP/{sip}"], Pattern("[0-9]{3,6}"))
     again = derive_told(
         outbound,
         lambda opening: begun.get(opening.phone),

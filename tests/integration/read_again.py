@@ -9,7 +9,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.signals import Signal
 from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
-from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.pbx.endpoints import Endpoints
 from tests.derived import chain, derive, derive_begun, without_answers
 from tests.integration.harness import WRITTEN, LiveTestCase
 from tests.integration.inbound_rounds import Taken
@@ -53,7 +53,7 @@ async def taken_otherwise(test: LiveTestCase, calls: Sequence[Taken]) -> list[st
             begun[call.caller].anchor in ended() for call in calls
         )
 
-    endpoints = Endpoints(test.lab.asterisk.operator_channel, Pattern("[0-9]{4}"))
+    endpoints = Endpoints([test.lab.asterisk.operator_channel], Pattern("[0-9]{4}"))
     begun: dict[str, Call] = {}
 
     def read() -> bool:

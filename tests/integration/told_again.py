@@ -18,7 +18,7 @@ from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
 from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
-from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.pbx.endpoints import Endpoints
 from ccdaemon.store.journal_file import NAME
 from lab.asterisk import Asterisk
 from tests.derived import derive_told, without_answers
@@ -51,7 +51,7 @@ class Again:
         with self._log.open("rb") as stream:
             stream.seek(self._size)
             lines = stream.read().decode().splitlines(keepends=True)
-        endpoints = Endpoints(self._asterisk.operator_channel, Pattern("[0-9]{4}"))
+        endpoints = Endpoints([self._asterisk.operator_channel], Pattern("[0-9]{4}"))
         again = _derived(calls, lines, endpoints)
         return [
             f"call {call_id}: {said}"

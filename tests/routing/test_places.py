@@ -124,6 +124,8 @@ class PlacesTests(SynchronousTestCase):
             *parts(config),
             Wall(clock),
             is_there,
+            lambda name: None,
+            lambda sip: [f"PJSIP/{sip}"],
         )
         asterisk = Asterisk(FastAGIFactory(incoming.scripts, clock, SETTINGS).buildProtocol(None))
         asterisk.enter("incoming", phone, did)

@@ -17,6 +17,7 @@ from ccdaemon.config import parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.fastagi.agi_server import FastAGIFactory
 from ccdaemon.numbers import Number
+from ccdaemon.pbx.endpoints import endpoints_of
 from ccdaemon.routing import Caller, Route
 from ccdaemon.routing.route import SkippedOperator
 from ccdaemon.store.facts import ActionFact, Fact
@@ -139,6 +140,7 @@ class ScriptCase(SynchronousTestCase):
         config = parse(CONFIG % self.record + '[limits]\nemergency = ["112", "02"]\n')
         self.looks: list[tuple[str, str]] = []
         self.there: Deferred[bool] = succeed(True)
+        endpoints = endpoints_of(config)
         incoming = AgiScripts(
             config.asterisk,
             self.live,
@@ -148,6 +150,8 @@ class ScriptCase(SynchronousTestCase):
             *parts(config),
             Wall(self.clock),
             self.is_there,
+            endpoints.sip_of_channel,
+            lambda sip: endpoints.dialled(sip, {}),
         )
         self.factory = FastAGIFactory(incoming.scripts, self.clock, SETTINGS, refusal=REFUSAL)
 

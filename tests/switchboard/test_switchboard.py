@@ -17,8 +17,8 @@ from ccdaemon.config import Config, parse
 from ccdaemon.errors import Code, Refused
 from ccdaemon.operators import Operators
 from ccdaemon.pbx import call_tag
-from ccdaemon.pbx.ami_queries import Endpoints
 from ccdaemon.pbx.ami_signals import from_event
+from ccdaemon.pbx.endpoints import Endpoints
 from ccdaemon.store.facts import RecordFact, StateFact
 from ccdaemon.store.journal import Journal
 from ccdaemon.switchboard.call_options import NO_OPTIONS, CallOptions
@@ -86,7 +86,7 @@ class SwitchboardCase(JournalCase):
     async def start(self, journal: Journal, config: Config) -> None:
         """Make the parts and bring the session up."""
         self.log = journal
-        endpoints = Endpoints("PJSIP/{sip}", config.asterisk.operator_pattern)
+        endpoints = Endpoints(["PJSIP/{sip}"], config.asterisk.operator_pattern)
         self.live = LiveCalls(
             journal,
             self.recordings,  # type: ignore[arg-type]
@@ -245,6 +245,27 @@ class MakeCallTests(SwitchboardCase):
             self.assertIn(part.partition("=")[0], variables)
             self.assertIn(part.partition("=")[2], variables)
         self.assertNotIn("CC_STEREO", variables)
+
+    async def test_several_phones_are_rung_by_the_dialplan(self) -> None:
+        """Where more than one is registered, half a Local channel rings, the other half them."""
+        self.asterisk.contacts["1000"] = "PJSIP/1000/sip:1000@10.0.0.1&PJSIP/1000/sip:x@10.0.0.2"
+        call_id = await self.make_call(options=CallOptions(auto_answer=True))
+        (asked,) = self.asterisk.originated()
+        self.assertEqual(asked["Channel"], "Local/s@ccdaemon-ring/n")
+        self.assertEqual((asked["Context"], asked["Exten"]), ("ccdaemon-ring", "over"))
+        self.assertEqual(asked["ChannelId"], f"cc-{self.log.node}-{call_id}-o")
+        variables = asked["Variable"]
+        for part in (
+            "CC_PHONES=PJSIP/1000",
+            "_CC_AFTER=ccdaemon-outbound",
+            "_CC_DIAL=PJSIP/380639920000@trunk",
+            "_CC_TIMEOUT=60",
+            "_CC_CALLERID=380440000000",
+            "_CC_AUTO_ANSWER=1",
+        ):
+            self.assertIn(part, " ".join(variables).replace("\\", ""))  # type: ignore[arg-type]
+        # What the phones have registered is their own word, and goes nowhere.
+        self.assertNotIn("sip:", str(asked))
 
     async def test_the_name_that_the_operator_sees(self) -> None:
         """Order and number stand where the configuration has them, in any alphabet."""

@@ -15,7 +15,7 @@ from ccdaemon.calls.model import LegView, State, StateChange
 from ccdaemon.config.validators import Pattern
 from ccdaemon.errors import Code, Refused
 from ccdaemon.operators import WRAP_UP, OperatorChange, Operators, Status
-from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.pbx.endpoints import Endpoints
 from ccdaemon.store.facts import Event, Fact, OperatorFact, StateFact
 from ccdaemon.store.failures import JournalFull
 from ccdaemon.store.journal import JournalHealth
@@ -77,7 +77,7 @@ class PausesCase(SynchronousTestCase):
         """Start the daemon's part, as after what the journal says last."""
         self.journal = Journal()
         self.operators = Operators()
-        endpoints = Endpoints("PJSIP/{sip}", Pattern("[0-9]{4}"))
+        endpoints = Endpoints(["PJSIP/{sip}"], Pattern("[0-9]{4}"))
         self.presence = Presence(
             endpoints, self.operators, self.journal.append, self.on_call.get, Wall(self.clock)
         )

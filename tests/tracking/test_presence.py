@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ccdaemon.ami.ami_errors import ConnectionLost
 from ccdaemon.config.validators import Pattern
 from ccdaemon.operators import Operators, Status
-from ccdaemon.pbx.ami_queries import Endpoints
+from ccdaemon.pbx.endpoints import Endpoints
 from ccdaemon.store.facts import Fact, OperatorFact
 from ccdaemon.store.failures import JournalBroken
 from ccdaemon.tracking.presence import AFTER_RELOAD, LOOK_EVERY, Presence
@@ -36,7 +36,7 @@ class PresenceCase(SynchronousTestCase):
         self.facts: list[Fact] = []
         self.broken: Exception | None = None
         self.presence = Presence(
-            Endpoints(self.channel, Pattern("[0-9]{4}")),
+            Endpoints([self.channel], Pattern("[0-9]{4}")),
             Operators(),
             self.keep,
             {"1000": 12}.get,
@@ -332,14 +332,113 @@ class ChanSipTests(PresenceCase):
 
 
 class OtherTechnologyTests(PresenceCase):
-    """Anything else that has device states."""
+    """Extensions of the dialplan, which have device states, too."""
 
     channel = "Local/{sip}@operators"
 
     def test_the_cache_is_all_there_is(self) -> None:
-        """What DeviceStateList names is there; a stranger exists if not INVALID."""
+        """What DeviceStateList names is there if it is an extension; a stranger, too."""
+        self.asterisk.extensions = {"operators,1000,1"}
         self.asterisk.devices = {"Local/1000@operators": "NOT_INUSE", "Local/@operators": "INUSE"}
         self.up()
         self.assertEqual(self.now(), {"1000": "online"})
         stranger = Deferred.fromCoroutine(self.presence.status("6000"))
         self.assertIsNone(self.successResultOf(stranger))
+
+
+class SeveralPhonesTests(PresenceCase):
+    """A desk phone with a prefix, a web phone beside it."""
+
+    channels = ("PJSIP/T2_{sip}", "PJSIP/{sip}-WS")
+
+    def setUp(self) -> None:
+        """1000 has both, 1001 a web phone alone."""
+        super().setUp()
+        self.asterisk.endpoints = {"T2_1000", "1000-WS", "1001-WS"}
+        self.asterisk.devices = {"PJSIP/T2_1000": "UNAVAILABLE", "PJSIP/1001-WS": "NOT_INUSE"}
+        self.asterisk.devices["Custom:DND1001"] = "INUSE"
+        self.presence = Presence(
+            Endpoints(self.channels, Pattern("[0-9]{4}"), dnd="Custom:DND{sip}"),
+            Operators(),
+            self.keep,
+            {"1000": 12}.get,
+            Wall(self.clock),
+        )
+
+    def hear(self, device: str, state: str) -> None:
+        """Asterisk tells of a device."""
+        self.presence.device_changed(event("DeviceStateChange", Device=device, State=state))
+
+    def test_presence_is_the_sum(self) -> None:
+        """An operator is what all their devices are together."""
+        self.up()
+        self.assertEqual(self.now(), {"1000": "offline", "1001": "paused"})
+        for device, state, status in (
+            ("PJSIP/1000-WS", "NOT_INUSE", "online"),
+            ("PJSIP/T2_1000", "NOT_INUSE", "online"),
+            ("PJSIP/T2_1000", "INUSE", "inuse"),
+            ("PJSIP/1000-WS", "UNAVAILABLE", "inuse"),
+            ("PJSIP/T2_1000", "UNAVAILABLE", "offline"),
+        ):
+            self.hear(device, state)
+            self.assertEqual(self.now()["1000"], status, (device, state))
+
+    def test_what_is_dialled(self) -> None:
+        """The phones that are there."""
+        self.up()
+        self.assertEqual(self.presence.dialled("1001"), ("PJSIP/1001-WS",))
+        self.hear("PJSIP/1000-WS", "NOT_INUSE")
+        self.assertEqual(self.presence.dialled("1000"), ("PJSIP/1000-WS",))
+        self.hear("PJSIP/T2_1000", "NOT_INUSE")
+        self.assertEqual(self.presence.dialled("1000"), ("PJSIP/T2_1000", "PJSIP/1000-WS"))
+
+    def test_do_not_disturb(self) -> None:
+        """It pauses, and ends its own pause alone."""
+        self.up()
+        self.hear("Custom:DND1001", "NOT_INUSE")
+        self.assertEqual(self.now()["1001"], "online")
+        self.hear("Custom:DND1001", "INUSE")
+        self.assertEqual(self.now()["1001"], "paused")
+        self.assertEqual(self.told()[-1], ("1001", "paused"))
+
+    def test_nothing_is_asked_that_asterisk_logs(self) -> None:
+        """Whether an endpoint is there is asked of those alone that have a device state."""
+        self.up()
+        self.presence.reloaded(event("Reload"))
+        self.clock.advance(AFTER_RELOAD)
+        asked = [str(headers.get("Variable")) for _, headers in self.asterisk.asked]
+        endpoints = {one for one in asked if one.startswith("PJSIP_ENDPOINT")}
+        names = ("T2_1000", "1000-WS", "1001-WS")
+        self.assertEqual(endpoints, {f"PJSIP_ENDPOINT({name},context)" for name in names})
+
+    def test_a_removed_endpoint_is_asked_for_once(self) -> None:
+        """The cache has it for ever; it is asked for again once its state changes."""
+        self.asterisk.endpoints.discard("1001-WS")
+        self.up()
+        self.clock.advance(LOOK_EVERY)
+        self.clock.advance(LOOK_EVERY)
+        asked = [headers.get("Variable") for _, headers in self.asterisk.asked]
+        self.assertEqual(asked.count("PJSIP_ENDPOINT(1001-WS,context)"), 1)
+        self.assertEqual(self.now(), {"1000": "offline"})
+
+
+class ElsewhereTests(PresenceCase):
+    """Phones that another server knows."""
+
+    def test_unknown_and_dialled(self) -> None:
+        """Who is named is there; whoever else is asked for is, too, and in use while on a call."""
+        self.presence = Presence(
+            Endpoints(["PJSIP/{sip}@far"], Pattern("[0-9]{4}"), named=["1001"]),
+            Operators(),
+            self.keep,
+            {"1000": 12}.get,
+            Wall(self.clock),
+        )
+        self.up()
+        self.assertEqual(self.now(), {"1001": "unknown"})
+        for sip, status in (("1005", Status.UNKNOWN), ("1000", Status.INUSE)):
+            asking = Deferred.fromCoroutine(self.presence.status(sip))
+            self.assertIs(self.successResultOf(asking), status)
+        self.assertEqual(self.presence.dialled("1005"), ("PJSIP/1005@far",))
+        self.clock.advance(LOOK_EVERY)
+        self.assertEqual(self.now()["1005"], "unknown")
