@@ -6,7 +6,7 @@ the journal. All times are whole milliseconds since 1970 in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -44,6 +44,9 @@ STATUS: dict[str, Status] = {
 
 #: Said of what changed while the daemon was not there.
 UNSEEN = "found so at the daemon's start; when it changed was not seen"
+
+#: Said of an operator whose phone is in use by Asterisk's word, and who has no channel.
+STUCK = "in use without a channel for a minute: the device state is stuck"
 
 #: The reason of a pause that a talk has left behind, and that ends by itself.
 WRAP_UP = "wrap-up"
@@ -140,13 +143,19 @@ class Operators:
         date: int,
         call_id: int | None = None,
         detail: str | None = None,
+        *,
+        stuck: bool = False,
     ) -> list[OperatorChange]:
-        """Asterisk says what ``sip`` does now: the change to tell, if it is one."""
+        """Asterisk says what ``sip`` does now: the change to tell, if it is one.
+
+        :param stuck: that they are in use is not so; it is only said.
+        """
         before = self._known.get(sip)
         last = self._last.get(sip)
         paused = before.paused if before else last is not None and last.paused
         reason = before.pause_reason if before else last.pause_reason if last else None
-        status = _visible(device_state, paused)
+        status = _visible("NOT_INUSE" if stuck else device_state, paused)
+        detail = STUCK if stuck else detail
         since = before.since if before and before.status is status else date
         if before is None and last and last.state is status:
             since = last.date
@@ -214,10 +223,21 @@ class Operators:
             )
         )
 
+    def in_use_since(self, sip: str) -> int | None:
+        """Since when ``sip`` is in use; None if they are not."""
+        view = self._known.get(sip)
+        return view.since if view is not None and view.status is Status.INUSE else None
+
     def looked(
-        self, states: Mapping[str, str], date: int, calls: Callable[[str], int | None]
+        self,
+        states: Mapping[str, str],
+        date: int,
+        calls: Callable[[str], int | None],
+        stuck: Collection[str] = (),
     ) -> list[OperatorChange]:
         """A whole look at Asterisk: who is there and in what device state; the rest are gone.
+
+        :param stuck: of whom it is only said that they are in use.
 
         What differs at the first look after a start says that nobody saw when it changed.
         """
@@ -226,7 +246,8 @@ class Operators:
             changes += self.gone(sip, date)
         for sip in sorted(states):
             unseen = UNSEEN if self._first and sip in self._last else None
-            changes += self.seen(sip, states[sip], date, calls(sip), unseen)
+            is_stuck = sip in stuck
+            changes += self.seen(sip, states[sip], date, calls(sip), unseen, stuck=is_stuck)
         self._stale = self._first = False
         return changes
 

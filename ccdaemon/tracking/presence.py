@@ -31,6 +31,8 @@ from ccdaemon.store.facts import Fact, OperatorFact
 
 #: Seconds between two looks when nothing happens.
 LOOK_EVERY = 60.0
+#: Seconds for which somebody is in use without a channel until that is not believed.
+STUCK_AFTER = 60.0
 #: Seconds after a reload was told until it is looked at: one reload tells several times.
 AFTER_RELOAD = 1.0
 #: As many operators are asked about at a time who are told to have gone; more are believed.
@@ -70,6 +72,7 @@ class Presence:
         self._devices: Devices = {}
         self._heard: dict[str, tuple[str, str]] = {}
         self._absent: dict[str, str] = {}
+        self._stuck: set[str] = set()
         # The devices by which somebody is said to have gone offline, while Asterisk is asked.
         self._asking: dict[str, Deferred[None]] = {}
         self.on_forged: Callable[[str], object] = lambda device: None
@@ -237,6 +240,7 @@ class Presence:
             session, self._endpoints, asked, search=search, absent=self._absent
         )
         devices = look.devices
+        stuck = await self._find_stuck(session, devices)
         # What was told while we asked is younger than the answer.
         for device, (sip, state) in self._heard.items():
             if device in devices.get(sip, {}):
@@ -246,10 +250,27 @@ class Presence:
             devices[sip] = self._devices.get(sip, {})
         self._devices = devices
         states = {sip: summed(each.values()) for sip, each in devices.items() if each}
-        self._changed(self._operators.looked(states, self._now(), self._call_of))
+        self._stuck = stuck - {sip for sip, _ in self._heard.values()}
+        self._changed(self._operators.looked(states, self._now(), self._call_of, self._stuck))
         for sip, is_so in look.undisturbed.items():
             if sip in self._operators:
                 self._disturb(sip, is_so)
+
+    async def _find_stuck(self, session: AMIActions, devices: Devices) -> set[str]:
+        """Who is in use by their devices' states, for a minute, and has no channel."""
+        long_ago = self._now() - int(STUCK_AFTER * 1000)
+        doubted = set()
+        for sip, each in devices.items():
+            since = self._operators.in_use_since(sip)
+            is_long = sip in self._stuck or (since is not None and since <= long_ago)
+            in_use = bool(each) and STATUS.get(summed(each.values())) is Status.INUSE
+            if in_use and is_long and self._call_of(sip) is None:
+                doubted.add(sip)
+        if not doubted:
+            return doubted
+        channels = await session.coreShowChannels()
+        owners = {self._endpoints.sip_of_channel(one.get("Channel")) for one in channels}
+        return doubted - owners
 
     def _disturb(self, sip: str, undisturbed: bool) -> None:
         self._changed(self._operators.disturb(sip, undisturbed, self._now(), self._call_of(sip)))

@@ -310,6 +310,37 @@ class PjsipTests(PresenceCase):
         self.up()
         self.assertEqual(self.now(), {"1000": "online", "1001": "offline"})
 
+    def test_a_state_that_is_stuck(self) -> None:
+        """In use for a minute and more, and no channel is theirs: they can be dialled."""
+        self.asterisk.devices["PJSIP/1001"] = "INUSE"
+        self.up()
+        self.clock.advance(LOOK_EVERY / 2)
+        self.asterisk.channels = [event("CoreShowChannel", Channel="PJSIP/1001-00000001")]
+        self.presence.look_anew()
+        for _ in range(3):
+            self.clock.advance(LOOK_EVERY)
+            self.assertEqual(self.now()["1001"], "inuse")
+        self.asterisk.channels = []
+        for _ in range(2):
+            self.clock.advance(LOOK_EVERY)
+            self.assertEqual(self.now()["1001"], "online")
+        self.assertEqual(self.told()[-1], ("1001", "online"))
+        [view] = [one for one in self.presence.operators() if one.sip == "1001"]
+        self.assertEqual(view.device_state, "INUSE")
+        # Whatever is told of them then is believed again.
+        self.presence.device_changed(
+            event("DeviceStateChange", Device="PJSIP/1001", State="RINGING")
+        )
+        self.assertEqual(self.now()["1001"], "inuse")
+
+    def test_who_is_on_a_call_of_ours_is_not_stuck(self) -> None:
+        """Whatever their channel is called."""
+        self.asterisk.devices["PJSIP/1000"] = "INUSE"
+        self.up()
+        for _ in range(3):
+            self.clock.advance(LOOK_EVERY)
+        self.assertEqual(self.now()["1000"], "inuse")
+
 
 class ChanSipTests(PresenceCase):
     """chan_sip peers."""
