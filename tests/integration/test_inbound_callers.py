@@ -45,6 +45,11 @@ class CallerTests(CallingInTestCase):
         """A leading plus is dropped, as everywhere."""
         self.assertEqual((await self.takes("+380671112234"))["phone"], "380671112234")
 
+    async def test_what_networks_write_behind_a_number(self) -> None:
+        """Of a ported number, behind a semicolon: it is no part of it."""
+        call = await self.takes("380671112239%3Bnpdi", "", "380440000007%3Bnpdi%3Brn=38044999")
+        self.assertEqual((call["phone"], call["did"]), ("380671112239", "380440000007"))
+
     async def test_anonymous(self) -> None:
         """Who hides their number is anonymous."""
         self.assertEqual((await self.takes("anonymous", "Anonymous"))["phone"], "anonymous")
