@@ -19,6 +19,7 @@ from ccdaemon.ami.ami_errors import ActionRefused, AMIError
 from ccdaemon.ami.ami_session import AMIProtocol
 from ccdaemon.ami.ami_wire import Message
 from ccdaemon.check.findings import Finding, fail, ok, warn
+from ccdaemon.check.modules import try_modules
 from ccdaemon.config import Asterisk, Config, FastAgi
 from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
 from ccdaemon.pbx.ami_queries import (
@@ -71,7 +72,7 @@ async def try_asterisk(config: Config, reactor: Any) -> list[Finding]:
     try:
         await session.login(credentials(settings))
         found = await _look_around(session, settings, part)
-        found += await _operators(session, config)
+        found += await operators(session, config)
         return [*found, await _inbound(session, fastagi)]
     except Exception as error:
         return [fail(part, f"{settings.username}: {error}")]
@@ -85,7 +86,7 @@ async def _look_around(session: AMIProtocol, settings: Asterisk, part: str) -> l
     if not await session.booted():
         found.append(warn(part, "did not say FullyBooted: read class system is missing"))
     found += _rights(commands)
-    for look in (_dialplan, events, channel_log, system_name, _trunk):
+    for look in (_dialplan, _modules, events, channel_log, system_name, trunk):
         try:
             found.append(await look(session, settings))
         except AMIError as error:
@@ -111,6 +112,10 @@ def _rights(commands: Message) -> Iterator[Finding]:
         yield warn(part, f"may {', '.join(too_much)}; a stolen secret could run programs")
     if not missing and not too_much:
         yield ok(part, "all that is needed, and no more")
+
+
+async def _modules(session: AMIProtocol, settings: Asterisk) -> Finding:
+    return await try_modules(session, [*settings.operator_templates, settings.client_channel])
 
 
 async def _dialplan(session: AMIProtocol, _: Asterisk) -> Finding:
@@ -225,7 +230,7 @@ async def _inbound(session: AMIProtocol, fastagi: FastAgi) -> Finding:
     return ok(part, f"asked at {asked}; while the daemon is silent Asterisk {silent}")
 
 
-async def _operators(session: AMIProtocol, config: Config) -> list[Finding]:
+async def operators(session: AMIActions, config: Config) -> list[Finding]:
     """What each template finds, and what is taken for an operator and may be none."""
     endpoints = endpoints_of(config)
     try:
@@ -249,8 +254,10 @@ def _template(endpoints: Endpoints, template: Template, devices: Devices) -> Fin
     if not states:
         words = f"Asterisk has nobody whose number matches {endpoints.pattern.text}"
         if template.kind is Kind.LOCAL:
-            words = "no operator that is known has an extension there"
-            return warn(part, f"{words}; name them in routing.operators")
+            if endpoints.named or devices:
+                context = template.extension("")[0]
+                return fail(part, f"no operator has an extension in the context {context}")
+            return warn(part, "not tried: name operators in routing.operators")
         return warn(part, words)
     absent = sum(state in UNREACHABLE for state in states)
     kind = "an extension" if template.kind is Kind.LOCAL else "registered"
@@ -258,7 +265,7 @@ def _template(endpoints: Endpoints, template: Template, devices: Devices) -> Fin
 
 
 async def _trunks_of_digits(
-    session: AMIProtocol, endpoints: Endpoints, devices: Devices
+    session: AMIActions, endpoints: Endpoints, devices: Devices
 ) -> list[Finding]:
     """Warn of endpoints that log in elsewhere: a trunk whose name is a number is no operator."""
     found = []
@@ -276,10 +283,24 @@ async def _trunks_of_digits(
     return [warn("operators", f"{', '.join(found)} {words}: narrow operator_pattern")]
 
 
-async def _trunk(session: AMIProtocol, settings: Asterisk) -> Finding:
+async def _has_context(session: AMIActions, name: str) -> bool:
+    try:
+        await session.sendList("ShowDialPlan", {"Context": name})
+    except ActionRefused as refused:
+        if not refused.message.startswith("Did not find context"):
+            raise
+        return False
+    return True
+
+
+async def trunk(session: AMIActions, settings: Asterisk) -> Finding:
+    """Whether what clients are dialled by is there, as far as that can be asked."""
     part = f"clients {settings.client_channel}"
     name = re.fullmatch(r"PJSIP/[^@/]+@([A-Za-z0-9_.-]+)", settings.client_channel)
     if name is None:
+        local = re.fullmatch(r"Local/[^@/]+@([A-Za-z0-9_.-]+)(?:/[a-z]+)?", settings.client_channel)
+        if local is not None and not await _has_context(session, local[1]):
+            return fail(part, f"Asterisk's dialplan has no context {local[1]}")
         return ok(part, "is not tried: only a call can tell")
     if not await session.getVar(None, f"PJSIP_ENDPOINT({name[1]},context)"):
         return fail(part, f"Asterisk has no PJSIP endpoint {name[1]}")

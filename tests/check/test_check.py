@@ -15,7 +15,8 @@ from typing import Any, cast
 import attrs
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import fail as fail_with
 from twisted.internet.interfaces import IReactorTCP
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -24,8 +25,9 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 import ccdaemon
+from ccdaemon.ami.ami_errors import ActionRefused
 from ccdaemon.check import show
-from ccdaemon.check.asterisk import channel_log, events, system_name, try_asterisk
+from ccdaemon.check.asterisk import channel_log, events, operators, system_name, trunk, try_asterisk
 from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level, fail, ok, warn
 from ccdaemon.check.http import try_clients, try_http
@@ -33,9 +35,10 @@ from ccdaemon.check.local import try_files
 from ccdaemon.check.unit import lets_write, unit_that_shuts
 from ccdaemon.config import Asterisk, Client, Config, Database, Http, LimitSettings
 from ccdaemon.config.retention import RetentionSettings
+from ccdaemon.config.routing import RoutingSettings
 from ccdaemon.config.validators import network
 from ccdaemon.pbx.cel_signals import COLUMNS
-from tests.fake_asterisk import FakeAsterisk
+from tests.fake_asterisk import FakeAsterisk, response
 
 ROOT = Path(ccdaemon.__file__).parent.parent
 NOWHERE = Path("/nowhere")
@@ -71,6 +74,61 @@ class SystemNameTests(SynchronousTestCase):
             self.assertIn(words, found.what)
 
     config = Asterisk(secret="x", client_channel="SIP/{phone}")
+
+
+class ClientChannelTests(SynchronousTestCase):
+    """What is said of how clients are dialled."""
+
+    def tried(self, channel: str) -> Finding:
+        """Look; the dialplan has from-internal."""
+        session: Any = FakeAsterisk()
+
+        def contexts(name: str, headers: Any = None, **_: object) -> Deferred[Any]:
+            if headers["Context"] == "from-internal":
+                return succeed(())
+            words = "Did not find context"
+            return fail_with(ActionRefused(f"{words} {headers['Context']}", response()))
+
+        self.patch(session, "sendList", contexts)
+        settings = Asterisk(secret="x", client_channel=channel)
+        return self.successResultOf(Deferred.fromCoroutine(trunk(session, settings)))
+
+    def test_by_the_dialplan(self) -> None:
+        """A Local channel needs its context, with and without /n."""
+        for channel, level in (
+            ("Local/{phone}@from-internal", Level.OK),
+            ("Local/{phone}@from-internal/n", Level.OK),
+            ("Local/{phone}@from-nowhere", Level.FAIL),
+            ("PJSIP/{phone}@nobody", Level.FAIL),
+            ("SIP/trunk/{phone}", Level.OK),
+        ):
+            self.assertIs(self.tried(channel).level, level, channel)
+
+
+class OperatorChannelTests(SynchronousTestCase):
+    """What is said of how operators are dialled."""
+
+    def said(self, *channels: str, named: tuple[str, ...] = ()) -> dict[str, str]:
+        """The level of each template; 1000 is registered, and has an extension in ops."""
+        session: Any = FakeAsterisk()
+        session.endpoints, session.extensions = {"1000"}, {"ops,1000,1"}
+        session.devices = {"PJSIP/1000": "NOT_INUSE"}
+        session.variables[None, "PJSIP_ENDPOINT(1000,outbound_auth)"] = ""
+        config = Config(
+            asterisk=Asterisk(secret="x", client_channel="SIP/{phone}", operator_channels=channels),
+            database=Database(url="embedded"),
+            routing=RoutingSettings(operators=tuple((sip,) for sip in named)),
+        )
+        found = self.successResultOf(Deferred.fromCoroutine(operators(session, config)))
+        return {each.part.partition(" ")[2]: each.level.name for each in found}
+
+    def test_each_template(self) -> None:
+        """How many it finds; what cannot work is refused."""
+        channels = ("PJSIP/{sip}", "PJSIP/{sip}-WS", "Local/{sip}@ops", "Local/{sip}@nowhere")
+        levels = ("OK", "WARN", "OK", "FAIL")
+        self.assertEqual(self.said(*channels), dict(zip(channels, levels, strict=True)))
+        self.assertEqual(self.said("Local/{sip}@ops"), {"Local/{sip}@ops": "WARN"})
+        self.assertEqual(self.said("PJSIP/{sip}@far"), {"PJSIP/{sip}@far": "OK"})
 
 
 class EventTests(SynchronousTestCase):
