@@ -31,6 +31,8 @@ NOBODY_SAW = "nobody saw the operator's channel end"
 NO_REASON = "Asterisk ended the call and gave no reason"
 #: What is said where the operator picked up, and nothing was heard of the dialplan.
 NO_DIALPLAN = "Asterisk began no dialplan; has it reached maxcalls or maxload of asterisk.conf?"
+#: What is said where the operator's channel ended by itself as soon as it was there.
+NOT_SENT = "Asterisk gave up before it asked the phone; has it an RTP port left (rtp.conf)?"
 NOBODY_ASKED = "there was nobody to ask"
 NOBODY_ANSWERED = "nobody answered"
 
@@ -77,6 +79,11 @@ def operator_unanswered(call: Call, end: signals.Ended, date: int) -> list[State
         if call.originate_reason is None:
             call.unexplained = end
             return []
+        rang_out = call.originate_reason in ORIGINATE_STATUS
+        if end.cause is None and not rang_out and call.local_turn is None:
+            # Nobody hung up, no forward was begun: the phone was never sent anything.
+            set_hangup_party(call, "asterisk", date)
+            return [fail(call, NOT_SENT, date)]
         dial_status = ORIGINATE_STATUS.get(call.originate_reason, "BUSY")
     # Where the phone itself did not end it, the SIP answer is one that Asterisk made up.
     tech = end.tech if call.hung_up_by else ""

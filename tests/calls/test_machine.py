@@ -226,6 +226,19 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(chain(call), [State.CALL, State.ERROR])
         self.assertEqual(call.states[-1].detail, "Extension does not exist.")
 
+    def test_a_phone_that_was_never_sent_anything(self) -> None:
+        """Asterisk had no RTP port: an error that says so, and not the operator's doing."""
+        started = on_anchor(signals.Started, OPERATOR_NAME)
+        stream = [started, on_anchor(signals.Ended, None, "")]
+        call = told([*stream, on_anchor(signals.OriginateFailed, 0)])
+        self.assertEqual(chain(call), [State.CALL, State.OPERATOR_CALLTO, State.ERROR])
+        self.assertIn("RTP port", call.states[-1].detail or "")
+        self.assertEqual(call.hung_up_by, "asterisk")
+        half = signals.Started("17.9", ANCHOR, T0, "Local/380@ccdaemon-nowhere-00000000;1")
+        forwards = told([started, half, *stream[1:], on_anchor(signals.OriginateFailed, 0)])
+        machine.advance(forwards, signals.Ended("17.9", ANCHOR, T0 + 1, None, ""))
+        self.assertIn("call forward", forwards.states[-1].detail or "")
+
     def test_a_failed_originate_is_no_end_while_a_channel_lives(self) -> None:
         """The answer to Originate decides only where no channel was born."""
         call = told([on_anchor(signals.Started, OPERATOR_NAME)])
