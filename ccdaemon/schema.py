@@ -13,7 +13,7 @@ import msgspec
 from ccdaemon.calls.model import CallView, Direction, LegView, Record, Role, State
 from ccdaemon.operators import OperatorView, Status
 from ccdaemon.store.facts import SET_RESULT
-from ccdaemon.store.records import ActionRow, Chain, MissedRow, OperatorRow, StateRow
+from ccdaemon.store.records import ActionRow, Chain, ClosedHow, MissedRow, OperatorRow, StateRow
 
 _EPOCH = datetime(1970, 1, 1)
 
@@ -165,11 +165,31 @@ class CalledBackObject(msgspec.Struct, frozen=True):
     sip: str | None
 
 
+class ClosedByObject(msgspec.Struct, frozen=True):
+    """The first call in which the client was talked with who had been missed."""
+
+    call_id: int
+    date: str
+    sip: str | None
+    how: ClosedHow
+
+
+class ClaimObject(msgspec.Struct, frozen=True):
+    """Which operator has a missed call, and until when; ``by`` is the API client."""
+
+    sip: str
+    since: str
+    until: str
+    by: str
+
+
 class MissedCall(CallObject, frozen=True):
     """An inbound call that nobody took; ``attempts`` counts the calls to that phone since."""
 
     attempts: int
     called_back: CalledBackObject | None
+    closed_by: ClosedByObject | None
+    claimed_by: ClaimObject | None
 
 
 class OperatorObject(msgspec.Struct, frozen=True):
@@ -355,11 +375,19 @@ def action_object(row: ActionRow) -> ActionObject:
 
 def missed_call(row: MissedRow) -> MissedCall:
     """Make the ``call`` object of a missed call."""
-    back = row.called_back
+    back, closed, claim = row.called_back, row.closed, row.claim
     return MissedCall(
         **_call_fields(row.call),  # type: ignore[arg-type]
         attempts=row.attempts,
         called_back=CalledBackObject(back.call_id, iso(back.date), back.sip) if back else None,
+        closed_by=(
+            ClosedByObject(closed.call_id, iso(closed.date), closed.sip, closed.how)
+            if closed
+            else None
+        ),
+        claimed_by=(
+            ClaimObject(claim.sip, iso(claim.since), iso(claim.until), claim.by) if claim else None
+        ),
     )
 
 

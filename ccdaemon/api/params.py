@@ -63,7 +63,10 @@ NOTE = Parameter(
 )
 REASON = Parameter("reason", _LINE, "why the operator is paused")
 REPLACE = Parameter("replace", Flag(), "1: also where the call has another order", False)
-OPEN = Parameter("open", Flag(), "1: only those who were not called back", False)
+OPEN = Parameter("open", Flag(), "1: only those whom nobody has talked with since", False)
+MINUTES = Parameter(
+    "minutes", Whole(0, 1440), "for how long the operator has it; 0: they give it back", 15
+)
 DID = Parameter("did", _ID, "only calls to this number of ours")
 CALLER_ID = Parameter(
     "caller_id",

@@ -75,6 +75,8 @@ class RecordFact:
 
 #: The actions that change what is known of a call; all others only leave their trace.
 ATTACH_ORDER, SET_RESULT = "attachOrder", "setResult"
+#: A missed call was given to an operator; its detail begins with the minutes.
+CLAIM_MISSED = "claimMissed"
 #: What is left of a call that was removed, and a recording that was listened to.
 FORGET_ORDER, PLAY_RECORD = "forgetOrder", "playRecord"
 #: A link to a recording was given, and taken back; its ``note`` says which.

@@ -129,6 +129,16 @@ class History:
         """Inbound calls that nobody took, newest first."""
         return await self._listed(lambda: self._queries.page(MISSED, page, per_page, filter))
 
+    async def missed_call(self, call_id: int, within: float = DEADLINE) -> MissedRow | None:
+        """A missed call; None if it was not missed, or there is no such call.
+
+        :param within: seconds in which the answer is wanted.
+        """
+        only = Filter(call_id=call_id)
+        asked = self._behind_barrier(lambda: self._queries.page(MISSED, 1, 1, only))
+        rows = (await self._answered(asked, within)).rows
+        return rows[0] if rows else None
+
     async def listened_page(self, page: int, per_page: int, filter: Filter) -> Page[ActionRow]:
         """Who listened to a call or to its recording, newest first."""
         return await self._listed(lambda: self._queries.page(LISTENED, page, per_page, filter))

@@ -26,6 +26,9 @@ from ccdaemon.store.records import (
     ActionRow,
     CalledBack,
     Chain,
+    Claim,
+    Closed,
+    ClosedHow,
     EventKind,
     Filter,
     MissedRow,
@@ -47,9 +50,16 @@ _CHANGE = """r.event_id, r.sip, r.state, r.device_state, r.call_id, ms(r.date), 
 ACTION = """r.event_id, r.call_id, ms(r.date), r.action, r.by, r.sip, r.phone, r.order_id,
     r.result, r.note, r.detail"""
 _KEY = "c.order_id, c.external_key, c.note"
-# Up to the call that reached the client, if one has.
-_ATTEMPTS = """(SELECT count(*) FROM call o WHERE o.direction = 'outbound' AND o.phone = r.phone
-    AND o.date > r.date AND (r.back_date IS NULL OR o.date <= r.back_date))"""
+_AGAIN = "r.direction = 'called_again'"
+# Up to the call that closed it, if one has.
+_ATTEMPTS = f"""(SELECT count(*) FROM call o WHERE o.direction = 'outbound' AND o.phone = r.phone
+    AND o.date > r.date
+    AND o.date <= coalesce(
+        CASE WHEN {_AGAIN} THEN r.again_date ELSE r.back_date END, 'infinity'
+    ))"""
+_CLOSED = f"""CASE WHEN {_AGAIN} THEN r.called_again ELSE r.called_back END,
+    ms(CASE WHEN {_AGAIN} THEN r.again_date ELSE r.back_date END),
+    CASE WHEN {_AGAIN} THEN r.again_sip ELSE r.back_sip END, r.direction"""
 
 
 def call_of(row: Sequence[Any]) -> CallView:
@@ -80,9 +90,15 @@ def _operator_row(row: Sequence[Any]) -> OperatorRow:
 
 
 def _missed_row(row: Sequence[Any]) -> MissedRow:
-    *of_call, back, back_date, back_sip, attempts = row
-    called_back = None if back is None else CalledBack(back, back_date, back_sip)
-    return MissedRow(call_of(of_call), attempts, called_back)
+    of_call, rest = row[:CALL_WIDTH], row[CALL_WIDTH:]
+    back, (by, date, sip, how), claim, attempts = rest[:3], rest[3:7], rest[7:11], rest[11]
+    return MissedRow(
+        call_of(of_call),
+        attempts,
+        None if back[0] is None else CalledBack(*back),
+        None if by is None else Closed(by, date, sip, ClosedHow(how)),
+        None if claim[0] is None else Claim(*claim),
+    )
 
 
 def action_row(row: Sequence[Any]) -> ActionRow:
@@ -122,8 +138,10 @@ STATES = Paged("state", f"{STATE}, {_KEY}", _OF_CALL, state_row)
 RECORDS = Paged("record", f"r.event_id, {RECORD}, {CALL}", _OF_CALL, _record_row)
 MISSED = Paged(
     "missed",
-    f"{CALL}, r.called_back, ms(r.back_date), r.back_sip, {_ATTEMPTS}",
-    _OF_CALL,
+    f"{CALL}, r.called_back, ms(r.back_date), r.back_sip, {_CLOSED}, k.sip, k.by, ms(k.since),"
+    f" ms(k.until), {_ATTEMPTS}",
+    f"{_OF_CALL} LEFT JOIN claim k ON r.direction = 'open' AND k.until > now()"
+    " AND k.client = client_of(r.phone, r.call_id)",
     _missed_row,
     direction=_open,
     of_did="missed_of_did",

@@ -73,16 +73,47 @@ class CalledBack:
     sip: str | None
 
 
+class ClosedHow(str, Enum):
+    """Who rang in the call that closed a missed one: somebody of ours, or the client."""
+
+    CALLED_BACK = "called_back"
+    CALLED_AGAIN = "called_again"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The first call in which somebody of ours talked with a client who had been missed."""
+
+    call_id: int
+    date: int
+    sip: str | None
+    how: ClosedHow
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who has a missed call, so that no second one calls the client; ``by`` is the API client."""
+
+    sip: str
+    by: str
+    since: int
+    until: int
+
+
 @dataclass(frozen=True, slots=True)
 class MissedRow:
     """An inbound call that nobody took.
 
-    ``attempts`` counts the outbound calls to that phone afterwards, up to the one that reached it.
+    ``attempts`` counts the outbound calls to that phone afterwards, up to the call that closed it.
+    ``called_back`` is the first in which the client was reached, also where they had rung again
+    before. ``claim`` is None where nobody has it now, and where it is closed.
     """
 
     call: CallView
     attempts: int
     called_back: CalledBack | None
+    closed: Closed | None = None
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)

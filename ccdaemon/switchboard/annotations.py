@@ -1,5 +1,5 @@
-"""What a CRM enters on a call, while it goes on or long after: its order, its result, who has a
-link to its recording.
+"""What a CRM enters on a call, while it goes on or long after: its order, its result, who calls
+back, who has a link to its recording.
 
 An entry is a fact of its own in the journal, so everything that was told before stays as it was
 told, and is shown under the new order all the same. Knows no HTTP.
@@ -16,13 +16,20 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.model import Action
+from ccdaemon.calls.model import Action, CallView
 from ccdaemon.clocks import WallClock
 from ccdaemon.errors import Code, Refused, not_ready
-from ccdaemon.store.facts import ATTACH_ORDER, RECORD_LINK, REVOKE_LINK, SET_RESULT, ActionFact
+from ccdaemon.store.facts import (
+    ATTACH_ORDER,
+    CLAIM_MISSED,
+    RECORD_LINK,
+    REVOKE_LINK,
+    SET_RESULT,
+    ActionFact,
+)
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.journal import Journal
-from ccdaemon.store.records import Chain
+from ccdaemon.store.records import Chain, MissedRow
 from ccdaemon.switchboard.action_limit import check_actions
 
 #: Seconds in which a call is found; what was written is read once more afterwards.
@@ -34,6 +41,10 @@ class FindsCalls(Protocol):
 
     async def call(self, call_id: int, within: float) -> Chain | None:
         """The call's whole chain, within so many seconds; None if there is no such call."""
+        ...
+
+    async def missed_call(self, call_id: int, within: float) -> MissedRow | None:
+        """A missed call, within so many seconds; None if it was not missed."""
         ...
 
 
@@ -176,6 +187,47 @@ class Annotations:
             client=client,
         )
 
+    async def claim_missed(self, *, call_id: int, sip: str, minutes: int, client: str) -> MissedRow:
+        """Give a missed call, and with it the client, to an operator for some minutes.
+
+        :param minutes: from now on; 0: whoever has it gives it back.
+        :returns: the missed call as it stands then.
+        :raises Refused: with ``wrong_state`` where it was not missed, is closed, or another
+            operator has it or another call of that client; else as :meth:`set_result` does.
+        """
+        async with self._one_at_a_time(call_id) as chain:
+            before = await self._missed(chain)
+            self._refuse_claimed(before, sip)
+            check_actions(call_id, CLAIM_MISSED, len(chain.actions))
+            await self._keep(
+                Action(call_id, self._now(), CLAIM_MISSED, client, sip=sip, detail=f"{minutes} min")
+            )
+            # Another daemon, or a claim of another call of that client, may have been faster.
+            claimed = await self._missed(chain)
+            self._refuse_claimed(claimed, sip)
+        self.log.info(
+            "call_id={call_id} missed, given to {sip} for {minutes} min by {client}",
+            call_id=call_id,
+            sip=sip,
+            minutes=minutes,
+            client=client,
+        )
+        return claimed
+
+    async def _missed(self, chain: Chain) -> MissedRow:
+        row = await self._history.missed_call(chain.call.call_id, FOUND_WITHIN)
+        if row is None:
+            raise _wrong_state(chain.call, "was not missed")
+        return row
+
+    def _refuse_claimed(self, row: MissedRow, sip: str) -> None:
+        """Refuse a missed call that needs no call back, or that another operator has."""
+        if row.closed is not None:
+            raise _wrong_state(row.call, f"has been closed by call {row.closed.call_id}")
+        if row.claim is not None and row.claim.sip != sip:
+            left = max(1, -(-(row.claim.until - self._now()) // 60_000))
+            raise _wrong_state(row.call, f"is with operator {row.claim.sip} for {left} min more")
+
     @asynccontextmanager
     async def _one_at_a_time(self, call_id: int) -> AsyncIterator[Chain]:
         """The call's chain, for nobody else who would write on it meanwhile."""
@@ -206,3 +258,13 @@ class Annotations:
 
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)
+
+
+def _wrong_state(call: CallView, words: str) -> Refused:
+    return Refused(
+        Code.WRONG_STATE,
+        f"call {call.call_id} {words}",
+        field="call_id",
+        call_id=call.call_id,
+        state=call.state.value,
+    )

@@ -18,6 +18,7 @@ from ccdaemon.store.records import (
     STATES_ALONE,
     ActionRow,
     Chain,
+    Claim,
     EventKind,
     EventRow,
     Filter,
@@ -185,6 +186,14 @@ class Entries:
         """Keep it."""
         self._keep(asked)
 
+    async def claim_missed(self, **asked: object) -> MissedRow:
+        """Keep it, and give the call to whom it says."""
+        self._keep(asked)
+        claim = Claim(str(asked["sip"]), str(asked["client"]), MOMENT, MOMENT + 900_000)
+        call_id = asked["call_id"]
+        assert isinstance(call_id, int)
+        return MissedRow(call_view(call_id), 0, None, None, claim)
+
     def _keep(self, asked: Mapping[str, object]) -> None:
         self.asked.append(asked)
         if self.refusal is not None:
@@ -328,7 +337,7 @@ class History:
     async def missed_page(self, page: int, per_page: int, filter: Filter) -> Page[MissedRow]:
         """Page through the missed calls."""
         self._ask(filter)
-        rows = [row for row in self.missed if not (filter.open and row.called_back)]
+        rows = [row for row in self.missed if not (filter.open and row.closed)]
         return _page(rows[::-1], page, per_page)
 
     async def states_after(

@@ -8,7 +8,16 @@ from pathlib import Path
 from ccdaemon.calls.model import Action, Direction, LegView, State, StateChange
 from ccdaemon.consumers.webhooks.retry_policy import DeliveryStatus
 from ccdaemon.operators import OperatorChange, OperatorView, Status
-from ccdaemon.store.records import ActionRow, CalledBack, Chain, MissedRow, OperatorRow, StateRow
+from ccdaemon.store.records import (
+    ActionRow,
+    CalledBack,
+    Chain,
+    Closed,
+    ClosedHow,
+    MissedRow,
+    OperatorRow,
+    StateRow,
+)
 from tests.api.parts import MOMENT, call_view, record
 from tests.api.world import World
 from tests.sound import tone, wav
@@ -136,7 +145,14 @@ def _missed(world: World) -> None:
     )
     played = Action(12, MOMENT + 200_000, "playRecord", "local", detail="cc-0a1b2c-12-o")
     world.history.listened.append(ActionRow(13, played))
-    world.history.missed.append(MissedRow(call, 1, CalledBack(12, MOMENT, "1000")))
+    world.history.missed.append(
+        MissedRow(
+            call,
+            1,
+            CalledBack(12, MOMENT, "1000"),
+            Closed(12, MOMENT, "1000", ClosedHow.CALLED_BACK),
+        )
+    )
 
 
 def _delivered(world: World) -> None:

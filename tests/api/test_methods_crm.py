@@ -9,7 +9,15 @@ from ccdaemon.config import Client
 from ccdaemon.config.validators import network
 from ccdaemon.errors import Code, Refused
 from ccdaemon.operators import Status
-from ccdaemon.store.records import ActionRow, CalledBack, Chain, Filter, MissedRow
+from ccdaemon.store.records import (
+    ActionRow,
+    CalledBack,
+    Chain,
+    Closed,
+    ClosedHow,
+    Filter,
+    MissedRow,
+)
 from tests.api.asking import CALL_KEYS, MethodsTestCase
 from tests.api.parts import MOMENT, call_view, record
 from tests.api.world import World
@@ -17,6 +25,8 @@ from tests.api.world import World
 KNOWN_KEYS = (
     f"{CALL_KEYS} wait_seconds result result_note made_by made_from legs states records actions"
 )
+
+MISSED_KEYS = f"{CALL_KEYS} attempts called_back closed_by claimed_by"
 
 
 class TheCall(MethodsTestCase):
@@ -69,14 +79,19 @@ class MissedCalls(MethodsTestCase):
         """The paging around data; each a call with who called back, and how often it was tried."""
         back = CalledBack(31, MOMENT + 60_000, "1000")
         missed = self.world.history.missed
-        missed.append(MissedRow(call_view(30, did="380441234567"), 3, back))
+        closed = Closed(29, MOMENT + 30_000, "1001", ClosedHow.CALLED_AGAIN)
+        missed.append(MissedRow(call_view(30, did="380441234567"), 3, back, closed))
         missed.append(MissedRow(call_view(32), 0, None))
         response = self.ok("/api/missedCalls.json")["response"]
         self.assertEqual(list(response), ["page", "per_page", "total", "pages", "data"])
         newest, oldest = response["data"]
-        self.assertEqual(" ".join(newest), f"{CALL_KEYS} attempts called_back")
-        self.assertIsNone(newest["called_back"])
+        self.assertEqual(" ".join(newest), MISSED_KEYS)
+        for key in ("called_back", "closed_by", "claimed_by"):
+            self.assertIsNone(newest[key])
         self.assertEqual((oldest["did"], oldest["attempts"]), ("380441234567", 3))
+        date = "2026-11-23T08:00:30.123Z"
+        again = {"call_id": 29, "date": date, "sip": "1001", "how": "called_again"}
+        self.assertEqual(oldest["closed_by"], again)
         self.assertEqual(
             oldest["called_back"],
             {"call_id": 31, "date": "2026-11-23T08:01:00.123Z", "sip": "1000"},
@@ -109,7 +124,7 @@ class Entered(MethodsTestCase):
     def setUp(self) -> None:
         """Let everything be asked for."""
         super().setUp()
-        self.world = allowed("read", "attach", "result", "pause")
+        self.world = allowed("read", "call", "attach", "result", "pause")
         self.world.history.add(call_view(12), [State.CALL, State.FINISH])
 
     def test_attach(self) -> None:
@@ -140,6 +155,8 @@ class Entered(MethodsTestCase):
             ("attachOrder.json?call_id=12", "order_id"),
             ("setResult.json?call_id=12", "result"),
             ("setResult.json?result=sold", "call_id"),
+            ("claimMissed.json?sip=1000", "call_id"),
+            ("claimMissed.json?call_id=12", "sip"),
             ("pauseOperator.json", "sip"),
             ("resumeOperator.json", "sip"),
         ):
@@ -152,6 +169,25 @@ class Entered(MethodsTestCase):
         self.ok(f"/api/setResult.json?call_id=12&result={quote(words)}&note={quote(note)}")
         (asked,) = self.world.entries.asked
         self.assertEqual(asked, {"call_id": 12, "result": words, "note": note, "client": "crm"})
+
+    def test_claim(self) -> None:
+        """A quarter of an hour, or what is said up to a day; the answer shows whose it is."""
+        self.world = allowed("call")
+        for minutes, said in ((15, ""), (0, "&minutes=0"), (1440, "&minutes=1440")):
+            row = self.ok(f"/api/claimMissed.json?call_id=12&sip=1000{said}")["response"]
+            self.assertEqual(" ".join(row), MISSED_KEYS)
+            self.assertEqual(self.world.entries.asked[-1]["minutes"], minutes)
+        self.assertEqual(
+            row["claimed_by"],
+            {
+                "sip": "1000",
+                "since": "2026-11-23T08:00:00.123Z",
+                "until": "2026-11-23T08:15:00.123Z",
+                "by": "crm",
+            },
+        )
+        path = "/api/claimMissed.json?call_id=12&sip=1000&minutes=1441"
+        self.assertEqual(self.refused(path, 400, "bad_parameter")["field"], "minutes")
 
     def test_words_that_are_none(self) -> None:
         """Too long, of several lines, with control characters, half a character: refused."""
@@ -171,11 +207,12 @@ class Entered(MethodsTestCase):
     def test_each_has_its_permission(self) -> None:
         """Who may read may not write; each permission opens its own methods and no others."""
         paths = {
+            "call": ["claimMissed.json?call_id=12&sip=1000"],
             "attach": ["attachOrder.json?call_id=12&order_id=17"],
             "result": ["setResult.json?call_id=12&result=x"],
             "pause": ["pauseOperator.json?sip=1000", "resumeOperator.json?sip=1000"],
         }
-        for permission in ("read", "call", *paths):
+        for permission in ("read", *paths):
             self.world = allowed(permission)
             self.world.history.add(call_view(12), [State.CALL])
             for needed, asked in paths.items():

@@ -39,7 +39,7 @@ class MissedCalls(DeskTestCase):
         rows = await self.missed(did=did)
         self.assertEqual([row["call_id"] for row in rows], calls[::-1])
         for row in rows:
-            self.assertEqual(" ".join(row), f"{CALL} attempts called_back")
+            self.assertEqual(" ".join(row), f"{CALL} attempts called_back closed_by claimed_by")
             self.assertEqual(
                 (row["direction"], row["did"], row["final"], row["answered"]),
                 ("inbound", did, True, None),
@@ -59,8 +59,31 @@ class MissedCalls(DeskTestCase):
         await self.called(FIRST, phone)
         (row,) = await self.missed(phone=phone)
         (told,) = await self.ask("callHistory", call_id=back)
-        self.assertEqual(row["called_back"], {"call_id": back, "date": told["date"], "sip": SECOND})
+        reached = {"call_id": back, "date": told["date"], "sip": SECOND}
+        self.assertEqual(row["called_back"], reached)
+        self.assertEqual(row["closed_by"], {**reached, "how": "called_back"})
         self.assertEqual(row["attempts"], 1)
+
+    async def test_rang_again_and_got_through(self) -> None:
+        """Nobody needs to call them back: it is closed, and says by which call; until then an
+        operator may have it, also after the daemon was killed."""
+        phone = self.new_phone(SHORT)
+        missed = await self.miss(phone)
+        claimed = await self.ask("claimMissed", call_id=missed, sip=FIRST, minutes=5)
+        self.assertEqual(claimed["claimed_by"]["sip"], FIRST)
+        await self.refused(409, "wrong_state", "claimMissed", call_id=missed, sip=SECOND)
+        self.daemon.kill()
+        self.daemon.start()
+        (row,) = await self.missed(phone=phone, open=1)
+        self.assertEqual(row, claimed)
+        again = await self.call_in("1005", FIRST, phone=phone)
+        self.assertEqual((await self.finished(again))[-1]["state"], "FINISH")
+        self.assertEqual(await self.missed(phone=phone, open=1), [])
+        (row,) = await self.missed(phone=phone)
+        self.assertEqual(
+            (row["closed_by"]["call_id"], row["closed_by"]["how"]), (again, "called_again")
+        )
+        self.assertEqual((row["called_back"], row["claimed_by"]), (None, None))
 
     async def test_tried_in_vain(self) -> None:
         """A call that did not reach the client is an attempt, and the missed call stays open."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +16,8 @@ from ccdaemon.store.queries import MISSED, OPERATORS, RECORDS, STATES
 from ccdaemon.store.records import (
     ActionRow,
     CalledBack,
+    Closed,
+    ClosedHow,
     Filter,
     OperatorRow,
     Page,
@@ -71,6 +72,11 @@ def inbound_and_back(count: int, seed: int) -> list[CallView]:
         )
         calls.append(call)
     return calls
+
+
+def _talked(call: CallView, missed: CallView) -> bool:
+    """Whether somebody talked in a call after another had been missed."""
+    return call.answered is not None and call.answered > missed.date
 
 
 def filters(dice: random.Random) -> Filter:
@@ -191,10 +197,19 @@ class PageTests(HistoryCase):
                 and one.phone == call.phone
                 and one.date > call.date
             ]
-            tries = list(takewhile(lambda one: one.answered is None, later))
-            back = later[len(tries)] if len(tries) < len(later) else None
+            back = next((one for one in later if one.answered), None)
             reached = CalledBack(back.call_id, back.date, back.sip) if back else None
-            told[call.call_id] = (len(tries) + (back is not None), reached)
+            closed = next(
+                (one for one in calls if one.phone == call.phone and _talked(one, call)), None
+            )
+            closing = None
+            if closed is not None:
+                how = ClosedHow.CALLED_AGAIN
+                if closed.direction is Direction.OUTBOUND:
+                    how = ClosedHow.CALLED_BACK
+                closing = Closed(closed.call_id, closed.date, closed.sip, how)
+            tries = sum(1 for one in later if closed is None or one.date <= closed.date)
+            told[call.call_id] = (tries, reached, closing)
             rows.append((call.call_id, call.date, last[call.call_id], call.sip, call))
 
         async def ask(page: int, per_page: int, filter: Filter) -> Page[int]:
@@ -203,7 +218,9 @@ class PageTests(HistoryCase):
                 return Page([], 0)
             got = await daemon.history.missed_page(page, per_page, filter)
             for row in got.rows:
-                self.assertEqual(told[row.call.call_id], (row.attempts, row.called_back))
+                self.assertEqual(
+                    told[row.call.call_id], (row.attempts, row.called_back, row.closed)
+                )
             return Page([row.call.call_id for row in got.rows], got.total)
 
         async def ask_open(page: int, per_page: int, filter: Filter) -> Page[int]:
@@ -216,7 +233,7 @@ class PageTests(HistoryCase):
         of_did = [row for row in rows if row[4].did == "380442"]
         self.assertTrue(0 < len(of_did) < len(rows))
         await self.compare(ask_did, of_did, seed=14)
-        still_open = [row for row in rows if told[row[0]][1] is None and row[4].did == "380441"]
+        still_open = [row for row in rows if told[row[0]][2] is None and row[4].did == "380441"]
         self.assertTrue(0 < len(still_open) < len(rows))
         await self.compare(ask_open, still_open, seed=13)
 

@@ -18,7 +18,7 @@ from ccdaemon.schema import known_call
 from ccdaemon.store.facts import ActionFact, StateFact
 from ccdaemon.store.failures import JournalFull
 from ccdaemon.store.journal import Journal
-from ccdaemon.store.records import Chain, Filter, StateRow
+from ccdaemon.store.records import Chain, ClosedHow, Filter, MissedRow, StateRow
 from ccdaemon.switchboard.annotations import FOUND_WITHIN, Annotations
 from tests.clocks import Wall
 from tests.store.history_parts import ALL, Daemon, HistoryCase, begin
@@ -258,6 +258,10 @@ class SlowHistory:
         await deferLater(self._clock, within)
         return Chain(view(call_id, order_id=None), [], [])
 
+    async def missed_call(self, call_id: int, within: float) -> MissedRow | None:
+        """Find none."""
+        return None
+
 
 class SlowTests(JournalCase):
     """While Postgres takes its time."""
@@ -410,3 +414,122 @@ class TooManyTests(EntriesCase):
             [2, 3, 4], sorted({row.state.call_id for row in states}), "18 states of three calls"
         )
         self.assertEqual(State.CALL, states[0].state.state)
+
+
+MISSED = (State.CALL, State.OPERATOR_CALLTO, State.OPERATOR_NOANSWER)
+TALKED = (State.CALL, State.OPERATOR_CALLTO, State.OPERATOR_PICKUP, State.FINISH)
+
+
+class ClaimTests(EntriesCase):
+    """A missed call is one operator's for some minutes, and is closed by a talk."""
+
+    async def missed(self, call_id: int, phone: str = "380441", ago: int = 60_000) -> int:
+        """A missed call, begun so long ago (ms)."""
+        date = int(reactor.seconds() * 1000) - ago
+        call = view(call_id, phone=phone, date=date, direction=Direction.INBOUND)
+        await self.journal_.append(chain(replace(call, external_key=None), MISSED))
+        return date
+
+    async def claim(self, call_id: int, sip: str, minutes: int = 10) -> MissedRow:
+        """Give it as a CRM does."""
+        return await self.entries.claim_missed(
+            call_id=call_id, sip=sip, minutes=minutes, client="crm"
+        )
+
+    async def holders(self, **asked: Any) -> dict[int, str | None]:
+        """Who has each missed call."""
+        page = await self.history.missed_page(1, 50, Filter(**asked))
+        return {row.call.call_id: row.claim.sip if row.claim else None for row in page.rows}
+
+    async def test_one_has_it(self) -> None:
+        """No second one gets it, nor another call of that client; the first may have it longer."""
+        await self.start()
+        await self.missed(1)
+        await self.missed(2)
+        await self.missed(3, "380442")
+        row = await self.claim(1, "1000")
+        assert row.claim is not None
+        self.assertEqual(("1000", "crm"), (row.claim.sip, row.claim.by))
+        self.assertEqual(600_000, row.claim.until - row.claim.since)
+        for call_id in (1, 2):
+            error = await self.fails(self.claim(call_id, "1001"), Refused)
+            self.assertEqual((Code.WRONG_STATE, call_id), (error.code, error.call_id))
+            self.assertIn("with operator 1000 for 10 min", error.message)
+        self.assertEqual({1: "1000", 2: "1000", 3: None}, await self.holders())
+        longer = (await self.claim(2, "1000", 60)).claim
+        assert longer is not None
+        self.assertEqual(3_600_000, longer.until - longer.since)
+        await self.claim(3, "1001")
+
+    async def test_two_at_once(self) -> None:
+        """Of two calls of one client one is given, whichever is asked for first."""
+        await self.start()
+        await self.missed(1)
+        await self.missed(2)
+        asked = [
+            Deferred.fromCoroutine(self.claim(call_id, sip))
+            for call_id, sip in ((1, "1000"), (2, "1001"))
+        ]
+        done = [await self.outcome(one) for one in asked]
+        self.assertEqual(1, done.count(Code.WRONG_STATE), done)
+        self.assertEqual(1, len(set((await self.holders()).values())))
+
+    async def outcome(self, asked: Deferred[MissedRow]) -> object:
+        """What was answered: the code of the refusal, or the row."""
+        try:
+            return await asked
+        except Refused as error:
+            return error.code
+
+    async def test_given_back_and_run_out(self) -> None:
+        """With no minutes it is free; after its time it is."""
+        await self.start()
+        await self.missed(1)
+        await self.claim(1, "1000")
+        self.assertIsNone((await self.claim(1, "1000", 0)).claim)
+        await self.claim(1, "1001")
+        self.sql("UPDATE claim SET until = now() - interval '1 second'")
+        self.assertEqual({1: None}, await self.holders())
+        await self.claim(1, "1002")
+        self.assertEqual({1: "1002"}, await self.holders(open=True))
+
+    async def test_what_is_no_work(self) -> None:
+        """A call that was taken, one that is closed, nobody's."""
+        await self.start()
+        date = await self.missed(1)
+        await self.claim(1, "1000")
+        again = view(2, phone="380441", date=date + 1, direction=Direction.INBOUND)
+        again = replace(again, answered=date + 2, external_key=None)
+        await self.journal_.append(chain(again, TALKED))
+        self.assertEqual({1: None}, await self.holders())
+        self.assertEqual({}, await self.holders(open=True))
+        error = await self.fails(self.claim(1, "1000"), Refused)
+        self.assertIn("closed by call 2", error.message)
+        error = await self.fails(self.claim(2, "1000"), Refused)
+        self.assertIn("was not missed", error.message)
+        error = await self.fails(self.claim(9, "1000"), Refused)
+        self.assertEqual(Code.CALL_UNKNOWN, error.code)
+
+    async def test_who_hides_their_number(self) -> None:
+        """Two of them are not one client: neither closes, nor claims, what the other has."""
+        await self.start()
+        date = await self.missed(1, "anonymous")
+        await self.missed(2, "anonymous", 30_000)
+        talk = view(3, phone="anonymous", date=date + 100, direction=Direction.INBOUND)
+        talk = replace(talk, answered=date + 200, external_key=None)
+        await self.journal_.append(chain(talk, TALKED))
+        await self.claim(1, "1000")
+        await self.claim(2, "1001")
+        self.assertEqual({1: "1000", 2: "1001"}, await self.holders(open=True))
+
+    async def test_rang_us_while_we_rang(self) -> None:
+        """A call out that began before, and was picked up after, has reached the client."""
+        await self.start()
+        date = await self.missed(1)
+        await self.journal_.append(
+            chain(view(2, phone="380441", date=date - 5000, answered=date + 1000))
+        )
+        self.assertEqual({}, await self.holders(open=True))
+        row = await self.history.missed_call(1)
+        assert row is not None and row.closed is not None
+        self.assertEqual((2, ClosedHow.CALLED_BACK), (row.closed.call_id, row.closed.how))

@@ -72,6 +72,16 @@ class CrmMethods:
         data = [missed_call(row) for row in found.rows]
         return Answer({**p.paging(page, per_page, found.total), "data": data})
 
+    async def _claim_missed(self, values: Values, request: ApiRequest) -> Answer:
+        """Give a missed call to an operator for some minutes, so that nobody else calls back."""
+        claimed = await self._entries.claim_missed(
+            call_id=values[p.CALL_ID],
+            sip=values[p.SIP],
+            minutes=values[p.MINUTES],
+            client=request.client,
+        )
+        return Answer(missed_call(claimed))
+
     async def _attach_order(self, values: Values, request: ApiRequest) -> Answer:
         """Put a call, with all that was told of it, under an order."""
         await self._entries.attach_order(
@@ -138,6 +148,17 @@ class CrmMethods:
                     *(p.OPEN, p.DID, p.PHONE, p.SIP, p.ORDER_ID, p.RESULT),
                     *(p.FROM, p.TO, *p.PAGING),
                 ),
+            ),
+            Method(
+                "claimMissed",
+                Permission.CALL,
+                self._claim_missed,
+                rows=(),
+                answers=MissedCall,
+                acts=True,
+                required=(p.CALL_ID, p.SIP),
+                optional=(p.MINUTES,),
+                refusals=(*_OF_CALL, Code.WRONG_STATE, Code.TOO_MANY_ACTIONS),
             ),
             Method(
                 "attachOrder",
