@@ -129,6 +129,11 @@ class Operators:
         view = self._known.get(sip)
         return view.status if view else None
 
+    def pause_of(self, sip: str) -> tuple[bool, str | None]:
+        """Whether ``sip`` is paused, and why; who is not known is not."""
+        view = self._known.get(sip)
+        return (view.paused, view.pause_reason) if view else (False, None)
+
     def views(self, calls: Callable[[str], int | None]) -> list[OperatorView]:
         """Every operator, sorted by sip; ``calls`` gives the call an operator is on."""
         return [

@@ -32,16 +32,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"numbers"},
     "http_client": {"clocks", "config"},
     "operators": set(),
+    "queues": set(),
     "calls": {"numbers"},
     "limits": {"config", "errors", "numbers"},
-    "pbx": BASE | {"ami", "calls"},
+    "pbx": BASE | {"ami", "calls", "queues"},
     "store": BASE | {"calls", "operators"},
     "schema": {"calls", "operators", "store"},
     "event_schema": {"schema", "store"},
     "consumers": BASE | {"calls", "event_schema", "operators", "schema", "store"},
     "recordings": BASE | {"calls", "store"},
     "routing": BASE | {"calls", "operators", "store"},
-    "tracking": BASE | {"ami", "calls", "operators", "pbx", "recordings", "store"},
+    "tracking": BASE | {"ami", "calls", "operators", "pbx", "queues", "recordings", "store"},
     "switchboard": BASE
     | {"ami", "calls", "fastagi", "limits", "operators", "pbx"}
     | {"recordings", "routing", "store", "tracking"},
@@ -64,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"backup", "check", "config", "questions", "scaffold", "store"},
 }
 #: Decides, and reaches for nothing: no Twisted, no file, no clock.
-PURE = ("calls", "numbers", "operators")
+PURE = ("calls", "numbers", "operators", "queues")
 #: What the pure packages may import of others.
 PURE_MAY_IMPORT = sys.stdlib_module_names - {"asyncio", "os", "socket", "subprocess", "threading"}
 

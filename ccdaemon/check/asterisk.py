@@ -44,11 +44,18 @@ NEEDED = {
     "CoreShowChannels": "reporting",
     "DeviceStateList": "call or reporting",
 }
+#: What it does without, and what is not so then.
+USEFUL = {"QueuePause": ("agent", "queues ring operators who are paused")}
 #: What a stolen secret must not be able to do: each of these runs programs or reads files.
 TOO_MUCH = ("Command", "ModuleLoad", "UpdateConfig", "Filter")
 
-#: Events that an older manager_ccdaemon.conf does not let through.
-TOLD = ("BridgeEnter", "BridgeLeave", "MixMonitorStart")
+#: Events that an older manager_ccdaemon.conf does not let through, and what is not known then.
+TOLD = {
+    ("BridgeEnter", "BridgeLeave", "MixMonitorStart"): (
+        "whoever is up is taken to talk, be it a bot"
+    ),
+    ("QueueMemberPause",): "who was paused in a queue is seen a minute later",
+}
 #: What cel_ccdaemon.conf has Asterisk write down.
 WRITTEN = ("CHAN_START", "ANSWER", "HANGUP", "BRIDGE_ENTER", "BRIDGE_EXIT", "APP_START")
 
@@ -85,7 +92,7 @@ async def _look_around(session: AMIProtocol, settings: Asterisk, part: str) -> l
     found = [ok(part, f"logged in as {settings.username}, {await _version(session)}")]
     if not await session.booted():
         found.append(warn(part, "did not say FullyBooted: read class system is missing"))
-    found += _rights(commands)
+    found += rights(commands)
     for look in (_dialplan, _modules, events, channel_log, system_name, trunk):
         try:
             found.append(await look(session, settings))
@@ -102,7 +109,8 @@ async def _version(session: AMIProtocol) -> str:
     return f"Asterisk {core.get('AsteriskVersion')}"
 
 
-def _rights(commands: Message) -> Iterator[Finding]:
+def rights(commands: Message) -> Iterator[Finding]:
+    """Whether the AMI user may do what it has to, by ListCommands' answer, and no more."""
     part = "rights of the AMI user"
     missing = [f"{name} ({right})" for name, right in NEEDED.items() if not commands.get(name)]
     too_much = [name for name in TOO_MUCH if commands.get(name)]
@@ -110,7 +118,10 @@ def _rights(commands: Message) -> Iterator[Finding]:
         yield fail(part, f"may not {', '.join(missing)}: see write in manager_ccdaemon.conf")
     if too_much:
         yield warn(part, f"may {', '.join(too_much)}; a stolen secret could run programs")
-    if not missing and not too_much:
+    useful = [(name, *why) for name, why in USEFUL.items() if not commands.get(name)]
+    for name, right, words in () if missing else useful:
+        yield warn(part, f"may not {name} ({right}): {words}; see write in manager_ccdaemon.conf")
+    if not missing and not too_much and not useful:
         yield ok(part, "all that is needed, and no more")
 
 
@@ -147,11 +158,12 @@ async def events(session: AMIActions, settings: Asterisk) -> Finding:
     filters = await event_filters(session, settings.username)
     if filters is None:
         return warn(part, "Asterisk does not say which (func_config is not loaded)")
-    missing = [event for event in TOLD if passes(filters, event) is False]
-    if missing:
-        words = f"does not hear {', '.join(missing)}: whoever is up is taken to talk, be it a bot"
-        return warn(part, f"{words}; take the eventfilter lines of manager_ccdaemon.conf anew")
-    return ok(part, "hears who talks with whom, and what is recorded")
+    for told, so in TOLD.items():
+        missing = [event for event in told if passes(filters, event) is False]
+        if missing:
+            words = f"does not hear {', '.join(missing)}: {so}"
+            return warn(part, f"{words}; take the eventfilter lines of manager_ccdaemon.conf anew")
+    return ok(part, "hears who talks with whom, what is recorded, and who is paused in queues")
 
 
 async def channel_log(session: AMIActions, _: Asterisk) -> Finding:

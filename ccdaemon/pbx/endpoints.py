@@ -124,10 +124,14 @@ class Endpoints:
         """Whether what the template makes of a number is that operator's, and not another one's."""
         return self.owner(template.device(sip)) == (sip, template)
 
+    def sip(self, device: str) -> str | None:
+        """The operator whose device this is; None if it is nobody's."""
+        owner = self.owner(device)
+        return owner[0] if owner else None
+
     def sip_of_channel(self, name: str) -> str | None:
         """The operator whose channel is called this, e.g. ``PJSIP/1000-0000002a``."""
-        owner = self.owner(name.rpartition("-")[0])
-        return owner[0] if owner else None
+        return self.sip(name.rpartition("-")[0])
 
     def undisturbed(self, device: str) -> str | None:
         """The operator whose do-not-disturb this device is."""

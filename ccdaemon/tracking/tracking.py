@@ -22,11 +22,13 @@ from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
 from ccdaemon.numbers import Numbers
 from ccdaemon.operators import OperatorChange, Operators
+from ccdaemon.pbx import ami_queues
 from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
 from ccdaemon.pbx.ami_queries import tells_of_bridges
 from ccdaemon.pbx.ami_signals import EVENTS
 from ccdaemon.pbx.dialplan import HEADERS
 from ccdaemon.pbx.endpoints import endpoints_of
+from ccdaemon.queues import Queues, Spelling
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.records import Chain
@@ -37,6 +39,7 @@ from ccdaemon.tracking.doubt import LookingAnew
 from ccdaemon.tracking.monitors import Monitors
 from ccdaemon.tracking.operator_pauses import OperatorPauses
 from ccdaemon.tracking.presence import Presence
+from ccdaemon.tracking.queue_pauses import QueuePauses
 from ccdaemon.tracking.resync import Resync
 
 #: Seconds in which a session may read Asterisk's own log, of a day if need be.
@@ -87,6 +90,9 @@ class Tracking(MultiService):
         self.pauses = OperatorPauses(
             operators, self.presence, journal, wall, config.operators.wrap_up
         )
+        spelling = Spelling(endpoints.sip, asterisk.operator_pattern.matches)
+        self.queues = QueuePauses(Queues(spelling), self.pauses, reactor)
+        self.pauses.queues = self.queues
         self.ami = AMIClient(
             ami_endpoint(reactor, asterisk),
             reactor,
@@ -110,6 +116,8 @@ class Tracking(MultiService):
         self.ami.registerEvent(
             "DeviceStateChange", lambda _, event: self.presence.device_changed(event)
         )
+        for name in ami_queues.EVENTS:
+            self.ami.registerEvent(name, lambda _, event: self.queues.heard(event))
         self.ami.registerEvent("Reload", lambda _, event: self.presence.reloaded(event))
         self.ami.on_forged = self._doubt.forged
         self._resync.ends.on_forged = self.presence.on_forged = self._forged
@@ -139,6 +147,7 @@ class Tracking(MultiService):
             await self._look_at_filters(session)
             await self._resync.up(session, session.booted_at)
             await self.presence.up(session)
+            await self.queues.up(session)
         except Exception as error:
             # The client tells of the end of a session only if it was up.
             self._down(error)
@@ -158,6 +167,7 @@ class Tracking(MultiService):
         self.on_down()
         self._doubt.end()
         self._resync.down()
+        self.queues.down()
         if self.running:
             self.presence.down(f"no session with Asterisk: {why}")
         else:

@@ -27,7 +27,16 @@ from twisted.web.static import Data
 import ccdaemon
 from ccdaemon.ami.ami_errors import ActionRefused
 from ccdaemon.check import show
-from ccdaemon.check.asterisk import channel_log, events, operators, system_name, trunk, try_asterisk
+from ccdaemon.check.asterisk import (
+    NEEDED,
+    channel_log,
+    events,
+    operators,
+    rights,
+    system_name,
+    trunk,
+    try_asterisk,
+)
 from ccdaemon.check.database import try_database
 from ccdaemon.check.findings import Finding, Level, fail, ok, warn
 from ccdaemon.check.http import try_clients, try_http
@@ -131,6 +140,23 @@ class OperatorChannelTests(SynchronousTestCase):
         self.assertEqual(self.said("PJSIP/{sip}@far"), {"PJSIP/{sip}@far": "OK"})
 
 
+class RightsTests(SynchronousTestCase):
+    """What the AMI user may do."""
+
+    def test_queues(self) -> None:
+        """Without the right to pause their members all works, but for that."""
+        usual = dict.fromkeys([*NEEDED, "QueuePause"], "what it does")
+        for lacking, level, words in (
+            ((), Level.OK, "all that is needed"),
+            (("QueuePause",), Level.WARN, "may not QueuePause (agent)"),
+            (("QueuePause", "Originate"), Level.FAIL, "may not Originate"),
+        ):
+            commands = {name: text for name, text in usual.items() if name not in lacking}
+            (found,) = rights(response(**commands))
+            self.assertEqual(found.level, level, lacking)
+            self.assertIn(words, found.what)
+
+
 class EventTests(SynchronousTestCase):
     """What the AMI user hears, and what Asterisk writes down."""
 
@@ -153,6 +179,7 @@ class EventTests(SynchronousTestCase):
             (ours, Level.OK),
             (["Event: (Newchannel|Hangup)"], Level.WARN),
             (["!Event: BridgeEnter"], Level.WARN),
+            ([one for one in ours if "QueueMember" not in one], Level.WARN),
             (["("], Level.OK),
         ):
             self.assertEqual(self.found(events, {key: filters}).level, verdict, filters)

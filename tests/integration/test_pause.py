@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tests.integration.desk import FIRST, LONG, SECOND, SHORT, THIRD, DeskTestCase
+from tests.integration.harness import on_16
 from tests.integration.test_methods import CHANGE, OPERATOR
 
 Row = tuple[str, bool, str | None, str | None]
@@ -178,3 +179,68 @@ class WrapUp(PauseCase):
         shown = await self.operator(THIRD)
         self.assertEqual((shown["status"], shown["pause_reason"]), ("paused", "lunch"))
         await self.ask("resumeOperator", sip=THIRD)
+
+
+@on_16(nightly=True)
+class InQueues(PauseCase):
+    """A pause means pause in Asterisk's own queues, whichever side it was made on."""
+
+    MEMBER = "1055"
+
+    def member(self) -> str:
+        """What Asterisk says of the operator in their queue."""
+        said: str = self.lab.asterisk.rx("queue show sales")
+        (line,) = [line for line in said.splitlines() if f"/{self.MEMBER} " in line]
+        return line
+
+    async def in_queue(self, words: str) -> None:
+        """Wait until the queue says so of them; an empty text: that they are not paused."""
+
+        def so() -> bool:
+            line = self.member()
+            return words in line if words else "paused" not in line
+
+        await self.wait_for(so, 10, f"{self.MEMBER} in the queue: {words or 'not paused'}")
+
+    def do(self, what: str, reason: str = "") -> None:
+        """Somebody pauses or resumes the operator in Asterisk, as a phone's code does."""
+        technology = "SIP" if self.flavour == "chan_sip" else "PJSIP"
+        self.lab.asterisk.rx(f"queue {what} member {technology}/{self.MEMBER} queue sales{reason}")
+
+    async def test_asked_for(self) -> None:
+        """It is there with the answer, over restarts of either side, until it is ended."""
+        await self.ask("pauseOperator", sip=self.MEMBER, reason="lunch")
+        self.assertIn("paused:lunch", self.member())
+        self.daemon.kill()
+        self.lab.asterisk.rx("module unload app_queue.so")
+        self.lab.asterisk.rx("module load app_queue.so")
+        self.assertNotIn("paused", self.member())
+        self.daemon.start()
+        await self.in_queue("paused:lunch")
+        await self.ask("resumeOperator", sip=self.MEMBER)
+        self.assertNotIn("paused", self.member())
+
+    async def test_made_in_asterisk(self) -> None:
+        """It is seen here, and so is its end; also one that was made while nobody looked."""
+        self.do("pause", " reason smoke")
+        await self.is_(self.MEMBER, "paused")
+        shown = await self.operator(self.MEMBER)
+        self.assertEqual((shown["paused"], shown["pause_reason"]), (True, "smoke"))
+        words = "paused in Asterisk's queues"
+        self.assertEqual((await self.history(self.MEMBER))[0], ("paused", True, "smoke", words))
+        self.do("unpause")
+        await self.is_(self.MEMBER, "online")
+        self.daemon.stop()
+        self.do("pause")
+        self.daemon.start()
+        await self.is_(self.MEMBER, "paused")
+        await self.ask("resumeOperator", sip=self.MEMBER)
+        self.assertNotIn("paused", self.member())
+
+    async def test_a_call(self) -> None:
+        """While the operator has a call of the CRM's no queue rings them."""
+        call_id = await self.make_call(self.MEMBER, self.new_phone(SHORT))
+        await self.in_queue("paused:ccdaemon: on a call")
+        self.assertFalse((await self.operator(self.MEMBER))["paused"])
+        await self.finished(call_id)
+        await self.in_queue("")

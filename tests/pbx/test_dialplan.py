@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import ccdaemon
 from ccdaemon.ami.ami_spelling import SPELLED
-from ccdaemon.pbx import ami_signals, cel_signals
+from ccdaemon.pbx import ami_queues, ami_signals, cel_signals
 from ccdaemon.pbx.ami_queries import passes
 from ccdaemon.pbx.dialplan import (
     DAEMON,
@@ -145,9 +145,12 @@ class ManagerTests(SynchronousTestCase):
 
     def test_what_is_let_through(self) -> None:
         """All that the daemon listens to, and nothing else."""
-        named = [re.findall(r"\w+", one.partition("(")[2]) for one in self.filters if "(" in one]
-        self.assertEqual({name for names in named for name in names}, set(EVENTS_TOLD))
-        for event in EVENTS_TOLD:
+        lists = [re.fullmatch(r"Event: (\w*)\((.*)\)", one) for one in self.filters]
+        named = [[one[1] + name for name in one[2].split("|")] for one in lists if one]
+        # Of queues it is told that something changed, and Asterisk is asked what.
+        told = {*EVENTS_TOLD, *ami_queues.EVENTS}
+        self.assertEqual({name for names in named for name in names}, told)
+        for event in told:
             self.assertTrue(passes(self.filters, event), event)
         for event in ami_signals.EVENTS:
             self.assertIn(event, {*EVENTS_TOLD, "UserEvent"})
