@@ -97,3 +97,47 @@ class UpgradeTests(PostgresCase):
         self.assertEqual([(True, True)], held)
         taken = await link.query("SELECT lo, hi FROM take_lease(0, 'c')")
         self.assertEqual([(20_001, 30_000)], taken)
+
+    async def test_missed_calls_that_were_closed(self) -> None:
+        """Who rang again and got through, before that counted, is missed no more."""
+        link = await self.link()
+        await migrate(link, migrations()[:11])
+        add = (
+            "INSERT INTO call (call_id, node, event_id, direction, phone, sip, state, final, date,"
+            " answered) VALUES (%s, 'a', %s, %s, %s, '1000', 'FINISH', true,"
+            " timestamptz '2026-11-23 08:00Z' + %s * interval '1 minute',"
+            " timestamptz '2026-11-23 08:00Z' + %s * interval '1 minute')"
+        )
+        await link.query("INSERT INTO node (node, last_event_id) VALUES ('a', 0)")
+        for call_id, direction, phone, begun, answered in (
+            (1, "inbound", "380441", 0, None),
+            (2, "inbound", "380441", 1, 2),
+            (3, "outbound", "380441", 3, 4),
+            (4, "inbound", "380442", 5, None),
+            (5, "inbound", "anonymous", 0, None),
+            (6, "inbound", "anonymous", 1, 2),
+            (7, "inbound", "380443", 9, None),
+            (8, "inbound", "380443", 7, 8),
+            (9, "outbound", "380444", 0, 2),
+            (10, "inbound", "380444", 1, None),
+            (11, "inbound", "380445", 0, None),
+            (12, "inbound", "380445", 1, 2),
+        ):
+            await link.query(add, (call_id, call_id, direction, phone, begun, answered))
+        await migrate(link)
+        rows = await link.query(
+            "SELECT call_id, direction, called_again, called_back FROM missed ORDER BY call_id"
+        )
+        self.assertEqual(
+            rows,
+            [
+                (1, "called_back", None, 3),
+                (4, "open", None, None),
+                (5, "open", None, None),
+                (7, "open", None, None),
+                (10, "called_back", None, 9),
+                (11, "called_again", 12, None),
+            ],
+        )
+        total = "SELECT total_of('missed', '', 'open', '-infinity', 'infinity')"
+        self.assertEqual([(3,)], await link.query(total))
