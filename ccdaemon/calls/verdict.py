@@ -19,6 +19,7 @@ from ccdaemon.calls.tables import (
     OPERATOR,
     ORIGINATE_STATUS,
     SIP_CHANNELS,
+    TALK,
     VERDICT,
 )
 from ccdaemon.calls.view import seconds
@@ -236,6 +237,8 @@ def _finish_words(call: Call, date: int) -> str:
 
 
 def _is_over_time(call: Call, date: int) -> bool:
-    """Whether the two have talked as long as they may."""
-    limit, talk = call.max_duration, seconds(call, max(date, call.states[-1].date))[2]
-    return limit is not None and talk is not None and talk > limit - CLOSE
+    """Whether the time from the answer on is over, that on hold included, as Asterisk counts."""
+    limit, answered = call.max_duration, call.date_of(TALK[call.direction])
+    if limit is None or answered is None:
+        return False
+    return max(date, call.states[-1].date) - answered > (limit - CLOSE) * 1000

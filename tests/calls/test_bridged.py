@@ -262,3 +262,19 @@ class OutboundTests(BridgedCase):
         self.end(HALF_2, HALF_1, ANCHOR)
         self.assertNotIn("CLIENT_PICKUP", [one.state.value for one in call.states])
         self.assertTrue(call.final)
+
+    def test_a_time_that_is_over_on_hold(self) -> None:
+        """Asterisk counts from the answer: what the client hears meanwhile does not matter."""
+        call = self.asked()
+        call.max_duration = 6
+        self.born_here(CLIENT, CLIENT)
+        self.hear(signals.Answered, CLIENT, of=ANCHOR)
+        self.hear(signals.Entered, ANCHOR, "PJSIP/1000-00000011", "a", of=ANCHOR)
+        self.enter("a", CLIENT)
+        self.leave("a", CLIENT)
+        self.hear(signals.Left, ANCHOR, "a", of=ANCHOR)
+        self.enter("music", CLIENT, holding=True)
+        self.end(ANCHOR, CLIENT)
+        self.assertTrue(call.final)
+        self.assertEqual(call.hung_up_by, "asterisk")
+        self.assertIn("max_duration of 6 s was over", call.states[-1].detail or "")
