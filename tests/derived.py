@@ -8,8 +8,9 @@ from ccdaemon.calls import machine
 from ccdaemon.calls.board import Board
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.factory import Opening, begin
-from ccdaemon.calls.model import Direction
-from ccdaemon.calls.signals import Signal
+from ccdaemon.calls.model import Direction, Role
+from ccdaemon.calls.observing import Observer
+from ccdaemon.calls.signals import Asked, DialledOut, Signal, Started
 
 #: Cause of a phone's decline, and of a refusal by which the phone means the way, not the person.
 REJECTED = 21
@@ -34,24 +35,40 @@ def derive_told(
     number_of: Callable[[Opening], int | None],
     stream: Iterable[Signal],
     sip_of: Callable[[str], str | None],
+    observer: Observer | None = None,
 ) -> dict[int, Call]:
     """The calls that a daemon has told, by number; without those of which nothing is heard.
 
     :param outbound: those that makeCall made, not opened yet.
     :param number_of: which of the others begins; None: none of them.
     :param sip_of: the operator whose channel has a name.
+    :param observer: sees calls begin that nobody hands over.
     """
     board = Board(sip_of)
     calls = {call.call_id: call for call in outbound}
     for call in calls.values():
         machine.open_call(call, 0)
         board.add(call)
-    for signal in stream:
-        if not isinstance(signal, Opening):
-            board.hear(signal)
-        elif (number := number_of(signal)) is not None and number not in calls:
-            calls[number], _ = begin(number, signal, sip_of)
+
+    def open_call(opening: Opening, *, observed: bool) -> None:
+        if (number := number_of(opening)) is not None and number not in calls:
+            calls[number], _ = begin(number, opening, sip_of, observed=observed)
             board.add(calls[number])
+
+    for signal in stream:
+        if isinstance(signal, Opening):
+            open_call(signal, observed=False)
+            continue
+        if isinstance(signal, Started) and observer is not None and board.whose(signal) is None:
+            opening = observer.begins(signal)
+            if opening is not None:
+                open_call(opening, observed=True)
+            begun = board.of_channel(opening.channel) if opening is not None else None
+            if isinstance(opening, DialledOut) and begun is not None:
+                board.link(begun, opening.linkedid)
+                ids = opening.channel, opening.linkedid, signal.date
+                board.hear(Asked(*ids, Role.CLIENT))
+        board.hear(signal)
     return calls
 
 

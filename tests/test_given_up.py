@@ -111,7 +111,7 @@ class HeardTests(InboundCase):
     async def test_one_that_cannot_even_begin(self) -> None:
         """Where no call comes of it nobody else is kept, and it is said once."""
 
-        def begin(*_: object) -> None:
+        def begin(*_: object, **__: object) -> None:
             raise Stumbled
 
         self.patch(live_calls, "begin", begin)

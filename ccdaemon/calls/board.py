@@ -101,6 +101,10 @@ class Board:
         self._find_by(call, self._by_linkedid, self._places[call.call_id].linkedids, {call.anchor})
         self._note(call)
 
+    def link(self, call: Call, linkedid: str) -> None:
+        """Know the call by a linkedid that its first channel has from another one."""
+        self._find_by(call, self._by_linkedid, self._places[call.call_id].linkedids, {linkedid})
+
     def call(self, call_id: int) -> Call | None:
         """The live call of this number, or None."""
         return self._calls.get(call_id)

@@ -39,7 +39,8 @@ class Call:
     phones of which one may be theirs then. ``local_turn``: the last turn in which somebody was
     asked by way of one. ``actions``: how often somebody has acted on it or written something on it.
     ``recordings`` are those that Asterisk has told of, each with its channel. ``made_by`` is the
-    client of the API that had it made, ``made_from`` the address that it asked from.
+    client of the API that had it made, ``made_from`` the address that it asked from. ``observed``:
+    another dialplan than ours makes the call.
     """
 
     call_id: int
@@ -76,6 +77,7 @@ class Call:
     has_extra_legs: bool = False
     bridges: bool = False
     by_local: bool = False
+    observed: bool = False
     local_turn: int | None = None
     candidates: list[str] = field(default_factory=list)
     candidate_names: dict[str, str] = field(default_factory=dict)

@@ -41,22 +41,33 @@ def begin(
     signal: Opening,
     sip_of: Callable[[str], str | None],
     numbers: Numbers = NO_HOME,
+    *,
+    observed: bool = False,
 ) -> tuple[Call, list[StateChange]]:
     """The call that a client or an operator begins, and its first states.
 
     :param sip_of: the operator whose channel has a name, None if it is nobody's.
     :param numbers: says what a number means.
+    :param observed: nobody handed it over: another dialplan makes it.
     """
     phone = phone_of(signal.phone, numbers)
     sent = None if signal.phone == phone or phone == ANONYMOUS else signal.phone
     if isinstance(signal, signals.DialledOut):
         sip = sip_of(signal.name)
         call = Call(call_id, None, None, Direction.OUTBOUND, sip, phone, signal.channel, sent=sent)
+        _observe(call, observed)
         return call, machine.open_by_hand(call, signal.name, signal.date)
     call = Call(call_id, None, None, Direction.INBOUND, None, phone, signal.channel, sent=sent)
+    _observe(call, observed)
     call.did = did_of(signal.did)
     call.client.channel_name = signal.name
     return call, machine.open_call(call, signal.date)
+
+
+def _observe(call: Call, observed: bool) -> None:
+    if observed:
+        # Whoever answers on the way may be the PBX; what is recorded it says itself.
+        call.observed, call.by_local, call.recorded = True, True, False
 
 
 def again(was: CallView, states: Sequence[StateChange], anchor: str) -> Call:
@@ -78,6 +89,7 @@ def again(was: CallView, states: Sequence[StateChange], anchor: str) -> Call:
         made_by=was.made_by,
         made_from=was.made_from,
     )
+    _observe(call, was.observed)
     call.recordings = list(was.recordings)
     call.said_before = None if was.said is None else dict(was.said)
     machine.restore(call, states, was.legs)

@@ -105,7 +105,8 @@ class CallView:
     far each channel's dialplan had counted what it said of asking; None: that was not kept.
     ``recordings``: what Asterisk said that it records, each with the channel, in Asterisk's own
     names of files. ``made_by`` is the client of the API that had the call made, ``made_from`` the
-    address that it asked from; None where nobody had.
+    address that it asked from; None where nobody had. ``observed``: another dialplan than ours
+    makes it.
     """
 
     call_id: int
@@ -134,6 +135,7 @@ class CallView:
     recordings: tuple[tuple[str, str], ...] = ()
     made_by: str | None = None
     made_from: str | None = None
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

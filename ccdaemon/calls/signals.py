@@ -31,10 +31,15 @@ class Started(Signal):
     """The channel was born; ``name`` is what Asterisk calls it, e.g. ``PJSIP/1000-0000002a``.
 
     ``sip`` is the operator whose phone it is, as far as the name tells: the board fills it in.
+    ``context``, ``exten`` and ``caller`` are where it begins in the dialplan, what was dialled
+    there, and by what number; anything, and empty where a look has found the channel.
     """
 
     name: str
     sip: str | None = None
+    context: str = ""
+    exten: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ccdaemon.calls.tables import (
     BY_API,
     CALLER_LEFT,
     CLIENT,
+    GIVEN_UP,
     LEG_OF,
     OPERATOR,
     ORIGINATE_STATUS,
@@ -108,6 +109,13 @@ def _client_unanswered(call: Call, end: signals.Ended, date: int) -> StateChange
             cause = causes.own(end.cause, dial_status)
             detail = ", ".join(filter(None, [causes.words(cause, ""), "no SIP answer at all"]))
             return conclude(call, Outcome.FAILED, date, cause=cause, detail=detail)
+    if call.observed and call.client.end is not None:
+        # There is nothing of ours to say what came of it: the client's own channel does.
+        end = call.client.end
+        tech = end.tech if call.client.hung_up else ""
+        dial_status = "NOANSWER" if end.cause in GIVEN_UP else ""
+        if call.hung_up_by == OPERATOR:
+            dial_status = "CANCEL"
     if call.hung_up_by == OPERATOR:
         # Also where they were too quick for Dial to say so.
         dial_status = dial_status or "CANCEL"

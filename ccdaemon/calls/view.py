@@ -77,6 +77,7 @@ def view(call: Call) -> CallView:
         recordings=tuple(call.recordings),
         made_by=call.made_by,
         made_from=call.made_from,
+        observed=call.observed,
     )
 
 

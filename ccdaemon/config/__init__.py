@@ -20,6 +20,7 @@ from ccdaemon.config.http import LOCAL, LOOPBACK, Client, Http, or_local
 from ccdaemon.config.limits import LimitSettings
 from ccdaemon.config.loader import ConfigError, Problem, Reading, key, table, tables
 from ccdaemon.config.numbers import Numbers
+from ccdaemon.config.observe import ObserveSettings
 from ccdaemon.config.retention import LogSettings, OperatorSettings, RetentionSettings
 from ccdaemon.config.routing import RoutingSettings
 from ccdaemon.config.webhooks import Webhook, twins
@@ -224,6 +225,9 @@ class Config:
     database: Database = attrs.field(metadata=table(Database))
     limits: LimitSettings = attrs.field(default=LimitSettings(), metadata=table(LimitSettings))
     numbers: Numbers = attrs.field(default=Numbers(), metadata=table(Numbers))
+    observe: ObserveSettings = attrs.field(
+        default=ObserveSettings(), metadata=table(ObserveSettings)
+    )
     operators: OperatorSettings = attrs.field(
         default=OperatorSettings(), metadata=table(OperatorSettings)
     )

@@ -57,7 +57,8 @@ def _ids(event: Message) -> tuple[str, str]:
 
 
 def _newchannel(event: Message, date: int) -> Signal:
-    return signals.Started(*_ids(event), date, event.get("Channel"))
+    begun = event.get("Context"), event.get("Exten"), event.get("CallerIDNum")
+    return signals.Started(*_ids(event), date, event.get("Channel"), None, *begun)
 
 
 def _newstate(event: Message, date: int) -> Signal | None:

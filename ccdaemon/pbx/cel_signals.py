@@ -70,6 +70,9 @@ class CelRow:
     label: str = ""
     app: str = ""
     data: str = ""
+    context: str = ""
+    exten: str = ""
+    caller: str = ""
 
     @property
     def ids(self) -> tuple[str, str, int]:
@@ -101,7 +104,7 @@ def parse_row(cells: list[str]) -> CelRow:
     # Asterisk puts a user's event type into either column, as the version pleases.
     event = value["userdeftype"] or value["eventtype"]
     ids = value["uniqueid"], value["linkedid"]
-    app = value["appname"], value["appdata"]
+    app = value["appname"], value["appdata"], value["context"], value["exten"], value["cidnum"]
     return CelRow(event, date, *ids, value["channame"], extra, value["userfield"], *app)
 
 
@@ -164,7 +167,8 @@ def from_row(row: CelRow) -> Iterator[Signal]:
 
 
 def _chan_start(row: CelRow) -> Iterator[Signal]:
-    yield signals.Started(*row.ids, row.channel)
+    begun = row.context, row.exten, row.caller
+    yield signals.Started(*row.ids, row.channel, None, *begun)
 
 
 def _answer(row: CelRow) -> Iterator[Signal]:

@@ -73,6 +73,12 @@ class RefusesPhones(Protocol):
         ...
 
 
+#: What leads a call's channels to our own dialplan; everything else AMI does by itself.
+BY_OUR_DIALPLAN = frozenset(
+    {"hold", "unhold", "transfer", "listen", "whisper", "barge", "transferComplete"}
+)
+
+
 class Gone(Exception):
     """A channel is not there any more."""
 
@@ -133,6 +139,8 @@ class CallActions:
             if call is None or call.final:
                 await self._refuse_past(call_id)
             check_actions(call_id, action, call.actions)
+            if call.observed and action in BY_OUR_DIALPLAN:
+                await self._refuse_without_dialplan(call)
             try:
                 yield call
             except Gone as error:
@@ -142,6 +150,20 @@ class CallActions:
             lock.release()
             if not lock.locked and not lock.waiting:
                 self._locks.pop(call_id, None)
+
+    async def _refuse_without_dialplan(self, call: Call) -> None:
+        """Refuse what leads channels to our dialplan, of which the PBX may have no line."""
+        try:
+            there = await self.ami.getVar(None, f"DIALPLAN_EXISTS({Context.HOLD},s,1)")
+        except AMIError as error:
+            raise no_session() from error
+        if there != "1":
+            raise Refused(
+                Code.ASTERISK_REFUSED,
+                "the PBX makes this call by its own dialplan, and has not included ccdaemon's"
+                " extensions_ccdaemon.conf, which this needs",
+                call_id=call.call_id,
+            )
 
     async def _refuse_past(self, call_id: int) -> NoReturn:
         past = await self._past(call_id)

@@ -19,7 +19,8 @@ from ccdaemon.calls.board import GONE_AFTER, Board, Reached, nobodys
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.causes import Outcome
 from ccdaemon.calls.factory import Opening, again, begin
-from ccdaemon.calls.model import Action, CallView, Direction, State, StateChange
+from ccdaemon.calls.model import Action, CallView, Direction, Role, State, StateChange
+from ccdaemon.calls.observing import Observer
 from ccdaemon.calls.view import view
 from ccdaemon.clocks import WallClock
 from ccdaemon.numbers import NO_HOME, Number, Numbers
@@ -56,6 +57,7 @@ class LiveCalls:
     :param sip_of: the operator whose channel has a name, None if it is nobody's.
     :param is_phone: whether a client may have this number.
     :param numbers: says what a number means.
+    :param observer: sees calls begin that nobody hands over; None: they are not told.
     :param records: whether our own dialplan records.
     :param recordings_dir: the recordings folder as Asterisk sees it.
     :ivar unrecorded: calls that came in or were dialled by hand and could not be told.
@@ -73,6 +75,7 @@ class LiveCalls:
         is_phone: Callable[[str], bool] = lambda phone: True,
         numbers: Numbers = NO_HOME,
         *,
+        observer: Observer | None = None,
         records: bool = True,
         recordings_dir: PurePosixPath | None = None,
     ) -> None:
@@ -84,6 +87,7 @@ class LiveCalls:
         self._writer = StateWriter(journal, self._committed)
         self._recordings = recordings
         self._records = records
+        self._observer = observer
         self._recordings_dir = recordings_dir
         self._clock = clock
         # The first channels of calls that are over: the log of channel events is read again.
@@ -197,12 +201,13 @@ class LiveCalls:
         leg = None if call is None else call.leg_of(channel)
         return leg is not None and leg.channel_name == name
 
-    def _begin(self, signal: Opening) -> Call | None:
+    def _begin(self, signal: Opening, *, observed: bool = False) -> Call | None:
         """The call that begins on a channel, opened unless it is known; None if it is over."""
         call = self._board.of_channel(signal.channel)
         if call is not None or signal.channel in self._over:
             return call
-        call, states = begin(self._journal.take_call_id(), signal, self._sip_of, self._numbers)
+        call_id = self._journal.take_call_id()
+        call, states = begin(call_id, signal, self._sip_of, self._numbers, observed=observed)
         self._open(call, states).addErrback(self._not_opened, call, signal)
         return call
 
@@ -256,9 +261,28 @@ class LiveCalls:
         if isinstance(signal, Opening):
             self._hear_of(signal)
             return
+        if isinstance(signal, signals.Started):
+            self._observe(signal)
         for reached in self._board.hear(signal):
             self._tell_reached(reached, signal)
         self._hear_of_unknown(signal)
+
+    def _observe(self, signal: signals.Started) -> None:
+        """Open the call that begins with a channel though nobody has handed it over."""
+        observer = self._observer
+        if observer is None or signal.channel in self._over:
+            return
+        if self._board.whose(signal) is not None or (opening := observer.begins(signal)) is None:
+            return
+        try:
+            call = self._begin(opening, observed=True)
+        except NoLease as error:
+            self._leave_unrecorded(opening, error)
+            return
+        if call is not None and isinstance(opening, signals.DialledOut):
+            self._board.link(call, opening.linkedid)
+            ids = opening.channel, opening.linkedid, signal.date
+            self._hear(signals.Asked(*ids, Role.CLIENT))
 
     def _tell_reached(self, reached: Reached, signal: signals.Signal) -> None:
         call = reached.call
@@ -473,7 +497,7 @@ class LiveCalls:
             self._expect_recordings(named, before.recorded.get(call_id, set()))
 
     def _expect_recordings(self, call: CallView, known: set[str], *, ours: bool = True) -> None:
-        ours = ours and self._records
+        ours = ours and self._records and not call.observed
         for uniqueid, path in recordings_of(call, self._recordings_dir, ours=ours):
             if self._recordings is not None and uniqueid not in known:
                 self._recordings.expect(call.call_id, uniqueid, path)

@@ -18,8 +18,10 @@ from twisted.logger import Logger
 from ccdaemon.ami.ami_client import AMIClient
 from ccdaemon.ami.ami_session import AMIProtocol
 from ccdaemon.ami.ami_settings import AMISettings
+from ccdaemon.calls.observing import Observer
 from ccdaemon.clocks import WallClock
 from ccdaemon.config import Config
+from ccdaemon.config.observe import ObserveSettings
 from ccdaemon.numbers import Numbers
 from ccdaemon.operators import OperatorChange, Operators
 from ccdaemon.pbx import ami_queues
@@ -44,6 +46,13 @@ from ccdaemon.tracking.resync import Resync
 
 #: Seconds in which a session may read Asterisk's own log, of a day if need be.
 UP_TIMEOUT = 600.0
+
+
+def _observer(observe: ObserveSettings, endpoints: Endpoints) -> Observer | None:
+    """Who sees calls begin that nobody hands over; None where none are to be told."""
+    if not observe.trunks:
+        return None
+    return Observer(observe.trunks, observe.inbound_contexts, endpoints.sip_of_channel)
 
 
 class Tracking(MultiService):
@@ -78,6 +87,7 @@ class Tracking(MultiService):
             endpoints.sip_of_channel,
             asterisk.phone_pattern.matches,
             numbers,
+            observer=_observer(config.observe, endpoints),
             records=asterisk.record,
             recordings_dir=PurePosixPath(asterisk.recordings_dir),
         )

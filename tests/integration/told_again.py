@@ -16,6 +16,7 @@ import msgspec
 
 from ccdaemon.calls.call import Call
 from ccdaemon.calls.model import Direction
+from ccdaemon.calls.observing import Observer
 from ccdaemon.config.validators import Pattern
 from ccdaemon.pbx import cel_signals
 from ccdaemon.pbx.endpoints import Endpoints
@@ -45,14 +46,19 @@ class Again:
         is_same = self._asterisk.pid == self._pid and self._log.exists()
         return is_same and self._log.stat().st_size >= self._size
 
-    def otherwise(self, state_dir: Path) -> list[str]:
-        """What the log tells otherwise of the calls that are over; nothing, if all is right."""
+    def otherwise(self, state_dir: Path, trunks: Sequence[str] = ()) -> list[str]:
+        """What the log tells otherwise of the calls that are over; nothing, if all is right.
+
+        :param trunks: whose channels the daemon takes for the world outside in calls that nobody
+            hands over.
+        """
         calls = _told(state_dir, int(self._since * 1000))
         with self._log.open("rb") as stream:
             stream.seek(self._size)
             lines = stream.read().decode().splitlines(keepends=True)
         endpoints = Endpoints([self._asterisk.operator_channel], Pattern("[0-9]{4}"))
-        again = _derived(calls, lines, endpoints)
+        observer = Observer(trunks, (), endpoints.sip_of_channel) if trunks else None
+        again = _derived(calls, lines, endpoints, observer)
         return [
             f"call {call_id}: {said}"
             for call_id, states in calls.items()
@@ -86,7 +92,10 @@ def _told(state_dir: Path, since: int) -> dict[int, States]:
 
 
 def _derived(
-    calls: Mapping[int, States], lines: Sequence[str], endpoints: Endpoints
+    calls: Mapping[int, States],
+    lines: Sequence[str],
+    endpoints: Endpoints,
+    observer: Observer | None,
 ) -> dict[int, Call]:
     """The calls once more; without those of which the log has nothing."""
     outbound: list[Call] = []
@@ -100,7 +109,11 @@ def _derived(
             begun[anchor] = call_id
     stream = cel_signals.from_rows(lines)
     return derive_told(
-        outbound, lambda opening: begun.get(opening.channel), stream, endpoints.sip_of_channel
+        outbound,
+        lambda opening: begun.get(opening.channel),
+        stream,
+        endpoints.sip_of_channel,
+        observer,
     )
 
 
