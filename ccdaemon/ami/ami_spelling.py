@@ -52,6 +52,8 @@ SPELLED: Final[Mapping[str, tuple[str, ...]]] = {
     "Newstate": ("Privilege", *SNAPSHOT),
     "BridgeEnter": ("Privilege", *_BRIDGE, *SNAPSHOT, "SwapUniqueid?"),
     "BridgeLeave": ("Privilege", *_BRIDGE, *SNAPSHOT),
+    "Hold": ("Privilege", *SNAPSHOT, "MusicClass?"),
+    "Unhold": ("Privilege", *SNAPSHOT),
     "HangupRequest": ("Privilege", *SNAPSHOT, "Cause?", "TechCause?"),
     "Hangup": ("Privilege", *SNAPSHOT, "Cause", "Cause-txt", "TechCause?"),
     "MixMonitorStart": ("Privilege", *SNAPSHOT),

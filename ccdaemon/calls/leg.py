@@ -43,9 +43,9 @@ class Leg:
     ``round`` counts how often somebody was asked before: those of one turn ring together. ``over``:
     its channel is gone; ``ended`` is None then if nobody saw when. ``verdict`` waits to be told,
     ``judged``: it was. ``direct``: it was rung by name, and not by way of somebody else's dialplan.
-    ``spans``: when it shared a bridge with the client. ``phones`` are further channels that ring
-    for the same operator, with their names: the leg is about the one that is picked up.
-    ``phone_end`` is how the last of them ended.
+    ``spans``: when it shared a bridge with the client; ``holds``: when it had the other side on hold
+    by its own key. ``phones`` are further channels that ring for the same operator, with their
+    names: the leg is about the one that is picked up. ``phone_end`` is how the last of them ended.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Leg:
     judged: bool = False
     direct: bool = False
     spans: list[Span] = field(default_factory=list)
+    holds: list[Span] = field(default_factory=list)
     phones: dict[str, str] = field(default_factory=dict)
     phone_end: signals.Ended | None = None
     states: set[State] = field(default_factory=set)

@@ -38,6 +38,8 @@ from ccdaemon.calls.tables import (
 
 #: As many notes wait for a state that can carry them.
 MOST_NOTES = 20
+#: As often a phone's own hold is counted.
+MOST_HOLDS = 1000
 #: As many recordings of a call are known.
 MOST_RECORDINGS = 50
 
@@ -208,6 +210,19 @@ def _parted(call: Call, signal: signals.Parted) -> list[StateChange]:
     return []
 
 
+def _held(call: Call, signal: signals.Held) -> list[StateChange]:
+    leg = call.leg_of(signal.channel)
+    if leg is None or leg.over or not call.talked:
+        return []
+    last = leg.holds[-1] if leg.holds else None
+    is_held = last is not None and last.end is None
+    if signal.on and not is_held and len(leg.holds) < MOST_HOLDS:
+        leg.holds.append(Span(signal.date))
+    elif not signal.on and last is not None and is_held:
+        last.end = max(signal.date, last.start)
+    return []
+
+
 def _gone(call: Call, signal: signals.Gone) -> list[StateChange]:
     if not is_left(call):
         return []
@@ -355,6 +370,7 @@ _STEPS: dict[type[signals.Signal], Callable[[Call, Any], list[StateChange]]] = {
     signals.Joined: _joined,
     signals.Parted: _parted,
     signals.Gone: _gone,
+    signals.Held: _held,
     signals.Entered: _of_others,
     signals.Left: _of_others,
     signals.Asked: _asked,

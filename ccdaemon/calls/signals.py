@@ -98,6 +98,13 @@ class Left(Signal):
 
 
 @dataclass(frozen=True, slots=True)
+class Held(Signal):
+    """The phone behind the channel puts the other side on hold by its own key, or takes it back."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Joined(Signal):
     """The phone behind the channel ``name`` talks with the call's client: they share a bridge.
 

@@ -5,6 +5,8 @@ Pure. Called once none of the call's channels is left, with the end of the last 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ccdaemon.calls import causes, signals
 from ccdaemon.calls.call import Call, add_state, reached, set_hangup_party, stage
 from ccdaemon.calls.causes import Outcome
@@ -241,7 +243,18 @@ def _finish_words(call: Call, date: int) -> str:
     by = call.hung_up_by or "nobody known"
     if by == "asterisk" and _is_over_time(call, date):
         by = f"asterisk: max_duration of {call.max_duration} s was over"
-    return f"hung up by {by}; {changes}"
+    return "; ".join([f"hung up by {by}", changes, *_holds(call, date)])
+
+
+def _holds(call: Call, date: int) -> Iterator[str]:
+    """How long each phone had the other side on hold by its own key."""
+    for leg in call.legs:
+        if leg.holds:
+            ends = (date if hold.end is None else hold.end for hold in leg.holds)
+            held = sum(end - hold.start for hold, end in zip(leg.holds, ends, strict=True)) / 1000
+            whose = leg.sip or leg.role.value
+            times = "once" if len(leg.holds) == 1 else f"{len(leg.holds)} times"
+            yield f"on hold by the phone of {whose} {times}, {held:.1f} s"
 
 
 def _is_over_time(call: Call, date: int) -> bool:

@@ -76,6 +76,14 @@ def _bridge_leave(event: Message, date: int) -> Signal | None:
     return signals.Left(*_ids(event), date, bridge) if bridge else None
 
 
+def _hold(event: Message, date: int) -> Signal:
+    return signals.Held(*_ids(event), date, True)
+
+
+def _unhold(event: Message, date: int) -> Signal:
+    return signals.Held(*_ids(event), date, False)
+
+
 def _hangup_request(event: Message, date: int) -> Signal:
     return signals.HungUp(*_ids(event), date)
 
@@ -105,6 +113,8 @@ EVENTS: dict[str, Callable[[Message, int], Signal | None]] = {
     "Newstate": _newstate,
     "BridgeEnter": _bridge_enter,
     "BridgeLeave": _bridge_leave,
+    "Hold": _hold,
+    "Unhold": _unhold,
     "HangupRequest": _hangup_request,
     "Hangup": _hangup,
     "OriginateResponse": _originate_response,

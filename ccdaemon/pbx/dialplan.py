@@ -342,6 +342,6 @@ EVENTS_TOLD: frozenset[str] = frozenset(
     {
         *("BridgeEnter", "BridgeLeave", "DeviceStateChange", "FullyBooted", "Hangup"),
         *("HangupRequest", "MixMonitorStart", "Newchannel", "Newstate", "OriginateResponse"),
-        "Reload",
+        *("Hold", "Reload", "Unhold"),
     }
 )

@@ -146,6 +146,19 @@ class InboundTests(BridgedCase):
         self.assertEqual((seen.talk_seconds, seen.hung_up_by), (6.0, "client"))
         self.assertTrue(all(leg.ended for leg in seen.legs))
 
+    def test_hold_by_the_phones_key(self) -> None:
+        """It is counted, and told at the end; what was before the talk is not."""
+        call = self.incoming()
+        self.born(ONE)
+        self.hear(signals.Held, ONE, True)
+        self.enter("b", ONE, CLIENT)
+        for on in (True, True, False, False, True):
+            self.hear(signals.Held, ONE, on)
+        self.hear(signals.HungUp, CLIENT)
+        self.end(CLIENT, ONE)
+        detail = call.states[-1].detail or ""
+        self.assertIn("on hold by the phone of 1001 2 times, 5.0 s", detail)
+
     def test_an_agent_for_a_day(self) -> None:
         """One who was there before and goes on afterwards has one call after the other."""
         self.born(ONE, of="long ago")
