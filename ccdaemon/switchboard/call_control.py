@@ -268,7 +268,10 @@ class CallControl:
         async with self._actions.one_at_a_time(call_id, method) as call:
             phase = await self._actions.phase(call, THERE, "recorded otherwise")
             legs = [phase.client, *(leg for leg in call.operators if not leg.over)]
-            done = [await self._pause_on(leg, on) for leg in legs if leg.channel is not None]
+            channels = {leg.channel: None for leg in legs if leg.channel is not None}
+            # The PBX may record where nobody's phone is: half of a Local channel.
+            channels |= {one: None for one, _ in call.recordings if one in call.channels}
+            done = [await self._pause_on(channel, on) for channel in channels]
             if not any(done) and not await self._is_recorded_later(phase):
                 raise wrong_state(call, "is not recorded")
             # Whoever is rung from now on inherits it from whose channel rings them.
@@ -290,9 +293,9 @@ class CallControl:
         except AMIError as error:
             raise no_session() from error
 
-    async def _pause_on(self, leg: Leg, on: bool) -> bool:
+    async def _pause_on(self, channel: str, on: bool) -> bool:
         try:
-            await self._actions.ami.mixMonitorMute(channel_of(leg), on)
+            await self._actions.ami.mixMonitorMute(channel, on)
         except ActionRefused as error:
             # Its words are the same whether the channel is gone or has no MixMonitor.
             self.log.debug("not recorded: {error}", error=error)

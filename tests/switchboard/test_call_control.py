@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from ccdaemon.ami.ami_errors import ActionRefused, ConnectionLost, NotConnected
+from ccdaemon.calls import signals
 from ccdaemon.errors import Code, Refused
 from ccdaemon.store.failures import JournalBroken, JournalFull
 from ccdaemon.store.records import Chain
@@ -388,6 +389,18 @@ class DoneTests(ControlCase):
         self.asterisk.answer = ActionRefused("Cannot set mute flag", response())
         doing = self.control.pause_recording(call_id, on=False, client="crm")
         self.assertEqual((await self.fails_with(doing)).code, Code.WRONG_STATE)
+
+    async def test_pause_what_the_pbx_records(self) -> None:
+        """Also on a channel that is no phone's, as long as it is there."""
+        call_id = await self.talking()
+        anchor = self.anchor(call_id)["Uniqueid"]
+        half = {"Channel": "Local/1@x-1;1", "Uniqueid": "17.50", "Linkedid": anchor}
+        self.hear("Newchannel", **half)
+        for channel in ("17.50", "17.51"):
+            self.live.hear(signals.Recorded(channel, anchor, 0, "/recordings/theirs.wav"))
+        await self.does(self.control.pause_recording(call_id, on=True, client="crm"))
+        muted = [one["Channel"] for one in self.sent("MixMonitorMute")]
+        self.assertEqual(muted, [CLIENT, anchor, "17.50"])
 
     async def test_pause_while_nobody_is_there(self) -> None:
         """On hold, the operator gone: whoever comes begins in the pause, if they are recorded."""
