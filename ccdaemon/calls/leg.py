@@ -43,8 +43,8 @@ class Leg:
     ``round`` counts how often somebody was asked before: those of one turn ring together. ``over``:
     its channel is gone; ``ended`` is None then if nobody saw when. ``verdict`` waits to be told,
     ``judged``: it was. ``direct``: it was rung by name, and not by way of somebody else's dialplan.
-    ``spans``: when it shared a bridge with the client; ``holds``: when it had the other side on hold
-    by its own key. ``phones`` are further channels that ring for the same operator, with their
+    ``spans``: when it shared a bridge with the client; ``holds``: when it had the other side on
+    hold by its own key. ``phones`` are further channels that ring for the same operator, with their
     names: the leg is about the one that is picked up. ``phone_end`` is how the last of them ended.
     """
 

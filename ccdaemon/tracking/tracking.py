@@ -29,7 +29,7 @@ from ccdaemon.pbx.ami_connection import ami_endpoint, credentials
 from ccdaemon.pbx.ami_queries import tells_of_bridges
 from ccdaemon.pbx.ami_signals import EVENTS
 from ccdaemon.pbx.dialplan import HEADERS
-from ccdaemon.pbx.endpoints import endpoints_of
+from ccdaemon.pbx.endpoints import Endpoints, endpoints_of
 from ccdaemon.queues import Queues, Spelling
 from ccdaemon.recordings.recordings import Recordings
 from ccdaemon.store.journal import Journal
