@@ -169,6 +169,7 @@ class Entries:
     def __init__(self) -> None:
         self.asked: list[Mapping[str, object]] = []
         self.refusal: Refused | None = None
+        self.missed: dict[int, CallView] = {}
 
     async def attach_order(self, **asked: object) -> None:
         """Keep it."""
@@ -192,7 +193,7 @@ class Entries:
         claim = Claim(str(asked["sip"]), str(asked["client"]), MOMENT, MOMENT + 900_000)
         call_id = asked["call_id"]
         assert isinstance(call_id, int)
-        return MissedRow(call_view(call_id), 0, None, None, claim)
+        return MissedRow(self.missed.get(call_id) or call_view(call_id), 0, None, None, claim)
 
     def _keep(self, asked: Mapping[str, object]) -> None:
         self.asked.append(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 from ccdaemon.calls.model import Action, Direction, LegView, State, StateChange
@@ -142,6 +143,14 @@ def _missed(world: World) -> None:
         detail="hung up by client",
         did="380441234567",
         caller_name="Olena",
+    )
+    world.entries.missed[10] = replace(
+        call,
+        call_id=10,
+        phone="380639920001",
+        date=began(10),
+        ended=began(10) + 8000,
+        caller_name=None,
     )
     played = Action(12, MOMENT + 200_000, "playRecord", "local", detail="cc-0a1b2c-12-o")
     world.history.listened.append(ActionRow(13, played))

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from ccdaemon.store.failures import CallKnown, JournalBroken, JournalDamaged, StateDirBusy
+from ccdaemon.store.group_commit import LINGER
 from ccdaemon.store.journal import Journal
 from ccdaemon.store.journal_file import NAME, PASSED_OVER, StateDirLock, prepare
 from ccdaemon.store.sqlite_file import connect, quarantine_file
@@ -409,12 +411,18 @@ class UpkeepTests(JournalCase):
         journal = self.journal(clock=clock)
         await journal.begin(0, [])
         await journal.append(chain(view(1)))
-        await journal.set_checkpoint("postgres", 6)
+
+        def noted() -> Deferred[None]:
+            noting = Deferred.fromCoroutine(journal.set_checkpoint("postgres", 6))
+            clock.advance(LINGER)
+            return noting
+
+        await noted()
         clock.advance(24 * 3600 - 60)
-        await journal.set_checkpoint("postgres", 6)
+        await noted()
         self.assertEqual(0, journal.low_watermark)
         clock.advance(60)
-        await journal.set_checkpoint("postgres", 6)
+        await noted()
         self.assertEqual(6, journal.low_watermark)
         self.assertIsNone(await journal.chain(1))
 
