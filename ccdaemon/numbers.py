@@ -145,6 +145,17 @@ class Numbers:
         form = self.form(text)
         return None if form is None else Number(form, text)
 
+    def spellings(self, number: Number) -> frozenset[str]:
+        """The form of a number, and how it may stand where it was kept before it had its form."""
+        form, home = number.form, self._home
+        digits = {form, *filter(None, [(_written(number.sent) or (False, ""))[1]])}
+        digits |= {prefix + form for prefix in (ABROAD, *([home.abroad] if home else []))}
+        if home is not None and form.startswith(home.code):
+            rest = form[len(home.code) :]
+            digits |= {rest, home.trunk + rest}
+        written = {*digits, f"+{form}"}
+        return frozenset({form, *(one for one in written if self.form(one) == form)})
+
     def plain(self, number: Number) -> str:
         """A number as a pattern of the configuration speaks of it: without home, as it was sent."""
         written = _written(number.sent)

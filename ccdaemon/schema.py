@@ -151,7 +151,7 @@ class KnownCall(CallObject, frozen=True):
 
 
 class Forgotten(msgspec.Struct, frozen=True):
-    """How much was removed of an order."""
+    """How much was removed of an order, or of a phone."""
 
     calls: int
     recordings: int

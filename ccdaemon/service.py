@@ -150,6 +150,7 @@ class Daemon(MultiService):
             webhooks.forget,
             recordings.forget,
             wall,
+            numbers,
         )
         self._tracking = tracking = Tracking(
             config, reactor, wall, self._journal, recordings, numbers, log_thread.run

@@ -71,6 +71,23 @@ class FormTests(SynchronousTestCase):
             with self.subTest(home=numbers.country, text=text):
                 self.assertEqual(numbers.form(text), form)
 
+    def test_spellings(self) -> None:
+        """How a number may have been kept: each means it, and none means another."""
+        asked = UA.read("+38 (067) 123-45-67")
+        assert asked is not None
+        found = UA.spellings(asked)
+        self.assertLessEqual(
+            {"380671234567", "+380671234567", "0671234567", "00380671234567"}, found
+        )
+        self.assertEqual({UA.form(one) for one in found}, {"380671234567"})
+        for numbers, text in ((NO_HOME, "0671234567"), (UA, "+48671234567"), (UA, "101")):
+            number = numbers.read(text)
+            assert number is not None
+            self.assertIn(number.form, numbers.spellings(number))
+            self.assertEqual(
+                {numbers.form(one) for one in numbers.spellings(number)}, {number.form}
+            )
+
     def test_internal(self) -> None:
         """Internal and short numbers are what they are."""
         for text in ("101", "112", "1001", "10-01"):

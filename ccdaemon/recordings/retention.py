@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 from twisted.application.service import Service
@@ -17,6 +18,7 @@ from twisted.logger import Logger
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.retention import RetentionSettings as Days
 from ccdaemon.errors import RETRY_AFTER, Code, Refused, history_away, not_ready
+from ccdaemon.numbers import NO_HOME, Number, Numbers
 from ccdaemon.recordings.recordings import recordings_of
 from ccdaemon.recordings.removal import RecordingFiles
 from ccdaemon.store.failures import JournalBroken, JournalFull
@@ -57,6 +59,7 @@ class Retention(Service):
     """Removes what is due, and what is asked for.
 
     :param elsewhere: removes what else is kept of calls: what was sent of them.
+    :param numbers: says how a number may be spelled.
     :param unrecord: has no recording of calls registered that is not complete yet.
     :ivar removed: how much has been removed.
     :ivar last: what came of it the last time; None before the first.
@@ -72,7 +75,9 @@ class Retention(Service):
         elsewhere: Callable[[Sequence[int]], Awaitable[None]],
         unrecord: Callable[[Collection[int]], None],
         clock: WallClock,
+        numbers: Numbers = NO_HOME,
     ) -> None:
+        self._numbers = numbers
         self._unrecord = unrecord
         self._elsewhere = elsewhere
         self._days = days
@@ -220,9 +225,21 @@ class Retention(Service):
         :raises Refused: with ``wrong_state`` while a call of it goes on; where it cannot be done
             now, or a file cannot be removed.
         """
+        return await self._forget_in_turn(
+            lambda: self._removals.calls_of(order_id, BATCH), "order", "order_id", client
+        )
+
+    async def forget_phone(self, phone: Number, client: str) -> Removed:
+        """The same of all calls with a client's number, however it was spelled."""
+        phones = self._numbers.spellings(phone)
+        return await self._forget_in_turn(
+            lambda: self._removals.calls_with(phones, BATCH), "phone", "phone", client
+        )
+
+    async def _forget_in_turn(self, *asked: Any) -> Removed:
         await self._turn.acquire()
         try:
-            return await self._forget(order_id, client)
+            return await self._forget(*asked)
         except (DatabaseDown, Behind, psycopg2.OperationalError) as error:
             raise history_away(error, "changed") from error
         except (JournalFull, JournalBroken) as error:
@@ -230,15 +247,21 @@ class Retention(Service):
         finally:
             self._turn.release()
 
-    async def _forget(self, order_id: str, client: str) -> Removed:
+    async def _forget(
+        self,
+        find: Callable[[], Awaitable[Sequence[tuple[int, bool]]]],
+        what: str,
+        field: str,
+        client: str,
+    ) -> Removed:
         done = Removed()
-        while calls := await self._removals.calls_of(order_id, BATCH):
+        while calls := await find():
             first, is_over = calls[0]
             if not is_over:
                 raise Refused(
                     Code.WRONG_STATE,
-                    f"call {first} of the order goes on; end it first",
-                    field="order_id",
+                    f"call {first} of the {what} goes on; end it first",
+                    field=field,
                     call_id=first,
                 )
             numbers = [call_id for call_id, _ in calls]
@@ -259,7 +282,8 @@ class Retention(Service):
         self.removed.calls += done.calls
         self.removed.recordings += done.recordings
         self.log.info(
-            "an order was forgotten by {client}: {calls} calls, {recordings} recordings",
+            "{what} was forgotten by {client}: {calls} calls, {recordings} recordings",
+            what={"order": "an order", "phone": "a phone"}[what],
             client=client,
             calls=done.calls,
             recordings=done.recordings,

@@ -27,6 +27,11 @@ WHERE date < moment(%s) AND path <> ALL (%s::text[]) ORDER BY date, event_id LIM
 """
 _OF_CALLS = "SELECT call_id, uniqueid, path FROM record WHERE call_id = ANY (%s)"
 _VIEWS = f"SELECT {CALL} FROM call c WHERE call_id = ANY (%s)"
+# By the index of the states; each call has one that opens it.
+_OF_PHONES = """
+SELECT c.call_id, c.final FROM state s JOIN call c USING (call_id)
+WHERE s.phone = ANY (%s) AND s.seq = 1 ORDER BY c.final, c.call_id LIMIT %s
+"""
 _ANCHORS = """
 SELECT anchor, call_id FROM call WHERE call_id = ANY (%s) AND node = %s AND anchor IS NOT NULL
 """
@@ -94,6 +99,13 @@ class Removals:
             "SELECT call_id, final FROM call WHERE order_id = %s ORDER BY final, call_id LIMIT %s",
             (order_id, most),
         )
+        return [(call_id, final) for call_id, final in found]
+
+    async def calls_with(self, phones: Collection[str], most: int) -> list[tuple[int, bool]]:
+        """The calls with a client who has one of these numbers; else as ``calls_of``."""
+        await self._journal.settled()
+        await self._barrier.passed(self._journal.high_watermark, BARRIER)
+        found = await self._database.query(_OF_PHONES, (list(phones), most))
         return [(call_id, final) for call_id, final in found]
 
     async def remove_records(self, records: Sequence[Recorded]) -> None:

@@ -208,6 +208,10 @@ class Forgetting:
         self.asked: list[tuple[str, str]] = []
         self.refusal: Refused | None = None
 
+    async def forget_phone(self, phone: Number, client: str) -> Removed:
+        """Keep it, in the number's form."""
+        return await self.forget_order(phone.form, client)
+
     async def forget_order(self, order_id: str, client: str) -> Removed:
         """Keep it."""
         self.asked.append((order_id, client))

@@ -25,7 +25,7 @@ ACTING = {
     *("makeCall", "hangup", "transfer", "transferComplete", "transferCancel", "hold", "unhold"),
     *("mute", "unmute", "listen", "whisper", "barge", "recordPause", "recordResume"),
     *("attachOrder", "setResult", "pauseOperator", "resumeOperator", "forgetOrder", "redeliver"),
-    *("claimMissed", "revokeLink"),
+    *("claimMissed", "revokeLink", "forgetPhone"),
 }
 
 

@@ -61,6 +61,20 @@ class ForgetOrder(DeskTestCase):
         self.assertEqual(len((await self.ask("callHistory", call_id=stays))[0]["states"]), 6)
         self.assertEqual(await self.ask("callHistory", phone=phone), [])
 
+    async def test_a_phone(self) -> None:
+        """Calls to it and from it, in another spelling; nobody else's."""
+        phone = self.new_phone(SHORT)
+        made = await self.called(FIRST, phone)
+        stays = await self.called(FIRST, self.new_phone(SHORT))
+        taken = await self.call_in(SECOND, phone=phone)
+        await self.finished(taken)
+        spelled = f"+{phone[:3]} ({phone[3:5]}) {phone[5:]}"
+        response = await self.ask("forgetPhone", phone=spelled)
+        self.assertEqual(response["calls"], 2)
+        for gone in (made, taken):
+            await self.refused(404, "call_unknown", "call", call_id=gone)
+        await self.ask("call", call_id=stays)
+
     async def test_while_a_call_goes_on(self) -> None:
         """It is refused until the call is over."""
         order = secrets.token_hex(16)

@@ -18,6 +18,7 @@ from ccdaemon.calls.model import Action, CallView, Direction, Record, State
 from ccdaemon.clocks import WallClock
 from ccdaemon.config.retention import RetentionSettings as Days
 from ccdaemon.errors import Code, Refused
+from ccdaemon.numbers import Numbers
 from ccdaemon.recordings import retention as retention_module
 from ccdaemon.recordings.mp3 import Mp3Cache
 from ccdaemon.recordings.recordings import relative_path
@@ -75,7 +76,9 @@ class RetentionCase(HistoryCase):
 
         self.unrecorded: list[int] = []
         unrecord = self.unrecorded.extend
-        self.retention = Retention(days, removals, files, forget_sent, unrecord, Later(reactor))
+        self.retention = Retention(
+            days, removals, files, forget_sent, unrecord, Later(reactor), Numbers("ua")
+        )
         self.files = files
 
     async def add(self, call_id: int, age: int, **changes: Any) -> Path:
@@ -306,6 +309,28 @@ class ForgetTests(RetentionCase):
         self.assertEqual(0, found)
         db.close()
         again = await self.retention.forget_order("secret-order", "crm")
+        self.assertEqual((0, 0), (again.calls, again.recordings))
+
+    async def test_a_phone(self) -> None:
+        """All calls with it, in every spelling that was kept; nobody else's, and no live one."""
+        await self.start()
+        spelled = ("380671234567", "0671234567", "00380671234567", "671234567")
+        others = ("380671234568", "48671234567", "1234567")
+        for call_id, phone in enumerate((*spelled, *others), 1):
+            await self.add(call_id, 1, phone=phone)
+        asked = Numbers("ua").read("+38 (067) 123-45-67")
+        assert asked is not None
+        live = chain(view(9, phone=spelled[0]))
+        await self.daemon_.journal.append(live[:3])
+        error = await self.fails(self.retention.forget_phone(asked, "crm"), Refused)
+        self.assertEqual((Code.WRONG_STATE, 9, "phone"), (error.code, error.call_id, error.field))
+        await self.daemon_.journal.append(live[3:])
+        done = await self.retention.forget_phone(asked, "crm")
+        self.assertEqual((5, 4), (done.calls, done.recordings))
+        self.assertEqual([5, 6, 7], await self.calls())
+        self.assertEqual(self.names(), {"5", "6", "7"})
+        self.assertEqual([], self.written('"phone":"0671234567"'))
+        again = await self.retention.forget_phone(asked, "crm")
         self.assertEqual((0, 0), (again.calls, again.recordings))
 
     async def forgotten(self) -> CallView:

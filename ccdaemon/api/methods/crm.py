@@ -119,6 +119,11 @@ class CrmMethods:
         removed = await self._retention.forget_order(values[p.ORDER_ID], request.client)
         return Answer(Forgotten(removed.calls, removed.recordings))
 
+    async def _forget_phone(self, values: Values, request: ApiRequest) -> Answer:
+        """Remove a client's calls with their recordings, however the number was spelled."""
+        removed = await self._retention.forget_phone(values[p.PHONE], request.client)
+        return Answer(Forgotten(removed.calls, removed.recordings))
+
     async def _listen_log(self, values: Values, request: ApiRequest) -> Answer:
         """List who listened to calls and to recordings, newest first."""
         page, per_page = p.paging_of(values)
@@ -201,6 +206,16 @@ class CrmMethods:
                 answers=Forgotten,
                 acts=True,
                 required=(p.ORDER_ID,),
+                refusals=(Code.WRONG_STATE, Code.NOT_READY, Code.HISTORY_UNAVAILABLE),
+            ),
+            Method(
+                "forgetPhone",
+                Permission.FORGET,
+                self._forget_phone,
+                rows=(),
+                answers=Forgotten,
+                acts=True,
+                required=(p.PHONE,),
                 refusals=(Code.WRONG_STATE, Code.NOT_READY, Code.HISTORY_UNAVAILABLE),
             ),
             Method(
