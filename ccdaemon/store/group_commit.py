@@ -29,6 +29,8 @@ from ccdaemon.store.failures import JournalBroken
 WINDOW = 0.010
 #: Seconds for which work that may wait does.
 LINGER = 0.050
+#: Ms that a reader is waited for before SQLite's log is emptied.
+SCRUB_PATIENCE = 50
 #: Seconds between two tries while the disk does not take anything.
 RETRY = 1.0
 
@@ -261,10 +263,15 @@ class GroupCommit:
 
 def _scrubbed(db: sqlite3.Connection) -> bool:
     """Empty SQLite's log; false where a reader is in the way, then it is tried after the next."""
+    (patience,) = db.execute("PRAGMA busy_timeout").fetchone()
+    # Whoever waits for a commit does not wait for a reader.
+    db.execute(f"PRAGMA busy_timeout = {SCRUB_PATIENCE}")
     try:
         (is_busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error:
         return False
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {patience}")
     return not is_busy
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,26 @@ def write(value: int) -> Any:
 
 class GroupCommitTests(JournalCase):
     """Work in, committed results out."""
+
+    async def test_scrubbed(self) -> None:
+        """SQLite's log is emptied with a commit that asks for it; a reader delays nobody."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        writer = self.writer()
+        await writer.submit(write(1))
+        self.assertGreater(log.stat().st_size, 0)
+        await writer.submit(write(2), scrub=True)
+        self.assertEqual(log.stat().st_size, 0)
+        reader = sqlite3.connect(self.path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM number").fetchall()
+        began = time.monotonic()
+        await writer.submit(write(3), scrub=True)
+        self.assertLess(time.monotonic() - began, 2.0)
+        self.assertGreater(log.stat().st_size, 0)
+        reader.close()
+        await writer.submit(write(4))
+        self.assertEqual(log.stat().st_size, 0)
+        await writer.stop()
 
     def setUp(self) -> None:
         """Make a file with a table of numbers."""
