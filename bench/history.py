@@ -71,20 +71,17 @@ FROM call WHERE call_id BETWEEN %(lo)s AND %(hi)s;
 """
 
 # Row by row, as while shipping, it would take long in transactions as great as these.
-_BEFORE = "ALTER TABLE call DISABLE TRIGGER call_missed, DISABLE TRIGGER call_called_back"
+_BEFORE = "ALTER TABLE call DISABLE TRIGGER call_missed, DISABLE TRIGGER call_reached"
 _AFTER = """
-INSERT INTO missed
-SELECT c.call_id, c.event_id, c.date, c.sip,
-    CASE WHEN b.call_id IS NULL THEN 'open' ELSE 'called_back' END, c.phone, c.did, b.call_id,
-    b.date, b.sip
-FROM call c LEFT JOIN LATERAL (
-    SELECT o.call_id, o.date, o.sip FROM call o
-    WHERE o.direction = 'outbound' AND o.phone = c.phone AND o.date > c.date
-        AND o.answered IS NOT NULL
-    ORDER BY o.date LIMIT 1
-) b ON true
+INSERT INTO missed (
+    call_id, event_id, date, sip, direction, phone, did, called_back, back_date, back_sip,
+    called_again, again_date, again_sip
+)
+SELECT c.call_id, c.event_id, c.date, c.sip, r.how, c.phone, c.did, r.called_back, r.back_date,
+    r.back_sip, r.called_again, r.again_date, r.again_sip
+FROM call c CROSS JOIN LATERAL reached(c.phone, c.date) r
 WHERE c.direction = 'inbound' AND c.final AND c.answered IS NULL;
-ALTER TABLE call ENABLE TRIGGER call_missed, ENABLE TRIGGER call_called_back;
+ALTER TABLE call ENABLE TRIGGER call_missed, ENABLE TRIGGER call_reached;
 """
 
 Page = Callable[[Queries], Awaitable[object]]
