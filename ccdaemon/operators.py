@@ -6,7 +6,7 @@ the journal. All times are whole milliseconds since 1970 in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -119,10 +119,6 @@ class Operators:
     def names(self) -> frozenset[str]:
         """The operators known now."""
         return frozenset(self._known)
-
-    def device_states(self, sips: Iterable[str]) -> dict[str, str]:
-        """The device states of operators who are known now."""
-        return {sip: self._known[sip].device_state for sip in sips}
 
     def status(self, sip: str) -> Status | None:
         """What ``sip`` is doing, or None if Asterisk has no such endpoint."""

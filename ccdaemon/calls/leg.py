@@ -77,8 +77,9 @@ class Leg:
 
     def take(self, channel: str) -> None:
         """It is about this one of its phones from now on."""
-        if self.channel is not None:
-            self.phones[self.channel] = self.channel_name
+        # Only beside a first channel there are others.
+        assert self.channel is not None
+        self.phones[self.channel] = self.channel_name
         self.channel, self.channel_name = channel, self.phones.pop(channel)
 
     def others(self, channel: str) -> list[str]:

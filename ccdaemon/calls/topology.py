@@ -58,10 +58,6 @@ class Topology:
         known = self._channels.get(channel)
         return known.name if known else ""
 
-    def is_live(self, channel: str) -> bool:
-        """Whether the channel was heard of, and not of its end."""
-        return channel in self._channels
-
     def is_bridged(self, channel: str) -> bool:
         """Whether the channel is in any bridge, alone, on hold or in a talk."""
         known = self._channels.get(channel)
