@@ -73,3 +73,33 @@ class BoardTests(SynchronousTestCase):
         self.assertIs(self.board.of_channel(ANCHOR), self.call)
         self.assertIsNone(self.board.of_channel(other.anchor))
         self.assertEqual((self.board.call(12), self.board.call(13)), (self.call, None))
+
+    def test_taken_down_twice(self) -> None:
+        """Whoever gives up a call that is over by then leaves the others in peace."""
+        newer = new_call()
+        newer.call_id, newer.anchor = 13, "cc-0a1b2c-13-o"
+        self.board.add(newer)
+        for _ in range(2):
+            self.board.remove(self.call)
+            self.assertEqual(list(self.board), [newer])
+            self.assertIs(self.board.of_operator("1000"), newer)
+
+    def test_found_by_the_linkedid_of_another_channel(self) -> None:
+        """An operator's phone that was rung by way of half a Local channel has that one's."""
+        half = "Local/1000@x-00000001;1"
+        rung = signals.Started(CLIENT, half, T0, "PJSIP/trunk-1")
+        self.assertIsNone(self.board.whose(rung))
+        self.board.link(self.call, half)
+        self.assertIs(self.board.whose(rung), self.call)
+
+    def test_whether_bridges_are_told(self) -> None:
+        """Calls that are there and calls that come know it: who is up talks, or does not yet."""
+        self.board.hear(signals.Started(ANCHOR, ANCHOR, T0, "PJSIP/1000-1"))
+        for told in (False, True):
+            self.board.bridges = told
+            self.assertEqual((self.board.bridges, self.call.bridges), (told, told))
+            newer = new_call()
+            newer.call_id = 13
+            self.board.add(newer)
+            self.assertEqual(newer.bridges, told)
+            self.board.remove(newer)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.calls import signals
+from ccdaemon.calls import machine, signals
 from ccdaemon.calls.board import Board
 from ccdaemon.calls.call import Call
-from ccdaemon.calls.factory import begin
+from ccdaemon.calls.factory import again, begin
 from ccdaemon.calls.model import Direction, Role
 from ccdaemon.calls.signals import Signal
 from ccdaemon.calls.view import view
@@ -214,6 +214,32 @@ class InboundTests(BridgedCase):
         self.tells(call, "CALLTO 1001", "PICKUP 1001", "FINISH 1001")
         self.assertEqual((view(call).talk_seconds, call.hung_up_by), (0.0, "operator"))
 
+    def test_one_who_was_there_before_a_restart(self) -> None:
+        """The log says again that they talked; they have gone, and it is told already."""
+        call = self.incoming()
+        self.born(ONE)
+        self.enter("b", ONE, CLIENT)
+        self.leave("b", ONE)
+        self.end(ONE)
+        kept = view(call)
+        self.board = Board(sip_of)
+        call = again(kept, call.states, "")
+        self.board.add(call)
+        self.enter("b", ONE, CLIENT)
+        self.tells(call, "CALLTO 1001", "PICKUP 1001")
+        [leg] = call.operators
+        self.assertFalse(leg.is_joined)
+        self.assertEqual(view(call).legs[1].talk_seconds, kept.legs[1].talk_seconds)
+
+    def test_a_client_who_is_there(self) -> None:
+        """That they have gone is believed only of those who have."""
+        call = self.incoming()
+        self.born(ONE)
+        self.enter("b", CLIENT, ONE)
+        self.assertEqual(machine.advance(call, signals.Gone(CLIENT, CLIENT, self.at)), [])
+        self.assertFalse(self.board.is_left(call))
+        self.assertEqual(call.phase, "talking")
+
     def test_each_state_once(self) -> None:
         """However many ways a signal takes to a call."""
         call = self.incoming()
@@ -262,6 +288,53 @@ class OutboundTests(BridgedCase):
         self.assertEqual(call.client.channel, CLIENT)
         self.end(HALF_1, HALF_2)
         self.assertFalse(call.final)
+
+    def told(self, call: Call) -> str:
+        """The last state that was told."""
+        return call.states[-1].state.value
+
+    def test_two_phones_of_the_client(self) -> None:
+        """The first one is taken for theirs, until the other one answers."""
+        call = self.asked()
+        self.born_here(CLIENT, CLIENT)
+        self.born_here(OTHER_CLIENT, OTHER_CLIENT)
+        self.assertEqual(call.client.channel, CLIENT)
+        self.hear(signals.Answered, OTHER_CLIENT, of=ANCHOR)
+        self.assertEqual(self.told(call), "CLIENT_PICKUP")
+        self.assertEqual((call.client.channel, call.client.channel_name), (OTHER_CLIENT,) * 2)
+        self.end(CLIENT, cause=26)
+        self.assertFalse(call.final)
+        self.assertIsNone(call.client.ended)
+
+    def test_the_other_phone_of_the_client_joins(self) -> None:
+        """Who shares a bridge with the operator is the client, seen to answer or not."""
+        call = self.asked()
+        self.born_here(CLIENT, CLIENT)
+        self.born_here(OTHER_CLIENT, OTHER_CLIENT)
+        self.hear(signals.Entered, ANCHOR, "PJSIP/1000-00000011", "a", of=ANCHOR)
+        self.enter("a", OTHER_CLIENT)
+        self.assertEqual(self.told(call), "CLIENT_PICKUP")
+        self.assertEqual((call.client.channel, call.client.channel_name), (OTHER_CLIENT,) * 2)
+
+    def test_one_of_the_clients_phones_ends(self) -> None:
+        """The other one, which still rings, is theirs then."""
+        call = self.asked()
+        self.born_here(CLIENT, CLIENT)
+        self.born_here(OTHER_CLIENT, OTHER_CLIENT)
+        self.end(CLIENT, cause=17)
+        self.assertEqual(self.told(call), "CLIENT_CALLTO")
+        self.assertEqual((call.client.channel, call.client.over), (OTHER_CLIENT, False))
+
+    def test_somebody_else_with_the_client(self) -> None:
+        """Before the operator is there nobody talks, whoever comes to the client and goes."""
+        call = self.asked()
+        self.born_here(CLIENT, CLIENT)
+        self.enter("a", CLIENT)
+        self.hear(signals.Entered, TWO, TWO, "a", of="else")
+        self.hear(signals.Left, TWO, "a", of="else")
+        self.assertEqual(self.told(call), "CLIENT_CALLTO")
+        self.assertEqual([leg.name for leg in call.legs], ["operator-1", "client"])
+        self.assertIsNone(self.board.of_operator("1002"))
 
     def test_an_announcement_answers(self) -> None:
         """Whoever says "no such number" is nobody's client."""

@@ -133,6 +133,14 @@ class InboundTests(SynchronousTestCase):
             ["OPERATOR_CALLTO", "OPERATOR_BUSY", "OPERATOR_CALLTO"],
         )
 
+    def test_who_is_passed_over_twice(self) -> None:
+        """It is one operator who could not be rung."""
+        skipped = signals.OperatorSkipped(
+            inbound.ANCHOR, inbound.ANCHOR, inbound.T0 + 1, "1000", Outcome.OFFLINE, "no phone"
+        )
+        call = told(inbound.new_call(), [skipped, skipped])
+        self.assertEqual([leg.sip for leg in call.operators], ["1000"])
+
     def test_the_clock_is_put_back(self) -> None:
         """What the dialplan says, and what we do, is no echo for being dated before the states."""
         call = told(

@@ -262,6 +262,20 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(machine.advance(early, on_client(signals.HungUp)), [])
         self.assertIsNone(early.hung_up_by)
 
+    def test_a_recording_that_is_told_twice(self) -> None:
+        """AMI and the log tell of the same one: it is known once."""
+        call = told([on_anchor(signals.Recorded, "/tmp/1.wav")] * 2)
+        self.assertEqual(call.recordings, [(ANCHOR, "/tmp/1.wav")])
+
+    def test_a_half_that_is_told_again(self) -> None:
+        """A channel that was known, and has ended, is not there because the log says its birth."""
+        half = on_client(signals.Started, "Local/1000@x-00000001;2")
+        call = told([on_anchor(signals.Started, OPERATOR_NAME), half])
+        self.assertEqual(call.channels, {ANCHOR, CLIENT})
+        for signal in (on_client(signals.Ended, 16, ""), half):
+            self.assertEqual(machine.advance(call, signal), [])
+        self.assertEqual(call.channels, {ANCHOR})
+
     def test_restored(self) -> None:
         """A call put back after a restart goes on where it stood."""
         states: list[StateChange] = told(in_turn("the client hangs up")[:3]).states

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from ccdaemon.calls import signals
+from ccdaemon.calls import machine, observing, signals
+from ccdaemon.calls.call import Call
+from ccdaemon.calls.factory import begin
+from ccdaemon.calls.model import Role, State
 from ccdaemon.calls.observing import Observer
+from ccdaemon.calls.signals import Signal
 from tests.calls.test_bridged import CLIENT, HALF_1, ONE, T0, TWO, sip_of
 
 
@@ -72,3 +78,55 @@ class ObserverTests(SynchronousTestCase):
         """Between two operators nothing begins."""
         self.born(ONE, exten="1002")
         self.assertIsNone(self.born(TWO, of=ONE))
+
+    def test_bounded(self) -> None:
+        """Of too many operators who may be calling somebody the first one is forgotten."""
+        with patch.object(observing, "MOST_OPEN", 1):
+            self.born(ONE, exten="0631234567")
+            self.born(TWO, exten="0637654321")
+        self.assertIsNone(self.born(CLIENT, of=ONE))
+        opening = self.born(CLIENT, of=TWO)
+        self.assertEqual(opening, signals.DialledOut(TWO, TWO, T0, TWO, "0637654321"))
+
+
+class UnansweredTests(SynchronousTestCase):
+    """An operator calls a client by another dialplan, and nobody says what came of it."""
+
+    def ends(self, *stream: Signal) -> Call:
+        """The call after the client's phone rings, and what comes then."""
+        dialled = signals.DialledOut(ONE, ONE, T0, ONE, "380631234567")
+        call, _ = begin(1, dialled, sip_of, observed=True)
+        call.bridges = True
+        begun = (
+            signals.Asked(ONE, ONE, T0 + 1, Role.CLIENT),
+            self.of_client(signals.Started, CLIENT),
+        )
+        for signal in (*begun, *stream, signals.Ended(ONE, ONE, T0 + 9, 17, "")):
+            machine.advance(call, signal)
+        self.assertTrue(call.final)
+        return call
+
+    def of_client(self, kind: type[Signal], *rest: object) -> Signal:
+        """A signal of the client's channel."""
+        return kind(CLIENT, ONE, T0 + 2, *rest)
+
+    def test_what_the_clients_own_channel_says(self) -> None:
+        """It refused with a cause, or rang until its time was over."""
+        refused = self.of_client(signals.HungUp), self.of_client(signals.Ended, 17, "486")
+        call = self.ends(*refused)
+        self.assertIs(call.state, State.CLIENT_BUSY)
+        self.assertEqual(call.hung_up_by, "client")
+        call = self.ends(self.of_client(signals.Ended, None, ""))
+        self.assertIs(call.state, State.CLIENT_NOANSWER)
+
+    def test_the_operator_gives_up(self) -> None:
+        """That ends the client's leg as well, whose cause says nothing then."""
+        gives_up = signals.HungUp(ONE, ONE, T0 + 2)
+        call = self.ends(gives_up, self.of_client(signals.Ended, 16, ""))
+        self.assertIs(call.state, State.OPERATOR_BUSY)
+        self.assertEqual(call.hung_up_by, "operator")
+
+    def test_what_is_recorded(self) -> None:
+        """That is the other dialplan's: it is not said that we do."""
+        call = self.ends(self.of_client(signals.Ended, 17, ""))
+        self.assertFalse(call.recorded)

@@ -70,6 +70,33 @@ class OutboundTests(SynchronousTestCase):
         advanced(call, of(SOFT, signals.Ended, 16, "", at=9))
         self.assertIs(chain(call)[-1], State.FINISH)
 
+    def test_half_a_local_channel_that_is_up(self) -> None:
+        """Whatever answers behind it, an operator has picked up only once a phone says so."""
+        call = self.call(signals.Answered(ANCHOR, ANCHOR, T0 + 2))
+        self.assertEqual(chain(call), [State.CALL, State.OPERATOR_CALLTO])
+        advanced(call, of(DESK, signals.Answered, at=3))
+        self.assertIs(chain(call)[-1], State.OPERATOR_PICKUP)
+        self.assertEqual(call.legs[0].channel, DESK[0])
+
+    def test_born_twice(self) -> None:
+        """What the log says again of a phone that rings beside the first channel adds nothing."""
+        call = self.call(born(SOFT))
+        self.assertEqual(chain(call), [State.CALL, State.OPERATOR_CALLTO])
+        self.assertEqual(call.legs[0].channel_name, HALF)
+        self.assertEqual(call.legs[0].phones, dict([DESK, SOFT]))
+
+    def test_one_joins_that_nobody_saw_picked_up(self) -> None:
+        """Who shares a bridge with the client is the phone that the leg is about."""
+        call = self.call()
+        call.bridges = True
+        asked = signals.Asked(ANCHOR, ANCHOR, T0 + 3, Role.CLIENT)
+        client = signals.Started(CLIENT, ANCHOR, T0 + 4, CLIENT_NAME)
+        joined = signals.Joined(SOFT[0], CLIENT, T0 + 5, SOFT[1], "1000")
+        advanced(call, asked, client, joined)
+        self.assertIs(chain(call)[-1], State.CLIENT_PICKUP)
+        self.assertEqual((call.legs[0].channel, call.legs[0].channel_name), SOFT)
+        self.assertTrue(call.legs[0].is_joined)
+
     def test_one_says_busy_and_the_other_rings_on(self) -> None:
         """Nothing is told of it, and nobody is said to have hung up."""
         call = self.call(*busy(DESK))
@@ -133,3 +160,29 @@ class InboundTests(SynchronousTestCase):
             sips=("1000", "1001"),
         )
         self.assertEqual([leg.sip for leg in call.operators], ["1000", "1001"])
+
+    def test_one_joins_that_nobody_saw_picked_up(self) -> None:
+        """The leg is about the phone that shares a bridge with the client."""
+        call = self.call(born(DESK), born(SOFT))
+        call.bridges = True
+        advanced(call, signals.Joined(SOFT[0], ANCHOR, T0 + 3, SOFT[1], "1000"))
+        states = [State.CALL, State.OPERATOR_CALLTO, State.OPERATOR_PICKUP]
+        self.assertEqual(chain(call), states)
+        [leg] = call.operators
+        self.assertEqual((leg.channel, leg.channel_name), SOFT)
+        self.assertEqual(leg.phones, dict([DESK]))
+
+    def test_a_phone_that_another_server_knows(self) -> None:
+        """Where one alone is asked it is theirs, by way of a Local channel as well."""
+        half = signals.Started("1795412687.90", ANCHOR, T0 + 1, HALF, None)
+        far = signals.Started("1795412687.91", ANCHOR, T0 + 1, FAR, None)
+        for stream in ([far], [half, far]):
+            [leg] = self.call(*stream).operators
+            self.assertEqual((leg.sip, leg.channel_name), ("1000", FAR))
+
+    def test_several_by_way_of_a_local_channel(self) -> None:
+        """Whose phone it is that another server knows cannot be told: it is said to be nobody's."""
+        half = signals.Started("1795412687.90", ANCHOR, T0 + 1, HALF, None)
+        far = signals.Started("1795412687.91", ANCHOR, T0 + 1, FAR, None)
+        [leg] = self.call(half, far, sips=("1000", "1001")).operators
+        self.assertEqual((leg.sip, leg.phone, leg.channel_name), (None, None, FAR))

@@ -52,6 +52,11 @@ class TopologyTests(SynchronousTestCase):
         ended = [signals.Ended(one, CLIENT, T0 + 2, 16, "") for one in (TWO, ONE)]
         self.assertEqual(self.hear(*moved, *ended), {PHONE})
 
+    def test_half_a_local_that_is_gone(self) -> None:
+        """What a swap leaves of a half has another name, and leads to nobody behind the other."""
+        self.hear(enter(CLIENT, "a"), enter(f"{ONE}<ZOMBIE>", "a"), enter(TWO, "b"))
+        self.assertEqual(self.hear(enter(PHONE, "b")), set())
+
     def test_on_hold(self) -> None:
         """Who waits in one bridge with others does not hear them."""
         held = [enter(one, "parking", holding=True) for one in (CLIENT, PHONE)]

@@ -100,6 +100,8 @@ class EventTests(SynchronousTestCase):
                 signals.Entered(*AT, "PJSIP/t-1", "b", holding=True),
             ),
             (event("BridgeLeave", **IDS, **IN), signals.Left(*AT, "b")),
+            (event("Hold", **IDS), signals.Held(*AT, True)),
+            (event("Unhold", **IDS), signals.Held(*AT, False)),
         ):
             self.assertEqual(from_event(message, NOW), signal, message)
 
@@ -210,6 +212,7 @@ class CelTests(SynchronousTestCase):
                 row("BRIDGE_ENTER", '{"bridge_id":"b","bridge_technology":"holding_bridge"}'),
                 [signals.Entered(*AT, "PJSIP/t-1", "b", holding=True)],
             ),
+            (row("BRIDGE_EXIT"), []),
             (row("BRIDGE_EXIT", '{"bridge_id":"b"}'), [signals.Left(*AT, "b")]),
             (
                 row("APP_START", app="MixMonitor", data="/tmp/1.wav,b"),
@@ -252,6 +255,7 @@ class CelTests(SynchronousTestCase):
             f'""HANGUP"",""1795412687.123456"",""{CALL}"",""{CALL}""' + ',""x""' * 11,
             row("ANSWER").replace('""', "", 1),
             row("ANSWER") + ' ""',
+            row("ANSWER").rstrip("\n") + ',""',
         ]
         self.assertEqual(
             list(cel_signals.from_rows([*bad, row("ANSWER")])), [signals.Answered(*AT)]
