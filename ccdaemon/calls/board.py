@@ -135,6 +135,10 @@ class Board:
         """Whether a channel of a live call is in any bridge, as far as that is told."""
         return channel in self._by_channel and self._topology.is_bridged(channel)
 
+    def forget_channel(self, channel: str) -> None:
+        """Do not know where a channel is: all of it is told again, to a call begun since."""
+        self._topology.forget(channel)
+
     def hear(self, signal: signals.Signal) -> list[Reached]:
         """Give a signal to its calls; nothing if it belongs to no live call of ours."""
         heard = self._settle(signal.date)

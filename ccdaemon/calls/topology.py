@@ -81,6 +81,12 @@ class Topology:
             return self._end(signal.channel)
         return frozenset()
 
+    def forget(self, channel: str) -> None:
+        """Know nothing of a channel, nor of its end: all of it is told again."""
+        self._ended.pop(channel, None)
+        if channel in self._channels:
+            self._forget(channel)
+
     def _enter(self, signal: signals.Entered) -> frozenset[str]:
         channel = self._know(signal.channel, signal.name)
         if channel is None or signal.date < channel.moved:

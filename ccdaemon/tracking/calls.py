@@ -245,6 +245,10 @@ class LiveCalls:
         """Whether a channel of a live call is in any bridge, as far as that is told."""
         return self._board.is_bridged(channel)
 
+    def forget_channel(self, channel: str) -> None:
+        """Do not know where a channel is: all of it is told again, to a call begun since."""
+        self._board.forget_channel(channel)
+
     def hear(self, signal: signals.Signal) -> None:
         """Give a signal to the call it belongs to, and have told what it adds to its chain.
 

@@ -287,14 +287,24 @@ class Resync:
         if await self._channel_log.read_on(partial(self._record_late, recorded)):
             self._unrecorded = unrecorded
         self.log.info("{count} calls are told that could not be before", count=len(recorded))
+        if recorded:
+            # What the session told of them in vain may not be written yet.
+            self.look_anew()
 
     def _record_late(self, recorded: set[int], signal: Signal) -> None:
         call = self._live.whose(signal)
-        if call is None or call.call_id in recorded:
+        if call is None:
             self._live.hear(signal)
-            call = call or self._live.whose(signal)
-            if call is not None:
-                recorded.add(call.call_id)
+            begun = self._live.whose(signal)
+            if begun is not None:
+                recorded.add(begun.call_id)
+                # The session told of its bridges while there was no call to hear of them.
+                for channel in {begun.anchor, signal.channel}:
+                    self._live.forget_channel(channel)
+        elif call.call_id in recorded:
+            if isinstance(signal, signals.Started):
+                self._live.forget_channel(signal.channel)
+            self._live.hear(signal)
 
     def _now(self) -> int:
         return int(self._wall.seconds() * 1000)

@@ -396,6 +396,58 @@ class SetClockTests(GapCase):
 class UntoldTests(GapCase):
     """A call that began while the journal took nothing."""
 
+    CLIENT = {"Uniqueid": "17.1", "Linkedid": "17.1", "Channel": "PJSIP/trunk-1"}
+    OPERATOR = {"Uniqueid": "17.2", "Linkedid": "17.1", "Channel": "PJSIP/1000-2"}
+
+    async def test_bridges_were_told_meanwhile(self) -> None:
+        """Whom they talked with is told, though the session has told of the bridges before."""
+        self.assertEqual(await self.untold(ended=True), [*self.TALK, State.FINISH])
+
+    async def test_they_talk_still(self) -> None:
+        """And of a talk that goes on, of which the session tells the end."""
+        self.assertEqual(await self.untold(ended=False), self.TALK)
+        for channel in (self.CLIENT, self.OPERATOR):
+            self.tells("Hangup", channel, Cause="16")
+        await self.wait_for_the_log()
+        states = [told.state for told in await self.told()]
+        self.assertEqual(states, [*self.TALK, State.FINISH])
+
+    TALK = [State.CALL, State.OPERATOR_CALLTO, State.OPERATOR_PICKUP]
+
+    async def untold(self, *, ended: bool) -> list[State]:
+        """What is told of a call of which the session has told everything in vain."""
+        await self.begin()
+        append = self.log.append
+        rows = self.a_call_in()
+        bridged = [
+            self.row("BRIDGE_ENTER", 2.5, *one, '{"bridge_id":"b"}')
+            for one in (("17.1", "PJSIP/trunk-1"), ("17.2", "PJSIP/1000-2"))
+        ]
+        self.patch(self.log, "append", lambda facts: fail(JournalBroken("full")))
+        self.tells("Newchannel", self.CLIENT)
+        words = {"Phone": "380639920000", "Did": "380440000000"}
+        self.tells("UserEvent", self.CLIENT, UserEvent="ccdaemon-incoming", **words)
+        await self.turns()
+        self.tells("Newchannel", self.OPERATOR)
+        self.clock.advance(4)
+        for channel in (self.CLIENT, self.OPERATOR):
+            self.tells("BridgeEnter", channel, BridgeUniqueid="b")
+        self.asterisk.gone.update({"17.1", "17.2"})
+        for channel in (self.CLIENT, self.OPERATOR) if ended else ():
+            self.tells("BridgeLeave", channel, BridgeUniqueid="b")
+            self.tells("Hangup", channel, Cause="16")
+        self.assertEqual((self.live.unrecorded, len(self.live)), (1, 0))
+        self.write([*rows[:6], *bridged, *(rows[6:] if ended else [])])
+        self.patch(self.log, "append", append)
+        for _ in range(3):
+            self.clock.advance(TELL_EVERY)
+            await self.turns()
+        return [told.state for told in await self.told()]
+
+    def tells(self, name: str, channel: dict[str, str], **words: str) -> None:
+        """An event of a channel."""
+        self.catching_up.heard(self.asterisk, event(name, **channel, **words))
+
     async def test_told_afterwards(self) -> None:
         """Once it takes something again the call is told, as it was; and once."""
         await self.begin()
