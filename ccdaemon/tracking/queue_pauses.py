@@ -62,11 +62,11 @@ class QueuePauses:
 
     # Life
 
-    async def up(self, session: AMIActions) -> None:
-        """A session has begun: look at the queues, then follow; it never fails for them."""
+    def up(self, session: AMIActions) -> None:
+        """A session has begun: look at the queues, then follow. Nobody waits for that."""
         self._session = session
         self.may_pause = None
-        await self._look_on(session, first=True)
+        self._begin_to_look(session, first=True)
 
     def down(self) -> None:
         """The session is over."""
@@ -164,14 +164,16 @@ class QueuePauses:
         self._next = self._clock.callLater(seconds, self._look_again)
 
     def _look_again(self) -> None:
-        if self._session is None or self._looking is not None:
-            return
-        looking = Deferred.fromCoroutine(self._look_on(self._session))
+        if self._session is not None and self._looking is None:
+            self._begin_to_look(self._session)
+
+    def _begin_to_look(self, session: AMIActions, *, first: bool = False) -> None:
+        looking = Deferred.fromCoroutine(self._look_on(session, first=first))
         if not looking.called:
             self._looking = looking
         looking.addErrback(lambda failure: failure.trap(CancelledError))
 
-    async def _look_on(self, session: AMIActions, *, first: bool = False) -> None:
+    async def _look_on(self, session: AMIActions, *, first: bool) -> None:
         try:
             await self._look(session, first)
         except ActionRefused:

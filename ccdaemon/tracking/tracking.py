@@ -157,12 +157,12 @@ class Tracking(MultiService):
             await self._look_at_filters(session)
             await self._resync.up(session, session.booted_at)
             await self.presence.up(session)
-            await self.queues.up(session)
         except Exception as error:
             # The client tells of the end of a session only if it was up.
             self._down(error)
             raise
         self.on_up()
+        self.queues.up(session)
 
     async def _look_at_filters(self, session: AMIProtocol) -> None:
         told = await tells_of_bridges(session, self._username)

@@ -112,7 +112,7 @@ class QueueCase(PausesCase):
 
     def up(self) -> None:
         """A session has begun."""
-        self.successResultOf(Deferred.fromCoroutine(self.queues.up(self.asterisk)))
+        self.queues.up(self.asterisk)
 
     def begun(self, call_id: int = 7, *, final: bool = False) -> None:
         """A call to operator 1000 is made, or is over."""
@@ -277,7 +277,7 @@ class NoQueuesTests(SynchronousTestCase):
         asterisk = FakeAsterisk()
         asterisk.trouble = ActionRefused("Invalid/unknown command", response())
         queues = QueuePauses(Queues(SPELLING), NobodyPaused(), Clock())
-        self.successResultOf(Deferred.fromCoroutine(queues.up(asterisk)))
+        queues.up(asterisk)
         queues.down()
 
 
