@@ -104,11 +104,13 @@ async def query_operator(ami: AMIActions, endpoints: Endpoints, sip: str) -> dic
 
     :raises AMIError: as the actions do.
     """
-    found = {}
+    found: dict[str, str] = {}
     for template in endpoints.templates:
         if endpoints.is_device(template, sip):
             there = await _existing(ami, endpoints, template, {sip}, {}, {}, SOMEBODY_WAITS)
-            found.update({template.device(sip): state for state in there.values()})
+            # Of chan_sip's peers all are listed, whoever is looked for.
+            if sip in there:
+                found[template.device(sip)] = there[sip]
     return found
 
 

@@ -361,6 +361,13 @@ class ChanSipTests(PresenceCase):
         self.clock.advance(LOOK_EVERY)
         self.assertEqual(self.now(), {"1003": "offline"})
 
+    def test_a_stranger_among_peers(self) -> None:
+        """That there are others says nothing of who is asked for."""
+        self.asterisk.peers = {"1002", "1003"}
+        self.up()
+        stranger = Deferred.fromCoroutine(self.presence.status("6000"))
+        self.assertIsNone(self.successResultOf(stranger))
+
 
 class OtherTechnologyTests(PresenceCase):
     """Extensions of the dialplan, which have device states, too."""
