@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import random
@@ -26,6 +27,8 @@ _PR_SET_PDEATHSIG = 1
 #: the ports of connections that go out, and those of sound, which the phones choose by chance.
 _PORTS = {socket.SOCK_STREAM: range(10_000, 32_000), socket.SOCK_DGRAM: range(5_100, 10_000)}
 _dice = random.SystemRandom()
+_claims: list[int] = []
+_claimed: set[int] = set()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -219,12 +222,28 @@ def _is_running(identity: dict[str, object]) -> bool:
 
 
 def free_port(kind: socket.SocketKind, host: str = "127.0.0.1") -> int:
-    """A port nobody has just now, nor is given by chance until it is used."""
+    """A port nobody has just now, nor is given by chance until it is used.
+
+    It is this process's until it ends: labs side by side are given others.
+    """
     while True:
         port = _dice.choice(_PORTS[kind])
         with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
-            return port
+            if port not in _claimed:
+                _claim(port)
+                return port
+
+
+def _claim(port: int) -> None:
+    """Lock the byte of a port in a file that all labs share. :raises OSError: another has it."""
+    if not _claims:
+        folder = Path(os.environ.get("CCDAEMON_LAB") or Path(__file__).parent.parent / ".lab")
+        folder.mkdir(parents=True, exist_ok=True)
+        # Kept open: the kernel lets the locks go with it.
+        _claims.append(os.open(folder / "ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    fcntl.lockf(_claims[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    _claimed.add(port)
 
 
 def wait_until(ready: Callable[[], bool], timeout: float, what: str) -> None:
