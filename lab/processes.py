@@ -226,24 +226,25 @@ def free_port(kind: socket.SocketKind, host: str = "127.0.0.1") -> int:
 
     It is this process's until it ends: labs side by side are given others.
     """
+    claims = _claims_file()
     while True:
         port = _dice.choice(_PORTS[kind])
         with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
             if port not in _claimed:
-                _claim(port)
+                fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+                _claimed.add(port)
                 return port
 
 
-def _claim(port: int) -> None:
-    """Lock the byte of a port in a file that all labs share. :raises OSError: another has it."""
+def _claims_file() -> int:
+    """The file that all labs share, in which a port that is somebody's has its byte locked."""
     if not _claims:
         folder = Path(os.environ.get("CCDAEMON_LAB") or Path(__file__).parent.parent / ".lab")
         folder.mkdir(parents=True, exist_ok=True)
         # Kept open: the kernel lets the locks go with it.
         _claims.append(os.open(folder / "ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    fcntl.lockf(_claims[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-    _claimed.add(port)
+    return _claims[0]
 
 
 def wait_until(ready: Callable[[], bool], timeout: float, what: str) -> None:
